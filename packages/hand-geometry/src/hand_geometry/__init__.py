@@ -1,0 +1,3 @@
+"""The MANO hand, batched and differentiable: rotations, kinematics, fitting, metrics, rendering."""
+
+__version__ = "0.1.0"
