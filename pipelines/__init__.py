@@ -1,0 +1,1 @@
+"""What runs, in which order: the Kedro pipelines over the four packages."""

@@ -1,0 +1,150 @@
+"""Kedro datasets for what the packages write: stores, pretrained folders, arrays.
+
+Each saves beside its target and renames, so that a killed run leaves the old content or the new, never half of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hiw_data import HiwStore
+from kedro.io import AbstractDataset, DatasetError
+
+
+def replace_folder(staged: Path, target: Path) -> None:
+    """Put the folder `staged` where `target` is; an older `target` is removed only after the new one is whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        old = target.with_name(f".{target.name}.old-{uuid.uuid4().hex[:8]}")
+        os.replace(target, old)
+        os.replace(staged, target)
+        shutil.rmtree(old)
+    else:
+        os.replace(staged, target)
+
+
+class HiwStoreDataset(AbstractDataset[HiwStore, HiwStore]):
+    """A `hiw_data.HiwStore`: saved by moving a freshly built one into place, loaded by opening it.
+
+    Example:
+        ```yaml
+        hiw_store:
+          type: pipelines.datasets.HiwStoreDataset
+          filepath: data/hiw.zarr
+        ```
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> HiwStore:
+        """Open the store; its schema version and completeness are checked by `hiw_data`."""
+        return HiwStore.open(self._filepath)
+
+    def save(self, data: HiwStore) -> None:
+        """Move the store from where it was built to `filepath`."""
+        if Path(data.path).resolve() != self._filepath.resolve():
+            replace_folder(Path(data.path), self._filepath)
+
+    def _exists(self) -> bool:
+        return self._filepath.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class PretrainedDataset(AbstractDataset[Any, Any]):
+    """Anything with `save_pretrained(folder)` and the class method `from_pretrained(folder)`.
+
+    Example:
+        ```yaml
+        shift:
+          type: pipelines.datasets.PretrainedDataset
+          filepath: data/models/shift
+          class_path: shift_tokenizer.ShiftTokenizer
+        ```
+    """
+
+    def __init__(self, *, filepath: str, class_path: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self._class_path = class_path
+        self.metadata = metadata
+
+    def _loader(self) -> Callable[[Path], Any]:
+        module, _, name = self._class_path.rpartition(".")
+        try:
+            return getattr(importlib.import_module(module), name).from_pretrained
+        except (ImportError, AttributeError, ValueError) as error:
+            raise DatasetError(
+                f"Expected class_path to name a class with from_pretrained, got '{self._class_path}': {error}"
+            ) from error
+
+    def load(self) -> Any:
+        """Load the object from its folder."""
+        if not self._filepath.exists():
+            raise DatasetError(f"Nothing at '{self._filepath}' yet. Run the pipeline that makes it first.")
+        return self._loader()(self._filepath)
+
+    def save(self, data: Any) -> None:
+        """Save into a folder beside the target, then rename."""
+        staged = self._filepath.with_name(f".{self._filepath.name}.{uuid.uuid4().hex[:8]}")
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            data.save_pretrained(staged)
+            replace_folder(staged, self._filepath)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+
+    def _exists(self) -> bool:
+        return self._filepath.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "class_path": self._class_path}
+
+
+class ArraysDataset(AbstractDataset[dict[str, np.ndarray], dict[str, np.ndarray]]):
+    """Named arrays in one compressed `.npz`; no pickled objects, in or out.
+
+    Example:
+        ```yaml
+        tokens:
+          type: pipelines.datasets.ArraysDataset
+          filepath: data/tokens.npz
+        ```
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> dict[str, np.ndarray]:
+        """Read every array."""
+        with np.load(self._filepath, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    def save(self, data: dict[str, np.ndarray]) -> None:
+        """Write every array, then rename."""
+        objects = [name for name, value in data.items() if np.asarray(value).dtype == object]
+        if objects:
+            raise DatasetError(f"Expected plain arrays, got object arrays {objects}. Save them as text or numbers.")
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        staged = self._filepath.with_name(f".{uuid.uuid4().hex[:8]}.npz")
+        try:
+            np.savez_compressed(staged, **data)
+            os.replace(staged, self._filepath)
+        finally:
+            staged.unlink(missing_ok=True)
+
+    def _exists(self) -> bool:
+        return self._filepath.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}

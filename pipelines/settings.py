@@ -1,0 +1,14 @@
+"""Kedro project settings: configuration loader, hooks, and telemetry off by default."""
+
+import os
+
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from kedro.config import OmegaConfigLoader
+
+from pipelines.hooks import ClearErrors, MlflowTracking
+
+CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_ARGS = {"base_env": "base", "default_run_env": "local"}
+HOOKS = (MlflowTracking(), ClearErrors())

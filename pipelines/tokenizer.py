@@ -1,0 +1,50 @@
+"""Windows -> SHIFT; the tokens of every clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hand_geometry import features_to_joints
+from hiw_data import HiwStore
+from kedro.pipeline import Pipeline, node
+from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, train_tokenizer
+
+from pipelines.tracking import live_metrics
+
+
+def train(
+    store: HiwStore, config: ShiftConfig, training: TokenizerTraining, checkpoints: str
+) -> tuple[ShiftTokenizer, list[dict[str, float]]]:
+    """Train SHIFT on the train split; its joint loss goes through the open hand."""
+    with live_metrics() as log:
+        return train_tokenizer(
+            store.clips(split="train"),
+            config,
+            training,
+            val_clips=store.clips(split="val"),
+            joints_fn=features_to_joints,
+            checkpoint_dir=f"{checkpoints}/tokenizer",
+            on_log=log,
+        )
+
+
+def tokenize(store: HiwStore, shift: ShiftTokenizer) -> dict[str, np.ndarray]:
+    """Return the tokens (T / 4, 4) of every clip, by clip id."""
+    clips = store.clips()
+    tokens = shift.encode_list([clip["features"] for clip in clips])
+    return {clip["clip_id"]: np.asarray(ids) for clip, ids in zip(clips, tokens, strict=True)}
+
+
+def create_pipeline() -> Pipeline:
+    """Train `shift`, with its history, and write `tokens`."""
+    inputs = ["hiw_store", "params:tokenizer.model", "params:tokenizer.training", "params:checkpoints"]
+    return Pipeline(
+        [node(train, inputs, ["shift", "tokenizer_history"]), node(tokenize, ["hiw_store", "shift"], "tokens")],
+        tags="stage.tokenizer",
+    )
+
+
+def with_tokens(clips: list[dict[str, Any]], tokens: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return the clips with their `tokens`, which is what the language model learns from."""
+    return [{**clip, "tokens": tokens[clip["clip_id"]]} for clip in clips]
