@@ -1,3 +1,62 @@
-"""The MANO hand, batched and differentiable: rotations, kinematics, fitting, metrics, rendering."""
+"""The MANO hand, batched and differentiable: rotations, kinematics, fitting, metrics, rendering.
+
+Names are loaded when they are first used, so that ``import hand_geometry`` is quick and fitting workers never
+load torch. Rendering needs the extra ``hand-geometry[render]``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from hand_geometry.features import (
+        canonicalize,
+        features_to_params,
+        mirror_features,
+        params_to_features,
+        resample_params,
+    )
+    from hand_geometry.kinematics import features_to_joints
+    from hand_geometry.model import HandModel, HandOutput
+    from hand_geometry.poses import load_pose, relaxed_hand
+
+_HOME = {
+    "HandModel": "model",
+    "HandOutput": "model",
+    "canonicalize": "features",
+    "features_to_joints": "kinematics",
+    "features_to_params": "features",
+    "load_pose": "poses",
+    "mirror_features": "features",
+    "params_to_features": "features",
+    "relaxed_hand": "poses",
+    "resample_params": "features",
+}
+
+__all__ = [
+    "HandModel",
+    "HandOutput",
+    "canonicalize",
+    "features_to_joints",
+    "features_to_params",
+    "load_pose",
+    "mirror_features",
+    "params_to_features",
+    "relaxed_hand",
+    "resample_params",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'hand_geometry' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"hand_geometry.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

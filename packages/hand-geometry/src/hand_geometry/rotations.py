@@ -1,0 +1,275 @@
+"""Rotations as axis-angle, matrix, 6D and quaternion: batched, with finite gradients at 0 and at pi.
+
+Convention:
+    Matrices act on column vectors (``v_rotated = R @ v``), axes are right-handed, angles are radians.
+    Quaternions are ``(w, x, y, z)`` with ``w >= 0`` on output.
+    6D is the first two *rows* of the matrix, row after row (PyTorch3D's convention; Zhou et al., "On the
+    Continuity of Rotation Representations in Neural Networks", CVPR 2019, used columns). A quarter turn about
+    z
+
+        R = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]   ->   6D = [0, -1, 0, 1, 0, 0]
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hand_geometry.errors import ShapeError
+
+_SMALL = 1e-8  # squared angle below which the Taylor series is exact to double precision
+_NORM_EPS = 1e-8
+
+
+def _require(x: Tensor, tail: tuple[int, ...], name: str) -> None:
+    if tuple(x.shape[-len(tail) :]) != tail:
+        raise ShapeError(name, f"(..., {', '.join(map(str, tail))})", tuple(x.shape))
+
+
+def skew(v: Tensor) -> Tensor:
+    """Cross-product matrix.
+
+    Args:
+        v: Vectors, shape (..., 3).
+
+    Returns:
+        Matrices K with ``K @ u == cross(v, u)``, shape (..., 3, 3).
+    """
+    _require(v, (3,), "v")
+    x, y, z = v.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+
+
+def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
+    """Rodrigues' formula (the exponential map of SO(3)).
+
+    Args:
+        axis_angle: Rotation vectors, shape (..., 3), radians.
+
+    Returns:
+        Rotation matrices, shape (..., 3, 3). Gradients are finite everywhere, the zero vector included.
+    """
+    _require(axis_angle, (3,), "axis_angle")
+    squared = axis_angle.square().sum(-1)
+    small = squared < _SMALL
+    angle = torch.where(small, torch.ones_like(squared), squared).sqrt()
+    half = 0.5 * angle
+    sin_over = torch.where(small, 1 - squared / 6, torch.sin(angle) / angle)
+    cos_over = torch.where(small, 0.5 - squared / 24, 0.5 * (torch.sin(half) / half).square())
+    x, y, z = axis_angle.unbind(-1)
+    sx, sy, sz = sin_over * x, sin_over * y, sin_over * z
+    cx, cy, cz = cos_over * x, cos_over * y, cos_over * z
+    rows = [
+        1 - cy * y - cz * z, cx * y - sz, cx * z + sy,
+        cx * y + sz, 1 - cx * x - cz * z, cy * z - sx,
+        cx * z - sy, cy * z + sx, 1 - cx * x - cy * y,
+    ]  # fmt: skip
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+def matrix_to_quaternion(matrix: Tensor) -> Tensor:
+    """Unit quaternions of rotation matrices.
+
+    Of the four rows of ``4 q q^T``, each linear in the matrix, the one with the largest diagonal is
+    normalised: its norm is at least 2, so no square root of zero is met and gradients are finite for every
+        rotation.
+
+    Args:
+        matrix: Rotation matrices, shape (..., 3, 3).
+
+    Returns:
+        Quaternions (w, x, y, z) with w >= 0, shape (..., 4).
+    """
+    _require(matrix, (3, 3), "matrix")
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = matrix.flatten(-2).unbind(-1)
+    a, b, c = m21 - m12, m02 - m20, m10 - m01
+    d, e, f = m10 + m01, m02 + m20, m12 + m21
+    outer = torch.stack(
+        [
+            1 + m00 + m11 + m22, a, b, c,
+            a, 1 + m00 - m11 - m22, d, e,
+            b, d, 1 - m00 + m11 - m22, f,
+            c, e, f, 1 - m00 - m11 + m22,
+        ],
+        -1,
+    ).unflatten(-1, (4, 4))  # fmt: skip
+    best = outer.diagonal(dim1=-2, dim2=-1).argmax(-1)
+    row = outer.gather(-2, best[..., None, None].expand(*best.shape, 1, 4)).squeeze(-2)
+    q = F.normalize(row, dim=-1, eps=_NORM_EPS)
+    return torch.where(q[..., :1] < 0, -q, q)
+
+
+def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
+    """Rotation matrices of quaternions (normalised first).
+
+    Args:
+        quaternion: (w, x, y, z), shape (..., 4), any non-zero length.
+
+    Returns:
+        Rotation matrices, shape (..., 3, 3).
+    """
+    _require(quaternion, (4,), "quaternion")
+    w, x, y, z = F.normalize(quaternion, dim=-1, eps=_NORM_EPS).unbind(-1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+def quaternion_to_axis_angle(quaternion: Tensor) -> Tensor:
+    """Rotation vectors of unit quaternions (the logarithm of SO(3)).
+
+    Args:
+        quaternion: Unit quaternions (w, x, y, z) of either sign, shape (..., 4).
+
+    Returns:
+        Rotation vectors of length 0..pi, shape (..., 3); at exactly pi either of the two vectors.
+    """
+    _require(quaternion, (4,), "quaternion")
+    q = torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    w, v = q[..., 0], q[..., 1:]
+    squared = v.square().sum(-1)
+    small = squared < _SMALL
+    sine = torch.where(small, torch.ones_like(squared), squared).sqrt()
+    safe_w = torch.where(small, w, torch.ones_like(w))
+    series = 2 / safe_w * (1 - squared / (3 * safe_w.square()))
+    factor = torch.where(small, series, 2 * torch.atan2(sine, w) / sine)
+    return v * factor[..., None]
+
+
+def axis_angle_to_quaternion(axis_angle: Tensor) -> Tensor:
+    """Unit quaternions of rotation vectors.
+
+    Args:
+        axis_angle: Rotation vectors, shape (..., 3), radians.
+
+    Returns:
+        Quaternions (w, x, y, z) with w >= 0, shape (..., 4).
+    """
+    _require(axis_angle, (3,), "axis_angle")
+    squared = axis_angle.square().sum(-1, keepdim=True)
+    small = squared < _SMALL
+    half = 0.5 * torch.where(small, torch.ones_like(squared), squared).sqrt()
+    sine_over = torch.where(small, 0.5 - squared / 48, 0.5 * torch.sin(half) / half)
+    cosine = torch.where(small, 1 - squared / 8, torch.cos(half))
+    q = torch.cat([cosine, axis_angle * sine_over], -1)
+    return torch.where(cosine < 0, -q, q)
+
+
+def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
+    """Rotation vectors of rotation matrices.
+
+    Args:
+        matrix: Rotation matrices, shape (..., 3, 3).
+
+    Returns:
+        Rotation vectors of length 0..pi, shape (..., 3).
+    """
+    return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
+
+
+def matrix_to_rotation_6d(matrix: Tensor) -> Tensor:
+    """First two rows of rotation matrices, row after row (see the module's convention).
+
+    Args:
+        matrix: Rotation matrices, shape (..., 3, 3).
+
+    Returns:
+        Shape (..., 6).
+    """
+    _require(matrix, (3, 3), "matrix")
+    return matrix[..., :2, :].flatten(-2)
+
+
+def rotation_6d_to_matrix(rotation_6d: Tensor) -> Tensor:
+    """Gram-Schmidt of two rows; any two vectors that are not parallel give a rotation.
+
+    Args:
+        rotation_6d: Shape (..., 6): first row, then second row, of any length.
+
+    Returns:
+        Rotation matrices, shape (..., 3, 3). Parallel or zero rows give a matrix that is no rotation, and
+        finite gradients.
+    """
+    _require(rotation_6d, (6,), "rotation_6d")
+    first = F.normalize(rotation_6d[..., :3], dim=-1, eps=_NORM_EPS)
+    second = rotation_6d[..., 3:]
+    second = second - (first * second).sum(-1, keepdim=True) * first
+    second = F.normalize(second, dim=-1, eps=_NORM_EPS)
+    return torch.stack([first, second, torch.linalg.cross(first, second)], -2)
+
+
+def axis_angle_to_rotation_6d(axis_angle: Tensor) -> Tensor:
+    """Rotation vectors, shape (..., 3), to 6D, shape (..., 6)."""
+    return matrix_to_rotation_6d(axis_angle_to_matrix(axis_angle))
+
+
+def rotation_6d_to_axis_angle(rotation_6d: Tensor) -> Tensor:
+    """6D rotations, shape (..., 6), to rotation vectors, shape (..., 3)."""
+    return matrix_to_axis_angle(rotation_6d_to_matrix(rotation_6d))
+
+
+def quaternion_multiply(a: Tensor, b: Tensor) -> Tensor:
+    """Hamilton product: the rotation b, then a.
+
+    Args:
+        a: Quaternions (w, x, y, z), shape (..., 4).
+        b: Quaternions, shape (..., 4).
+
+    Returns:
+        Products, shape (..., 4).
+    """
+    aw, ax, ay, az = a.unbind(-1)
+    bw, bx, by, bz = b.unbind(-1)
+    return torch.stack(
+        [
+            aw * bw - ax * bx - ay * by - az * bz,
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+        ],
+        -1,
+    )
+
+
+def quaternion_conjugate(q: Tensor) -> Tensor:
+    """Inverse of unit quaternions, shape (..., 4)."""
+    return torch.cat([q[..., :1], -q[..., 1:]], -1)
+
+
+def slerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    """Rotation at constant angular speed along the shorter arc (Shoemake, SIGGRAPH 1985).
+
+    Args:
+        start: Rotation vectors, shape (..., 3).
+        end: Rotation vectors, shape (..., 3).
+        weight: 0 gives ``start``, 1 gives ``end``; shape (...), broadcast over the rotations.
+
+    Returns:
+        Rotation vectors, shape (..., 3).
+    """
+    first = axis_angle_to_quaternion(start)
+    relative = quaternion_multiply(quaternion_conjugate(first), axis_angle_to_quaternion(end))
+    step = quaternion_to_axis_angle(relative) * weight[..., None]
+    return quaternion_to_axis_angle(quaternion_multiply(first, axis_angle_to_quaternion(step)))
+
+
+def geodesic_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Angle of the rotation between two rotation matrices.
+
+    Args:
+        a: Rotation matrices, shape (..., 3, 3).
+        b: Rotation matrices, shape (..., 3, 3).
+
+    Returns:
+        Angles in 0..pi, shape (...). The gradient at distance 0 is 0.
+    """
+    q = matrix_to_quaternion(a.transpose(-1, -2) @ b)
+    squared = q[..., 1:].square().sum(-1)
+    zero = squared == 0
+    sine = torch.where(zero, torch.ones_like(squared), squared).sqrt()
+    return torch.where(zero, torch.zeros_like(sine), 2 * torch.atan2(sine, q[..., 0]))
