@@ -67,9 +67,7 @@ class MlflowTracking:
             return
         for name, value in inputs.items():
             if name.startswith("params:"):
-                known = mlflow.active_run().data.params
-                fresh = {k: v for k, v in flatten(value, name.removeprefix("params:")).items() if k not in known}
-                mlflow.log_params({k: str(v)[:500] for k, v in fresh.items()})
+                mlflow.log_params(flatten(value, name.removeprefix("params:")))
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
