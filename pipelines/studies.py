@@ -1,0 +1,112 @@
+"""Studies: what refinement's settings do, and what each part of the tokenizer is worth. One MLflow run per setting."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from clutch_llm import Clutch, RefineConfig
+from clutch_llm.evaluation import Evaluator, compare_refinement, evaluate_tokenizer
+from hiw_data import HiwStore
+from kedro.pipeline import Pipeline, node
+from shift_tokenizer import ShiftConfig, TokenizerTraining
+
+from pipelines.evaluation import Motions, Protocol, generate
+from pipelines.llm import run_stage
+from pipelines.tokenizer import train
+from pipelines.tracking import log_summary, study_run
+
+
+def sweep_refinement(
+    store: HiwStore,
+    tokens: dict[str, np.ndarray],
+    clutch: Clutch,
+    evaluator: Evaluator,
+    config: RefineConfig,
+    grid: dict[str, list[float]],
+    protocol: Protocol,
+    checkpoints: str,
+) -> list[dict[str, Any]]:
+    """Refine once for each point of the grid and once with cross-entropy alone; compare each with the latter."""
+    clips = protocol.clips(store)
+
+    def motions(arm: RefineConfig, name: str) -> Motions:
+        # Training changes the model it is given, so each arm starts from its own copy of the pretrained one.
+        model, _ = run_stage(clutch.copy(), store, tokens, arm, f"{checkpoints}/sweep/{name}")
+        return generate(model, clips, protocol)
+
+    with study_run("control", {"control": True, "steps": config.steps}, "refinement_sweep"):
+        control = motions(replace(config, control=True), "control")
+    rows = []
+    for values in itertools.product(*grid.values()):
+        point = dict(zip(grid, values, strict=True))
+        name = " ".join(f"{key}={value:g}" for key, value in point.items())
+        with study_run(name, {**point, "steps": config.steps}, "refinement_sweep"):
+            refined = motions(replace(config, **point), name.replace(" ", "_"))
+            figures = compare_refinement(
+                evaluator, clips, control, refined, texts=[c["captions"][-1] for c in clips], seed=protocol.seed
+            )
+            log_summary(figures)
+        rows.append({**point, "figures": figures})
+    return rows
+
+
+def ablate_tokenizer(
+    store: HiwStore,
+    config: ShiftConfig,
+    training: TokenizerTraining,
+    decompositions: list[str],
+    steps: int,
+    checkpoints: str,
+) -> list[dict[str, Any]]:
+    """Train one tokenizer for each decomposition, the same steps and losses, and measure them on the test split."""
+    clips = store.clips(split="test")
+    rows = []
+    for decomposition in decompositions:
+        settings = replace(config, decomposition=decomposition)
+        with study_run(decomposition, {"decomposition": decomposition, "steps": steps}, "ablation"):
+            tokenizer, history = train(
+                store, settings, replace(training, steps=steps), f"{checkpoints}/ablation/{decomposition}"
+            )
+            motions = tokenizer.decode_list(tokenizer.encode_list([clip["features"] for clip in clips]))
+            figures = evaluate_tokenizer(clips, [np.asarray(m) for m in motions], store.clips(split="train"))
+            log_summary(figures)
+        rows.append(
+            {
+                "decomposition": decomposition,
+                "tokens_per_step": settings.n_slots,
+                "parameters": sum(p.numel() for p in tokenizer.parameters()),
+                "figures": figures,
+            }
+        )
+    return rows
+
+
+def create_refinement_sweep() -> Pipeline:
+    """`clutch_pretrained` x grid -> `refinement_sweep`; compare its runs in the MLflow UI."""
+    inputs = [
+        "hiw_store",
+        "tokens",
+        "clutch_pretrained",
+        "evaluator",
+        "params:refinement_sweep.refine",
+        "params:refinement_sweep.grid",
+        "params:refinement_sweep.protocol",
+        "params:checkpoints",
+    ]
+    return Pipeline([node(sweep_refinement, inputs, "refinement_sweep")], tags="stage.refinement_sweep")
+
+
+def create_ablation() -> Pipeline:
+    """`hiw_store` x decompositions -> `ablation`."""
+    inputs = [
+        "hiw_store",
+        "params:tokenizer.model",
+        "params:tokenizer.training",
+        "params:ablation.decompositions",
+        "params:ablation.steps",
+        "params:checkpoints",
+    ]
+    return Pipeline([node(ablate_tokenizer, inputs, "ablation")], tags="stage.ablation")
