@@ -1,3 +1,82 @@
-"""From landmarks, video and other datasets to one Zarr store of hand motion and text; its readers."""
+"""From landmarks, scripts and other people's motion to one Zarr store of two hands and text; its readers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hiw_data.clips import Clip, SkippedClip
+    from hiw_data.dataset import HiwDataset, collate
+    from hiw_data.errors import (
+        ClipError,
+        DiskFullError,
+        HiwDataError,
+        SchemaVersionError,
+        SourceError,
+        StoreError,
+    )
+    from hiw_data.pipeline import BuildConfig, build
+    from hiw_data.sources.base import Source, SourceInfo
+    from hiw_data.sources.fingerspelling import FingerspellingSource
+    from hiw_data.sources.npz import NpzSource
+    from hiw_data.sources.procedural import ProceduralSource
+    from hiw_data.splits import assign_split
+    from hiw_data.store import SCHEMA_VERSION, HiwStore
 
 __version__ = "0.1.0"
+
+_WHERE = {
+    "BuildConfig": "pipeline",
+    "build": "pipeline",
+    "Clip": "clips",
+    "SkippedClip": "clips",
+    "HiwDataset": "dataset",
+    "collate": "dataset",
+    "ClipError": "errors",
+    "DiskFullError": "errors",
+    "HiwDataError": "errors",
+    "SchemaVersionError": "errors",
+    "SourceError": "errors",
+    "StoreError": "errors",
+    "Source": "sources.base",
+    "SourceInfo": "sources.base",
+    "FingerspellingSource": "sources.fingerspelling",
+    "NpzSource": "sources.npz",
+    "ProceduralSource": "sources.procedural",
+    "assign_split": "splits",
+    "SCHEMA_VERSION": "store",
+    "HiwStore": "store",
+}
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "BuildConfig",
+    "Clip",
+    "ClipError",
+    "DiskFullError",
+    "FingerspellingSource",
+    "HiwDataError",
+    "HiwDataset",
+    "HiwStore",
+    "NpzSource",
+    "ProceduralSource",
+    "SchemaVersionError",
+    "SkippedClip",
+    "Source",
+    "SourceError",
+    "SourceInfo",
+    "StoreError",
+    "assign_split",
+    "build",
+    "collate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used, so that `hiw --help` does not wait for torch."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value

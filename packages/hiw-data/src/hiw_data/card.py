@@ -1,0 +1,112 @@
+"""The data card: what is in a store, where it comes from, under which licences, and what it is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_HEAD = """# Hand motion and text
+
+Two hands in motion with captions, in one Zarr 3 store. Written by `hiw build`; read with
+`hiw_data.HiwStore.open(path)` or `hiw_data.HiwDataset(path, split="train", window=64)`.
+
+- Content hash (SHA-256): `{data_hash}`
+- {clips} clips, {frames} frames, {seconds} s at {fps:g} frames a second
+- Splits by a stable hash of what was recorded ({split}); no recording is in two splits
+"""
+
+_FORMAT = """## Format
+
+`features (frames, 198)` float32: left hand 99 numbers, then right; per hand the wrist's rotation (6D: the first
+two rows of the matrix, row after row), 15 joint rotations (6D each, MANO order: index, middle, pinky, ring,
+thumb) and the translation in metres. The mean of the two wrists in frame 0 of a clip is the origin. `valid
+(frames, 2)`: left, right; False where a hand was not seen, was fitted badly, or a frame is padding. Such frames
+hold a plausible hand and are not data. `clips`: UTF-8 JSON, one object per clip, in order, with its length,
+split, captions (0 high-level, 1 finer-grained) and attributes.
+"""
+
+_LIMITS = """## What this is not
+
+- Synthetic sources are written by code. They are labelled `synthetic: true` in each clip's attributes; report
+  figures on them apart from figures on real motion.
+- Motion of real hands was estimated from video by a tracker and fitted to a hand of one fixed shape. Depth and
+  the wrist's distance to the camera are guesses, and its jitter is mostly the tracker's: do not read
+  accelerations as those of a hand.
+- Captions of fingerspelling are composed from the lexicon's gloss and from the measured shape; no signer of these languages has
+  checked them.
+"""
+
+
+def data_card(report: dict[str, Any], data_hash: str) -> str:
+    """The card as Markdown.
+
+    Args:
+        report: the quality report, with "info" in each source and "config".
+        data_hash: of the store's content.
+    """
+    config = report["config"]
+    split = " / ".join(f"{share:.0%}" for share in config["split"])
+    parts = [_HEAD.format(data_hash=data_hash, fps=config["fps"], split=split, **_totals(report))]
+    parts.append(_table(report["sources"]))
+    parts += [_source_section(name, source) for name, source in report["sources"].items()]
+    parts += [
+        _FORMAT,
+        _overlap_section(report["letter_overlap"]),
+        _LIMITS,
+        _skipped_section(report["skipped"]),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _totals(report: dict[str, Any]) -> dict[str, Any]:
+    return {key: report[key] for key in ("clips", "frames", "seconds")}
+
+
+def _table(sources: dict[str, Any]) -> str:
+    rows = ["| source | kind | clips | train / val / test | seconds | left seen | right seen | captions |"]
+    rows.append("|---|---|---|---|---|---|---|---|")
+    for name, s in sources.items():
+        kind = "**synthetic**" if s["info"]["synthetic"] else "real"
+        splits = " / ".join(str(n) for n in s["clips_by_split"].values())
+        seen = " | ".join(f"{share:.0%}" for share in s["valid_share"].values())
+        captions = " + ".join(str(n) for n in s["distinct_captions"])
+        rows.append(f"| {name} | {kind} | {s['clips']} | {splits} | {s['seconds']} | {seen} | {captions} |")
+    return "\n".join(rows) + "\n"
+
+
+def _source_section(name: str, source: dict[str, Any]) -> str:
+    info = source["info"]
+    lines = [f"## {name}: {info['title']}", ""]
+    if info["synthetic"]:
+        lines += ["**Synthetic: no human made these movements.**", ""]
+    lines += [info["description"], "", f"- Licence: {info['licence']}", f"- Source: {info['origin']}"]
+    if source.get("fit_residual_mm"):
+        r = source["fit_residual_mm"]
+        lines.append(
+            f"- Distance of the fitted keypoints from the observed: median {r['median']} mm, 95% within {r['p95']} mm, "
+            f"99% within {r['p99']} mm ({source['fitted_hand_frames']} hand frames)"
+        )
+    if source["skipped_clips"]:
+        lines.append(f"- Clips left out: {source['skipped_clips']}")
+    return "\n".join(lines) + "\n"
+
+
+def _overlap_section(overlap: dict[str, Any]) -> str:
+    if not overlap:
+        return ""
+    return f"""## Letters across languages and splits
+
+No clip is in two splits, but the same letter may be: {overlap["letters"]} letters, {overlap["letters_in_several_languages"]} of them in more than
+one language. The letter occurs in train for {overlap["val_clips_with_letter_in_train"]:.0%} of the val clips and {overlap["test_clips_with_letter_in_train"]:.0%} of the test clips
+(in the same language: {overlap["val_clips_with_letter_and_language_in_train"]:.0%} and {overlap["test_clips_with_letter_and_language_in_train"]:.0%}).
+"""
+
+
+def _skipped_section(skipped: dict[str, Any]) -> str:
+    if not skipped["count"]:
+        return ""
+    rows = [f"- `{s['clip_id']}` ({s['source']}): {s['reason']}" for s in skipped["clips"][:100]]
+    more = skipped["count"] - len(rows)
+    return (
+        "\n".join(["## Left out", "", *rows, *([f"- and {more} more, see quality.json"] if more else [])])
+        + "\n"
+    )

@@ -1,0 +1,238 @@
+"""Scripted two-handed actions with captions and known truth. Synthetic: no human made these movements.
+
+Every clip is a function of (seed, index): its family is `index` modulo the number of families, and its
+hands, speed, size, repetitions, direction, wording and tremor are drawn from a generator of its own. Hands
+are written by `actions`, then all conversions to features run on blocks of clips at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hand_geometry import load_pose, params_to_features, relaxed_hand
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from hiw_data.clips import Clip, SkippedClip
+from hiw_data.sources.actions import FAMILIES, Family
+from hiw_data.sources.base import SourceInfo
+from hiw_data.sources.choreography import SIZES, SPEEDS, Array, Cue, HandTrack
+from hiw_data.sources.wording import NUMBERS, TIMES, fine_caption, short_caption
+
+BLOCK = 256
+WRIST_JITTER, TURN_JITTER, FINGER_JITTER = 0.015, 0.10, 0.06
+WRIST_TREMOR, TURN_TREMOR, FINGER_TREMOR = 0.004, 0.03, 0.03
+IDLE_TREMOR = 0.4
+"""Jitter is one draw per clip, tremor moves within it (m, rad, rad); an idle hand trembles less."""
+
+_KNOTS = 14
+_FINGER_OF_JOINT = np.repeat([1, 2, 4, 3, 0], 3)  # MANO: index, middle, pinky, ring, thumb
+_MIRROR_ROTATION = np.array([1.0, -1.0, -1.0])
+_MIRROR_POSITION = np.array([-1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """One clip before its conversion to features: two tracks and their noise."""
+
+    tracks: tuple[HandTrack, HandTrack]
+    jitter: Array  # (2, 51) wrist 3, turn 3, fingers 45
+    tremor: Array  # (knots, 2, 51)
+    captions: list[str]
+    attributes: dict[str, Any]
+
+
+class ProceduralSource:
+    """Scripted actions.
+
+    Args:
+        clips: how many.
+        seed: another seed gives other clips.
+        frames: length of each clip, a multiple of 4.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    name = "procedural"
+
+    def __init__(self, clips: int = 2500, seed: int = 0, frames: int = 64) -> None:
+        if clips < 1 or seed < 0:
+            raise ValueError(f"Expected clips >= 1 and seed >= 0, got clips={clips}, seed={seed}.")
+        if frames < 32 or frames % 4:
+            raise ValueError(f"Expected frames as a multiple of 4, at least 32, got {frames}.")
+        self.clips, self.seed, self.frames = clips, seed, frames
+
+    def __len__(self) -> int:
+        return self.clips
+
+    def info(self) -> SourceInfo:
+        """What the data card says about this source."""
+        return SourceInfo(
+            title="Scripted two-handed actions (synthetic)",
+            synthetic=True,
+            description=(
+                f"{len(FAMILIES)} families of actions written as code, {self.frames} frames each. No human made "
+                "these movements: they serve to check models against known truth, not as a sample of life."
+            ),
+            licence="Apache-2.0, as the code that writes them",
+            origin=f"hiw_data.sources.procedural, seed {self.seed}",
+        )
+
+    def stream(self, fps: float) -> Iterator[Clip | SkippedClip]:
+        """All clips in order of their index, at `fps` frames a second."""
+        for first in range(0, self.clips, BLOCK):
+            indices = range(first, min(first + BLOCK, self.clips))
+            sketches = [self.sketch(index, fps) for index in indices]
+            for index, sketch, features in zip(indices, sketches, to_features(sketches), strict=True):
+                clip_id = f"procedural/{self.seed}/{index:06d}"
+                yield Clip(
+                    clip_id=clip_id,
+                    source=self.name,
+                    split="",
+                    fps=fps,
+                    features=features,
+                    valid=np.ones((self.frames, 2), bool),
+                    captions=sketch.captions,
+                    attributes=sketch.attributes,
+                    origin=clip_id,
+                )
+
+    def sketch(self, index: int, fps: float) -> Sketch:
+        """Draws and writes clip number `index`."""
+        rng = np.random.default_rng([self.seed, index])
+        family = FAMILIES[index % len(FAMILIES)]
+        attributes, rate = _draw_attributes(family, rng, seconds=self.frames / fps)
+        tracks = _write_tracks(family, attributes, rate, rng, np.arange(self.frames) / fps)
+        return Sketch(
+            tracks=tracks,
+            jitter=rng.normal(size=(2, 51)),
+            tremor=rng.normal(size=(_KNOTS, 2, 51)),
+            captions=_write_captions(family, attributes, rng),
+            attributes=attributes,
+        )
+
+
+def _draw_attributes(
+    family: Family, rng: np.random.Generator, *, seconds: float
+) -> tuple[dict[str, Any], float]:
+    """What the caption will name, and the repetitions a second."""
+    hand = str(rng.choice(family.hands, p=[0.4, 0.4, 0.2] if len(family.hands) == 3 else None))
+    speed = str(rng.choice(list(SPEEDS), p=[0.3, 0.4, 0.3]))
+    size = str(rng.choice(list(SIZES), p=[0.3, 0.4, 0.3]))
+    rate = family.rate * SPEEDS[speed] * rng.uniform(0.93, 1.07)
+    fitting = int((0.87 * seconds - 0.2) * rate)  # repetitions that end before the clip does
+    attributes = {
+        "family": family.name,
+        "hand": hand,
+        "speed": speed,
+        "size": size,
+        "direction": str(rng.choice(list(family.directions))),
+        "repetitions": int(rng.integers(1, max(1, min(family.most, fitting)) + 1)),
+        "synthetic": True,
+    }
+    return attributes, max(rate, attributes["repetitions"] / (0.93 * seconds - 0.1))
+
+
+def _write_tracks(
+    family: Family, attributes: dict[str, Any], rate: float, rng: np.random.Generator, t: Array
+) -> tuple[HandTrack, HandTrack]:
+    latest = max(0.1, min(0.4, t[-1] - attributes["repetitions"] / rate - 0.1))
+    start = rng.uniform(0.1, latest)
+    tracks = (HandTrack.at_rest(len(t)), HandTrack.at_rest(len(t)))
+    for track, name, side in zip(tracks, ("left", "right"), (-1, 1), strict=True):
+        if attributes["hand"] in (name, "both"):
+            cue = Cue(
+                t=t,
+                start=start,
+                rate=rate,
+                count=attributes["repetitions"],
+                size=SIZES[attributes["size"]],
+                direction=attributes["direction"],
+                side=side,
+                partner=attributes["hand"] == "both",
+            )
+            family.act(track, cue)
+    return tracks
+
+
+def _write_captions(family: Family, attributes: dict[str, Any], rng: np.random.Generator) -> list[str]:
+    repetitions, hand = attributes["repetitions"], attributes["hand"]
+    words = {"direction": family.directions[attributes["direction"]], "number": NUMBERS[repetitions]}
+    short, fine = (str(rng.choice(family.phrases)).format(**words) for _ in range(2))
+    times = "" if family.counts_itself else TIMES[repetitions]
+    return [
+        short_caption(short, hand, rng),
+        fine_caption(fine, hand, speed=attributes["speed"], size=attributes["size"], times=times, rng=rng),
+    ]
+
+
+def to_features(sketches: list[Sketch]) -> NDArray[np.float32]:
+    """Features of N sketches of equal length, shape (N, T, 198)."""
+    tracks = [sketch.tracks for sketch in sketches]
+    position = _gather(tracks, "position")  # (N, 2, T, 3)
+    turns = np.stack([-_gather(tracks, "twist"), _gather(tracks, "swing"), _gather(tracks, "bend")], -1)
+    noise = _noise(sketches, idle=_gather(tracks, "curl").std((2, 3)) + position.std((2, 3)) == 0)
+    position = position + noise[..., :3]
+    orient = _orient(_gather(tracks, "fingers"), _gather(tracks, "palm"), turns + noise[..., 3:6])
+    pose = _finger_pose(_gather(tracks, "curl"), _gather(tracks, "pinch"))
+    pose = pose + noise[..., 6:].reshape(pose.shape) * [1.0, 0.5, 0.3]
+    return _mirror_and_convert(position, orient, pose)
+
+
+def _gather(tracks: list[tuple[HandTrack, HandTrack]], name: str) -> Array:
+    return np.array([[getattr(hand, name) for hand in pair] for pair in tracks])
+
+
+def _noise(sketches: list[Sketch], *, idle: NDArray[np.bool_]) -> Array:
+    """Jitter and tremor, (N, 2, T, 51)."""
+    frames = len(sketches[0].tracks[0].position)
+    knots = np.linspace(-1, frames, _KNOTS)
+    spread = (knots[1] - knots[0]) * 0.9
+    basis = np.exp(-0.5 * ((np.arange(frames)[:, None] - knots) / spread) ** 2)
+    basis /= np.linalg.norm(basis, axis=1, keepdims=True)  # (T, knots): unit variance at every frame
+    tremor = basis @ np.array([s.tremor for s in sketches]).transpose(0, 2, 1, 3)  # (N, 2, T, 51)
+    tremor *= np.repeat([WRIST_TREMOR, TURN_TREMOR, FINGER_TREMOR], [3, 3, 45])
+    tremor *= np.where(idle, IDLE_TREMOR, 1.0)[..., None, None]
+    jitter = np.array([s.jitter for s in sketches]) * np.repeat(
+        [WRIST_JITTER, TURN_JITTER, FINGER_JITTER], [3, 3, 45]
+    )
+    return tremor + jitter[:, :, None]
+
+
+def _orient(fingers: Array, palm: Array, turns: Array) -> Rotation:
+    """Wrist rotations of N x 2 x T frames, flattened.
+
+    The model's right hand has its fingers along -x, its palm along -y and its thumb along +z.
+    """
+    columns = [-fingers, -palm, np.cross(fingers, palm)]
+    base = np.repeat(np.stack(columns, -1).reshape(-1, 3, 3), turns.shape[2], 0)
+    return Rotation.from_matrix(base) * Rotation.from_euler("XYZ", turns.reshape(-1, 3))
+
+
+def _finger_pose(curl: Array, pinch: Array) -> Array:
+    """Axis-angle pose of a right hand, (N, 2, T, 15, 3)."""
+    fist, closed = (load_pose(name, side="right").double().numpy() for name in ("fist", "pinch"))
+    pose = curl[..., _FINGER_OF_JOINT, None] * fist
+    weight = np.clip(pinch, 0, 1)[..., None, None]
+    return np.asarray(pose * (1 - weight) + weight * closed)
+
+
+def _mirror_and_convert(position: Array, orient: Rotation, pose: Array) -> NDArray[np.float32]:
+    orient_vectors = orient.as_rotvec().reshape(position.shape)
+    for rotations in (orient_vectors, pose):
+        rotations[:, 0] *= _MIRROR_ROTATION
+    position = position * np.stack([_MIRROR_POSITION, np.ones(3)])[:, None]
+    position -= position[:, :, :1].mean(1, keepdims=True)  # canonical: between the wrists in frame 0
+    at_rest = [relaxed_hand(side) for side in ("left", "right")]
+    rest_wrists = np.stack([(hand["wrist"] - hand["transl"]).double().numpy() for hand in at_rest])
+    params = {
+        "global_orient": orient_vectors,
+        "hand_pose": pose,
+        "transl": position - rest_wrists[:, None],
+    }
+    frames_first = {k: np.ascontiguousarray(np.swapaxes(v, 1, 2), np.float32) for k, v in params.items()}
+    return np.asarray(params_to_features(frames_first), np.float32)

@@ -1,0 +1,147 @@
+"""Writing a store: clips are streamed into a folder beside, which then takes the store's place."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from hiw_data.atomic import clear_disk_full, recover_folder, replace_folder, staging_folder
+from hiw_data.clips import FEATURES, Clip, check_clip
+from hiw_data.errors import ClipError, StoreError
+from hiw_data.store import CHUNK_FRAMES, FORMAT, SCHEMA_VERSION, ContentHash, metadata_bytes
+
+
+class StoreWriter:
+    """A context in which clips are appended; `publish` puts the finished store in place.
+
+    Leaving the context without `publish`, by an error or not, leaves whatever was at `out` untouched.
+
+    Args:
+        out: the store's folder.
+        fps: frames a second of all clips.
+        overwrite: replace a store that is there.
+
+    Raises:
+        StoreError: something is at `out` and `overwrite` is False, or it is no store and must not be replaced.
+    """
+
+    def __init__(self, out: str | Path, *, fps: float, overwrite: bool = True) -> None:
+        self.out, self.fps = Path(out), float(fps)
+        recover_folder(self.out)
+        if self.out.exists():
+            if not overwrite:
+                raise StoreError(
+                    f"Expected nothing at {self.out}, got a store. Do --overwrite or choose --out."
+                )
+            if any(self.out.iterdir()) and not (self.out / "zarr.json").is_file():
+                raise StoreError(
+                    f"Expected a store or nothing at {self.out}, got other files. Choose another --out."
+                )
+        self.metadata: list[dict[str, Any]] = []
+        self._ids: set[str] = set()
+        self._hash = ContentHash()
+        self._pending: list[tuple[NDArray[np.float32], NDArray[np.bool_]]] = []
+        self._pending_frames = 0
+
+    def __enter__(self) -> StoreWriter:
+        with clear_disk_full(self.out):
+            self.folder = staging_folder(self.out)
+            self._group = zarr.create_group(self.folder, overwrite=True)
+            for name, width, dtype in (("features", FEATURES, "float32"), ("valid", 2, "bool")):
+                self._group.create_array(
+                    name, shape=(0, width), chunks=(CHUNK_FRAMES, width), dtype=dtype, compressors=None
+                )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def append(self, clip: Clip) -> None:
+        """Adds one clip.
+
+        Raises:
+            ClipError: the clip is malformed, or its name was used before. Nothing was added.
+            DiskFullError: no space left.
+        """
+        check_clip(clip)
+        if clip["clip_id"] in self._ids:
+            raise ClipError(f"Expected a new clip_id, got {clip['clip_id']!r} again.")
+        if clip["fps"] != self.fps:
+            raise ClipError(f"Expected {self.fps} fps in clip {clip['clip_id']}, got {clip['fps']}.")
+        features, valid = np.asarray(clip["features"], np.float32), np.asarray(clip["valid"], bool)
+        self._ids.add(clip["clip_id"])
+        self.metadata.append(
+            {
+                "clip_id": clip["clip_id"],
+                "source": clip["source"],
+                "split": clip["split"],
+                "origin": clip.get("origin", clip["clip_id"]),
+                "length": len(features),
+                "captions": clip["captions"],
+                "attributes": clip["attributes"],
+            }
+        )
+        self._hash.update(features, valid)
+        self._pending.append((features, valid))
+        self._pending_frames += len(features)
+        if self._pending_frames >= CHUNK_FRAMES:
+            self._flush(self._pending_frames // CHUNK_FRAMES * CHUNK_FRAMES)
+
+    def _flush(self, frames: int) -> None:
+        """Writes the first `frames` pending frames: whole chunks, but for the last call."""
+        if not self._pending:
+            return
+        blocks = [np.concatenate(column) for column in zip(*self._pending, strict=True)]
+        with clear_disk_full(self.out):
+            for name, block in zip(("features", "valid"), blocks, strict=True):
+                array = self._group[name]
+                start = array.shape[0]
+                array.resize((start + frames, block.shape[1]))
+                array[start : start + frames] = block[:frames]
+        self._pending = [(blocks[0][frames:], blocks[1][frames:])]
+        self._pending_frames -= frames
+
+    def publish(
+        self, report: dict[str, Any], *, write_extra: Callable[[Path, str], None] | None = None
+    ) -> None:
+        """Finishes the store and puts it in place of what was there.
+
+        Args:
+            report: JSON-like, kept in the store's attributes; see `HiwStore.summary`.
+            write_extra: called with the staged folder and the data hash, to write more files into it.
+
+        Raises:
+            StoreError: no clip was appended.
+            DiskFullError: no space left.
+        """
+        if not self.metadata:
+            raise StoreError(
+                f"Expected at least one clip for {self.out}, got none. See the log for skipped clips."
+            )
+        self._flush(self._pending_frames)
+        data_hash = self._hash.finish(self.metadata)
+        document = np.frombuffer(metadata_bytes(self.metadata), np.uint8)
+        with clear_disk_full(self.out):
+            self._group.create_array("clips", data=document, chunks=document.shape, compressors=None)
+            self._group.attrs.update(
+                {
+                    "format": FORMAT,
+                    "schema_version": SCHEMA_VERSION,
+                    "fps": self.fps,
+                    "data_hash": data_hash,
+                    "report": report,
+                    "complete": True,
+                }
+            )
+            if write_extra is not None:
+                write_extra(self.folder, data_hash)
+            replace_folder(self.folder, self.out)
