@@ -196,7 +196,7 @@ class HandModel(nn.Module):
         return (blended[..., :3] @ shaped[..., None])[..., 0] + blended[..., 3]
 
     def _skin_basis(self, betas: Tensor | None, rows: Tensor | None) -> Tensor:
-        """Weights times homogeneous rest vertices, (V, 16 * 4): skinning is one product with the transforms."""
+        """Weights times homogeneous rest vertices, (V, 64): skinning is one product with the transforms."""
         pick = slice(None) if rows is None else rows
         shaped = self.v_template[pick]
         if betas is not None:
