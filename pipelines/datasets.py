@@ -1,13 +1,12 @@
 """Kedro datasets for what the packages write: stores, pretrained folders, arrays.
 
-Each saves beside its target and renames, so that a killed run leaves the old content or the new, never half of it.
+Each is written beside its target and renamed, so that a killed run leaves the old content or the new, never half of it.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -18,20 +17,8 @@ from hiw_data import HiwStore
 from kedro.io import AbstractDataset, DatasetError
 
 
-def replace_folder(staged: Path, target: Path) -> None:
-    """Put the folder `staged` where `target` is; an older `target` is removed only after the new one is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        old = target.with_name(f".{target.name}.old-{uuid.uuid4().hex[:8]}")
-        os.replace(target, old)
-        os.replace(staged, target)
-        shutil.rmtree(old)
-    else:
-        os.replace(staged, target)
-
-
 class HiwStoreDataset(AbstractDataset[HiwStore, HiwStore]):
-    """A `hiw_data.HiwStore`: saved by moving a freshly built one into place, loaded by opening it.
+    """A `hiw_data.HiwStore`, opened. `hiw_data.build` has put it in its place, whole; saving only checks that it did.
 
     Example:
         ```yaml
@@ -50,9 +37,9 @@ class HiwStoreDataset(AbstractDataset[HiwStore, HiwStore]):
         return HiwStore.open(self._filepath)
 
     def save(self, data: HiwStore) -> None:
-        """Move the store from where it was built to `filepath`."""
+        """Check that the store was built at `filepath`."""
         if Path(data.path).resolve() != self._filepath.resolve():
-            replace_folder(Path(data.path), self._filepath)
+            raise DatasetError(f"Expected a store built at '{self._filepath}', got one at '{data.path}'.")
 
     def _exists(self) -> bool:
         return self._filepath.exists()
@@ -94,14 +81,8 @@ class PretrainedDataset(AbstractDataset[Any, Any]):
         return self._loader()(self._filepath)
 
     def save(self, data: Any) -> None:
-        """Save into a folder beside the target, then rename."""
-        staged = self._filepath.with_name(f".{self._filepath.name}.{uuid.uuid4().hex[:8]}")
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            data.save_pretrained(staged)
-            replace_folder(staged, self._filepath)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+        """Save through the object's own `save_pretrained`, which writes beside and renames."""
+        data.save_pretrained(self._filepath)
 
     def _exists(self) -> bool:
         return self._filepath.exists()

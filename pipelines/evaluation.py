@@ -56,14 +56,20 @@ class Protocol:
 
 def generate(clutch: Clutch, clips: Clips, protocol: Protocol) -> Motions:
     """Return `samples` motions for the finest caption of each clip, as long as the clip."""
-    motions = clutch.generate(
-        [clip["captions"][-1] for clip in clips],
-        seconds=[len(clip["features"]) / clip["fps"] for clip in clips],
-        samples=protocol.samples,
-        temperature=protocol.temperature,
-        seed=protocol.seed,
-    )
-    return [[motion["features"] for motion in each] for each in motions]
+    motions: Motions = [[] for _ in clips]
+    lengths = sorted({len(clip["features"]) for clip in clips})
+    for length in lengths:
+        members = [i for i, clip in enumerate(clips) if len(clip["features"]) == length]
+        drawn = clutch.generate(
+            [clips[i]["captions"][-1] for i in members],
+            seconds=length / clips[members[0]]["fps"],
+            samples=protocol.samples,
+            temperature=protocol.temperature,
+            seed=protocol.seed,
+        )
+        for i, samples in zip(members, drawn, strict=True):
+            motions[i] = [motion["features"] for motion in samples]
+    return motions
 
 
 def fit_evaluator(

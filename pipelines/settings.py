@@ -10,5 +10,9 @@ from kedro.config import OmegaConfigLoader
 from pipelines.hooks import ClearErrors, MlflowTracking
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader
-CONFIG_LOADER_ARGS = {"base_env": "base", "default_run_env": "local"}
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"parameters": "soft", "globals": "soft"},  # an environment says only what it changes
+}
 HOOKS = (MlflowTracking(), ClearErrors())
