@@ -19,11 +19,19 @@ if TYPE_CHECKING:
         params_to_features,
         resample_params,
     )
+    from hand_geometry.fitting import KeypointFit, fit_keypoints
     from hand_geometry.kinematics import features_to_joints
+    from hand_geometry.metrics import acceleration_error, jitter, mpjpe, pa_mpjpe
     from hand_geometry.model import HandModel, HandOutput
     from hand_geometry.poses import load_pose, relaxed_hand
 
 _HOME = {
+    "pa_mpjpe": "metrics",
+    "mpjpe": "metrics",
+    "jitter": "metrics",
+    "acceleration_error": "metrics",
+    "KeypointFit": "fitting",
+    "fit_keypoints": "fitting",
     "HandModel": "model",
     "HandOutput": "model",
     "canonicalize": "features",
@@ -39,11 +47,17 @@ _HOME = {
 __all__ = [
     "HandModel",
     "HandOutput",
+    "KeypointFit",
+    "acceleration_error",
     "canonicalize",
     "features_to_joints",
     "features_to_params",
+    "fit_keypoints",
+    "jitter",
     "load_pose",
     "mirror_features",
+    "mpjpe",
+    "pa_mpjpe",
     "params_to_features",
     "relaxed_hand",
     "resample_params",

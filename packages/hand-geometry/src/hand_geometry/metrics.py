@@ -1,0 +1,156 @@
+"""How far two motions are apart, and how smooth one is: batched, masked, in metres and seconds.
+
+Convention:
+    Joints are ``(..., T, H, 21, 3)`` in metres (H hands), masks ``valid (..., T, H)`` bool; a mask counts
+    hands and frames in, never single joints. Every function returns one scalar tensor, the mean over what is
+    valid, and NaN if nothing is. NumPy arrays are taken as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from hand_geometry.errors import InputError, ShapeError
+from hand_geometry.features import as_tensor
+
+
+def mpjpe(pred: Any, target: Any, valid: Any = None, *, align: Literal["none", "root"] = "none") -> Tensor:
+    """Mean per-joint position error.
+
+    Args:
+        pred: Joints, shape (..., T, H, 21, 3), metres.
+        target: Joints, the same shape.
+        valid: Which hands count, shape (..., T, H) bool; None for all.
+        align: "none" compares positions in the world; "root" moves each wrist onto the other first.
+
+    Returns:
+        Metres.
+
+    Raises:
+        ShapeError: If the shapes differ.
+        InputError: If ``align`` is unknown.
+    """
+    a, b, mask = _checked(pred, target, valid)
+    if align == "root":
+        a, b = a - a[..., :1, :], b - b[..., :1, :]
+    elif align != "none":
+        raise InputError(
+            f"align: Expected 'none' or 'root', got {align!r}. For a full alignment use pa_mpjpe."
+        )
+    return _masked_mean((a - b).norm(dim=-1).mean(-1), mask)
+
+
+def pa_mpjpe(pred: Any, target: Any, valid: Any = None) -> Tensor:
+    """MPJPE after the best similarity (rotation, translation, scale) of each hand and frame (Procrustes).
+
+    Args:
+        pred: Joints, shape (..., T, H, 21, 3), metres.
+        target: Joints, the same shape.
+        valid: Which hands count, shape (..., T, H) bool; None for all.
+
+    Returns:
+        Metres.
+
+    Raises:
+        ShapeError: If the shapes differ.
+    """
+    a, b, mask = _checked(pred, target, valid)
+    return _masked_mean((procrustes_align(a, b) - b).norm(dim=-1).mean(-1), mask)
+
+
+def procrustes_align(source: Tensor, target: Tensor) -> Tensor:
+    """Move points by the similarity that brings them closest to others (Umeyama, PAMI 1991; no reflections).
+
+    Args:
+        source: Shape (..., K, 3).
+        target: Shape (..., K, 3).
+
+    Returns:
+        Moved source, shape (..., K, 3).
+    """
+    target_mean = target.mean(-2, keepdim=True)
+    a, b = source - source.mean(-2, keepdim=True), target - target_mean
+    u, s, vh = torch.linalg.svd(a.transpose(-1, -2) @ b)
+    sign = torch.sign(torch.linalg.det(u @ vh))
+    flip = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], -1)
+    rotation = (u * flip[..., None, :]) @ vh
+    scale = (s * flip).sum(-1) / a.square().sum((-1, -2)).clamp(min=1e-12)
+    return scale[..., None, None] * (a @ rotation) + target_mean
+
+
+def acceleration_error(pred: Any, target: Any, valid: Any = None, fps: float = 15.0) -> Tensor:
+    """Mean distance of the joints' accelerations (second differences; HMMR, CVPR 2019).
+
+    Args:
+        pred: Joints, shape (..., T, H, 21, 3), metres.
+        target: Joints, the same shape.
+        valid: Which hands count, shape (..., T, H) bool; an acceleration counts where its three frames do.
+        fps: Frames per second.
+
+    Returns:
+        Metres per second squared.
+
+    Raises:
+        ShapeError: If the shapes differ.
+        InputError: If ``fps`` is not positive.
+    """
+    _check_fps(fps)
+    a, b, mask = _checked(pred, target, valid)
+    difference, mask = _difference(a - b, mask, 2)
+    return _masked_mean(difference.norm(dim=-1).mean(-1), mask) * fps**2
+
+
+def jitter(joints: Any, valid: Any = None, fps: float | None = None) -> Tensor:
+    """Mean length of the third difference of the joints.
+
+    Args:
+        joints: Shape (..., T, H, 21, 3), metres.
+        valid: Which hands count, shape (..., T, H) bool; a difference counts where its four frames do.
+        fps: Frames per second for metres per second cubed; None for metres per frame cubed.
+
+    Returns:
+        The mean.
+
+    Raises:
+        InputError: If ``fps`` is not positive.
+    """
+    if fps is not None:
+        _check_fps(fps)
+    a, _, mask = _checked(joints, joints, valid)
+    difference, mask = _difference(a, mask, 3)
+    return _masked_mean(difference.norm(dim=-1).mean(-1), mask) * (1.0 if fps is None else fps**3)
+
+
+def _difference(joints: Tensor, mask: Tensor, order: int) -> tuple[Tensor, Tensor]:
+    """Finite difference over time and the mask of those that use valid frames alone."""
+    for _ in range(order):
+        joints = joints[..., 1:, :, :, :] - joints[..., :-1, :, :, :]
+        mask = mask[..., 1:, :] & mask[..., :-1, :]
+    return joints, mask
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean where the mask holds; values elsewhere may be NaN."""
+    return values[mask].mean() if bool(mask.any()) else values.new_tensor(float("nan"))
+
+
+def _check_fps(fps: float) -> None:
+    if not fps > 0:
+        raise InputError(f"fps: Expected a positive rate, got {fps}. Pass frames per second.")
+
+
+def _checked(pred: Any, target: Any, valid: Any) -> tuple[Tensor, Tensor, Tensor]:
+    a, b = as_tensor(pred), as_tensor(target)
+    if a.ndim < 4 or a.shape[-1] != 3:
+        raise ShapeError("joints", "(..., T, H, 21, 3)", tuple(a.shape), "Frames, hands, joints, xyz.")
+    if a.shape != b.shape:
+        raise ShapeError("target", str(tuple(a.shape)), tuple(b.shape), "Compare motions of the same length.")
+    if valid is None:
+        return a, b, torch.ones(a.shape[:-2], dtype=torch.bool, device=a.device)
+    mask = as_tensor(valid, keep_dtype=True).bool().to(a.device)
+    if mask.shape != a.shape[:-2]:
+        raise ShapeError("valid", str(tuple(a.shape[:-2])), tuple(mask.shape), "One flag a frame and hand.")
+    return a, b, mask
