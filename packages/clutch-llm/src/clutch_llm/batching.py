@@ -1,0 +1,252 @@
+"""From examples to padded batches: one task a batch, examples of like length together.
+
+Every draw is a function of (seed, step) alone, so a run that resumes at a step sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from clutch_llm import prompts
+from clutch_llm.config import StageConfig
+from clutch_llm.corpus import Clip
+from clutch_llm.errors import DataError
+from clutch_llm.model import IGNORE, TokenBatch
+from clutch_llm.spans import choose_spans, corrupt
+from clutch_llm.vocabulary import Vocabulary
+
+#: Batches drawn at once and sorted by length before they are cut.
+MEGABATCH = 8
+
+
+@dataclass
+class Sample:
+    """One source and target: ids and places (see `positions`), each (S,) or (T,) int64."""
+
+    source: np.ndarray
+    source_places: np.ndarray
+    target: np.ndarray
+    target_places: np.ndarray
+
+
+def draw_task(tasks: Mapping[str, float], rng: np.random.Generator) -> str:
+    """Draw a task by its weight."""
+    names = sorted(tasks)
+    weights = np.array([tasks[name] for name in names], dtype=float)
+    return names[int(rng.choice(len(names), p=weights / weights.sum()))]
+
+
+class BatchPlan:
+    """Which examples each step sees.
+
+    Each source is walked in shuffled epochs, so that no clip is seen twice before all were seen once.
+
+    Args:
+        examples: the examples, with ``source`` and ``tokens``.
+        config: batch size, seed and source weights.
+
+    Raises:
+        DataError: when there are no examples, or the weights name a source that is not there or leave one out.
+    """
+
+    def __init__(self, examples: Sequence[Clip], config: StageConfig) -> None:
+        if not examples:
+            raise DataError(
+                "Expected examples to train on, got none. Build the corpus from a non-empty split."
+            )
+        self.batch_size = config.batch_size
+        self.seed = config.seed
+        self.lengths = np.array([len(e["tokens"]) for e in examples])
+        sources = np.array([e["source"] for e in examples])
+        present = sorted(set(sources))
+        weights = dict(config.source_weights) or {s: float((sources == s).mean()) for s in present}
+        if sorted(weights) != present:
+            raise DataError(
+                f"Expected source_weights for the sources of the data ({', '.join(present)}), "
+                f"got {sorted(weights)}. Name each source once."
+            )
+        self.members = [np.flatnonzero(sources == s) for s in present]
+        self.counts = _share_out(MEGABATCH * self.batch_size, [weights[s] for s in present])
+
+    def batch(self, step: int) -> np.ndarray:
+        """Indices of the examples of a step, shape (batch_size,)."""
+        mega, place = divmod(step, MEGABATCH)
+        rng = np.random.default_rng([self.seed, 1, mega])
+        drawn = np.concatenate([self._walk(s, mega) for s in range(len(self.members))])
+        drawn = rng.permutation(drawn)
+        drawn = drawn[np.argsort(self.lengths[drawn], kind="stable")]
+        return drawn.reshape(MEGABATCH, self.batch_size)[rng.permutation(MEGABATCH)[place]]
+
+    def _walk(self, source: int, mega: int) -> np.ndarray:
+        """The next ``counts[source]`` examples of a source, epoch after epoch."""
+        members, count = self.members[source], self.counts[source]
+        at = mega * count + np.arange(count)
+        epochs, within = np.divmod(at, len(members))
+        chosen = np.empty(count, dtype=np.int64)
+        for epoch in np.unique(epochs):
+            order = np.random.default_rng([self.seed, 2, source, int(epoch)]).permutation(len(members))
+            chosen[epochs == epoch] = members[order[within[epochs == epoch]]]
+        return chosen
+
+
+def _share_out(total: int, weights: Sequence[float]) -> list[int]:
+    """Split a total by weights, exactly."""
+    edges = np.round(np.cumsum([0.0, *weights]) / sum(weights) * total).astype(int)
+    return [int(v) for v in np.diff(edges)]
+
+
+class SampleMaker:
+    """Turns an example into source and target of a task.
+
+    Args:
+        vocabulary: text and motion tokens.
+        templates: "first" for the fixed prompts of pretraining, "all" for instruction tuning.
+        unconditional: share of text-to-motion samples without their caption.
+    """
+
+    def __init__(
+        self, vocabulary: Vocabulary, *, templates: str = "first", unconditional: float = 0.0
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.layout = vocabulary.layout
+        self.varied = templates == "all"
+        self.unconditional = unconditional
+
+    def make(self, task: str, example: Clip, rng: np.random.Generator) -> Sample:
+        """Source and target of one example; the task is one of `config.TASKS`."""
+        return getattr(self, f"_{task}")(example, rng)  # type: ignore[no-any-return]
+
+    def t2m_source(
+        self, caption: str | None, template: str = prompts.T2M[0]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and places of a text-to-motion prompt; None asks for any motion."""
+        text = prompts.UNCONDITIONAL if caption is None else template.replace("{caption}", caption)
+        return self._source(text)
+
+    def m2t_source(self, tokens: np.ndarray, template: str) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and places of a motion-to-text prompt."""
+        return self._source(template, self.vocabulary.motion_to_ids(tokens))
+
+    def _t2m(self, example: Clip, rng: np.random.Generator) -> Sample:
+        caption = _any(example["captions"], rng)
+        template = self._template(prompts.T2M, rng)
+        source = self.t2m_source(None if rng.random() < self.unconditional else caption, template)
+        return Sample(*source, *self._motion_target(example["tokens"]))
+
+    def _m2t(self, example: Clip, rng: np.random.Generator) -> Sample:
+        index = int(rng.integers(len(example["captions"])))
+        template = self._template(prompts.M2T if index == 0 else prompts.M2T_DETAILED, rng)
+        source = self.m2t_source(example["tokens"], template)
+        return Sample(*source, *self._text_target(example["captions"][index]))
+
+    def _masked(self, example: Clip, rng: np.random.Generator) -> Sample:
+        ids = self.vocabulary.motion_to_ids(example["tokens"])
+        hidden = rng.random(len(ids)) < rng.uniform(0.2, 0.8)
+        hidden[[0, -1]] = False
+        caption = _any(example["captions"], rng)
+        text = self._template(prompts.MASKED, rng).replace("{caption}", caption)
+        source = self._source(text, np.where(hidden, self.layout.mask, ids))
+        return Sample(*source, *self._motion_target(example["tokens"]))
+
+    def _text(self, example: Clip, rng: np.random.Generator) -> Sample:
+        ids = self.vocabulary.encode_text(_any(example["captions"], rng))
+        spans = choose_spans(len(ids), rng, density=0.3, mean_length=2.0, most=len(self.layout.sentinels))
+        source, target = corrupt(ids, spans, self.layout.sentinels)
+        source_ids, target_ids = np.array([*source, self.layout.eos]), np.array([*target, self.layout.eos])
+        return Sample(source_ids, np.zeros_like(source_ids), target_ids, np.zeros_like(target_ids))
+
+    def _motion(self, example: Clip, rng: np.random.Generator) -> Sample:
+        n = self.layout.n_slots
+        ids = self.vocabulary.motion_to_ids(example["tokens"])
+        most = len(self.layout.sentinels)
+        steps = choose_spans(len(example["tokens"]), rng, density=0.4, mean_length=3.0, most=most)
+        spans = [(1 + a * n, 1 + b * n) for a, b in steps]
+        places = _motion_places(len(ids))
+        source, target = corrupt(ids.tolist(), spans, self.layout.sentinels)
+        zeros = [0] * most
+        source_places, target_places = corrupt(places.tolist(), spans, zeros)
+        at = 0
+        for k, (start, stop) in enumerate(spans):  # a span may go on where the next sentinel stands
+            target_places[at] = 0 if k == 0 else spans[k - 1][1]
+            at += 1 + stop - start
+        end = self.layout.eos
+        return Sample(
+            np.array([*source, end]),
+            np.array([*source_places[:-1], 0, 0]),
+            np.array([*target, end]),
+            np.array([*target_places, spans[-1][1]]),
+        )
+
+    def _t2t(self, example: Clip, rng: np.random.Generator) -> Sample:
+        captions = example["captions"]
+        options = [(prompts.T2T_BRIEF, _any(captions, rng), captions[0])]
+        if len(captions) > 1:
+            options.append((prompts.T2T_DETAILED, captions[0], _any(captions[1:], rng)))
+        caption = _any(captions, rng)
+        if prompts.hands_of(caption):
+            options.append((prompts.T2T_HANDS, caption, prompts.hands_of(caption)))
+        templates, question, answer = options[int(rng.integers(len(options)))]
+        text = self._template(templates, rng).replace("{caption}", question)
+        return Sample(*self._source(text), *self._text_target(answer))
+
+    def _template(self, templates: Sequence[str], rng: np.random.Generator) -> str:
+        """The first template half of the time, so that the front door's own prompt stays practised."""
+        if not self.varied or rng.random() < 0.5:
+            return templates[0]
+        return _any(templates, rng)
+
+    def _source(self, text: str, motion: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Fill ``{motion}`` in, encode, end with the end token."""
+        before, _, after = text.partition("{motion}")
+        parts = [np.array(self.vocabulary.encode_text(before.strip()), dtype=np.int64)]
+        places = [np.zeros_like(parts[0])]
+        if motion is not None:
+            own = _motion_places(len(motion))
+            own[-1] = 0
+            tail = np.array(
+                self.vocabulary.encode_text(after.strip()) if after.strip() else [], dtype=np.int64
+            )
+            parts += [motion, tail]
+            places += [own, np.zeros_like(tail)]
+        return np.append(np.concatenate(parts), self.layout.eos), np.append(np.concatenate(places), 0)
+
+    def _motion_target(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ids = self.vocabulary.motion_to_ids(tokens)
+        return ids, _motion_places(len(ids))
+
+    def _text_target(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        ids = np.array([*self.vocabulary.encode_text(text), self.layout.eos], dtype=np.int64)
+        return ids, np.zeros_like(ids)
+
+
+def _any(options: Sequence[str], rng: np.random.Generator) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def _motion_places(length: int) -> np.ndarray:
+    """Places of ``<som>`` codes ``<eom>``: 0, 1, 2, …; at the end, the place of the code that would go on."""
+    return np.arange(length, dtype=np.int64)
+
+
+def collate(samples: Sequence[Sample], pad: int) -> TokenBatch:
+    """Pad samples to their longest; labels are padded with `IGNORE`."""
+    source = _pad([s.source for s in samples], pad)
+    lengths = torch.tensor([len(s.source) for s in samples])
+    return TokenBatch(
+        source=source,
+        source_mask=torch.arange(source.shape[1]) < lengths[:, None],
+        source_places=_pad([s.source_places for s in samples], 0),
+        target=_pad([s.target for s in samples], IGNORE),
+        target_places=_pad([s.target_places for s in samples], 0),
+    )
+
+
+def _pad(rows: Sequence[np.ndarray], value: int) -> torch.Tensor:
+    out = np.full((len(rows), max(len(r) for r in rows)), value, dtype=np.int64)
+    for k, row in enumerate(rows):
+        out[k, : len(row)] = row
+    return torch.from_numpy(out)

@@ -1,0 +1,224 @@
+"""Settings of the language model and of its three training stages, validated where they are built."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from clutch_llm.errors import ConfigError
+
+T = TypeVar("T")
+
+TASKS = ("t2m", "m2t", "text", "motion", "masked", "t2t")
+PRECISIONS = ("fp32", "bf16")
+
+#: T5 sizes by hub name, so that a paper-sized model can be laid out without the network (as on the meta device).
+KNOWN_SIZES: dict[str, dict[str, Any]] = {
+    "google/flan-t5-small": dict(d_model=512, d_kv=64, d_ff=1024, num_layers=8, num_heads=6),
+    "google/flan-t5-base": dict(d_model=768, d_kv=64, d_ff=2048, num_layers=12, num_heads=12),
+    "google/flan-t5-large": dict(d_model=1024, d_kv=64, d_ff=2816, num_layers=24, num_heads=16),
+}
+
+
+def _require(ok: bool, what: str, expected: str, got: object) -> None:
+    if not ok:
+        raise ConfigError(f"Expected {what} {expected}, got {got!r}. Correct it in the configuration.")
+
+
+def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Build a configuration from plain values, as YAML gives them.
+
+    Raises:
+        ConfigError: on a name the configuration does not have, or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for name, value in values.items():
+        if name not in names:
+            raise ConfigError(
+                f"Expected the settings of {cls.__name__} ({', '.join(names)}), got {name!r}. "
+                "Correct the name in the configuration."
+            )
+        _check_type(f"{cls.__name__}.{name}", hints[name], value)
+    return cls(**values)
+
+
+def _check_type(name: str, hint: Any, value: object) -> None:
+    options = typing.get_args(hint) if typing.get_origin(hint) not in (dict, tuple, list, Mapping) else ()
+    for kind in options or (hint,):
+        kind = typing.get_origin(kind) or kind
+        if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return
+        if kind is int and isinstance(value, bool):
+            continue
+        if isinstance(kind, type) and isinstance(value, kind):
+            return
+    raise ConfigError(
+        f"Expected {name} of type {hint}, got {value!r}. Correct the value in the configuration."
+    )
+
+
+@dataclass(frozen=True)
+class ClutchConfig:
+    """Sizes of the language model.
+
+    Attributes:
+        base_model: None for a T5 of the sizes below, trained from nothing with a text tokenizer of its own; or a
+            hub name or folder of a T5, whose weights, sizes and text tokenizer are taken.
+        d_model: width.
+        d_ff: width of the feed-forward layers.
+        heads: attention heads; each has ``d_model // heads`` dimensions.
+        layers: encoder layers.
+        decoder_layers: decoder layers; None takes ``layers``.
+        dropout: dropout rate, in [0, 1).
+        feed_forward: T5's name of the feed-forward layer.
+        text_vocabulary: size limit of the trained text tokenizer.
+        max_steps: longest motion in latent steps (of four frames at 15 fps by default).
+        fps: frame rate of the motions.
+    """
+
+    base_model: str | None = None
+    d_model: int = 128
+    d_ff: int = 384
+    heads: int = 4
+    layers: int = 3
+    decoder_layers: int | None = None
+    dropout: float = 0.1
+    feed_forward: str = "gated-silu"
+    text_vocabulary: int = 1200
+    max_steps: int = 18
+    fps: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name in ("d_model", "d_ff", "heads", "layers", "max_steps"):
+            _require(getattr(self, name) >= 1, f"ClutchConfig.{name}", "of at least 1", getattr(self, name))
+        _require(self.d_model % self.heads == 0, "ClutchConfig.d_model", "divisible by heads", self.d_model)
+        _require(0.0 <= self.dropout < 1.0, "ClutchConfig.dropout", "in [0, 1)", self.dropout)
+        _require(
+            self.text_vocabulary >= 400,
+            "ClutchConfig.text_vocabulary",
+            "of at least 400",
+            self.text_vocabulary,
+        )
+        _require(self.fps > 0, "ClutchConfig.fps", "above 0", self.fps)
+
+    @classmethod
+    def paper(cls) -> ClutchConfig:
+        """The paper's language model: Flan-T5-base, motions of up to 18 latent steps (72 frames)."""
+        return cls(base_model="google/flan-t5-base", max_steps=18)
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """What the three training stages share.
+
+    Attributes:
+        steps: optimizer steps.
+        batch_size: examples of one step, over all ranks.
+        learning_rate: peak of the cosine schedule.
+        warmup: steps of linear warm-up.
+        floor: the schedule ends at this share of the peak.
+        weight_decay: AdamW's decay.
+        clip: largest gradient norm.
+        zero_stage: DeepSpeed ZeRO stage, 0 to 3.
+        precision: ``fp32`` or ``bf16``.
+        seed: seed of batches, dropout and sampling.
+        tasks: share of each task among the steps; names from ``TASKS``.
+        source_weights: share of each data source among the examples; empty draws every example alike.
+        unconditional: share of text-to-motion examples whose caption is left out, which is what
+            classifier-free guidance at generation needs.
+        checkpoint_every: steps between checkpoints.
+        log_every: steps between lines of the history.
+    """
+
+    steps: int = 700
+    batch_size: int = 32
+    learning_rate: float = 4e-3
+    warmup: int = 50
+    floor: float = 0.02
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    zero_stage: int = 0
+    precision: str = "fp32"
+    seed: int = 0
+    tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 1.0})
+    source_weights: Mapping[str, float] = field(default_factory=dict)
+    unconditional: float = 0.1
+    checkpoint_every: int = 200
+    log_every: int = 20
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        for key in ("steps", "batch_size", "checkpoint_every", "log_every"):
+            _require(getattr(self, key) >= 1, f"{name}.{key}", "of at least 1", getattr(self, key))
+        _require(self.learning_rate > 0, f"{name}.learning_rate", "above 0", self.learning_rate)
+        _require(self.zero_stage in (0, 1, 2, 3), f"{name}.zero_stage", "0, 1, 2 or 3", self.zero_stage)
+        _require(self.precision in PRECISIONS, f"{name}.precision", f"one of {PRECISIONS}", self.precision)
+        for key in ("unconditional", "floor"):
+            _require(0.0 <= getattr(self, key) <= 1.0, f"{name}.{key}", "in [0, 1]", getattr(self, key))
+        unknown = set(self.tasks) - set(TASKS)
+        _require(not unknown, f"{name}.tasks", f"among {TASKS}", sorted(unknown))
+        weights = [*self.tasks.values(), *self.source_weights.values()]
+        _require(all(w >= 0 for w in weights), f"{name} weights", "of at least 0", weights)
+        _require(sum(self.tasks.values()) > 0, f"{name}.tasks", "with a weight above 0", dict(self.tasks))
+
+
+@dataclass(frozen=True)
+class PretrainConfig(StageConfig):
+    """Stage 1: next-token cross-entropy on both directions and on corrupted text and motion."""
+
+    tasks: Mapping[str, float] = field(
+        default_factory=lambda: {"t2m": 0.55, "m2t": 0.3, "masked": 0.05, "motion": 0.05, "text": 0.05}
+    )
+
+
+@dataclass(frozen=True)
+class RefineConfig(StageConfig):
+    """Stage 2: geometric refinement, ``L = alpha * L_LM + lam * L_rec`` (CLUTCH, stage 2).
+
+    Attributes:
+        alpha: weight of the cross-entropy.
+        lam: weight of the reconstruction loss in motion space.
+        temperature_start: Gumbel-softmax temperature at the first step.
+        temperature_end: and at the last one.
+        joint_weight: weight of the joint positions inside the reconstruction loss.
+        hard: straight-through samples (one-hot forward, soft backward) rather than soft ones.
+        control: no reconstruction loss and no change else: the same steps of cross-entropy alone.
+    """
+
+    steps: int = 200
+    learning_rate: float = 1e-3
+    warmup: int = 20
+    tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 0.6, "m2t": 0.25, "masked": 0.15})
+    alpha: float = 1.0
+    lam: float = 2.0
+    temperature_start: float = 1.0
+    temperature_end: float = 0.5
+    joint_weight: float = 1.0
+    hard: bool = True
+    control: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.alpha >= 0, "RefineConfig.alpha", "of at least 0", self.alpha)
+        _require(self.lam >= 0, "RefineConfig.lam", "of at least 0", self.lam)
+        for key in ("temperature_start", "temperature_end"):
+            _require(getattr(self, key) > 0, f"RefineConfig.{key}", "above 0", getattr(self, key))
+
+    def temperature(self, step: int) -> float:
+        """Gumbel-softmax temperature at a step, linear from start to end."""
+        progress = step / max(1, self.steps - 1)
+        return self.temperature_start + (self.temperature_end - self.temperature_start) * progress
+
+
+@dataclass(frozen=True)
+class InstructConfig(StageConfig):
+    """Stage 3: instruction tuning over many prompt templates for each task."""
+
+    steps: int = 150
+    learning_rate: float = 1e-3
+    warmup: int = 20
+    tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 0.55, "m2t": 0.35, "t2t": 0.1})

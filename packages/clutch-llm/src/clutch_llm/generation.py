@@ -1,0 +1,230 @@
+"""Decoding: motions under the slot grammar, texts without motion tokens, and, to measure it, no constraint at all.
+
+Under the grammar only the K codes of the current slot can be drawn, and ``<eom>`` only where a step ends, so every
+motion is well-formed whatever the weights are. Keys and values are cached; the rows of a batch run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from clutch_llm.errors import ConfigError
+from clutch_llm.model import ClutchModel
+
+Prompt = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn.
+
+    Attributes:
+        temperature: divides the logits; above 0.
+        top_k: draw among the k likeliest alone; None for all.
+        greedy: take the likeliest, whatever the rest says.
+        guidance: classifier-free guidance: 1 is off; above 1 the caption counts for more (costs twice the time).
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    greedy: bool = False
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ConfigError(
+                f"Expected a temperature above 0, got {self.temperature}. Use greedy=True for the likeliest motion."
+            )
+        if self.top_k is not None and self.top_k < 1:
+            raise ConfigError(f"Expected top_k of at least 1 or None, got {self.top_k}.")
+
+    def draw(self, logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Draw one index for each row: (N, V) -> (N,) int64."""
+        if self.greedy:
+            return logits.argmax(-1)
+        logits = logits.float() / self.temperature
+        if self.top_k is not None and self.top_k < logits.shape[-1]:
+            least = logits.topk(self.top_k, dim=-1).values[:, -1:]
+            logits = logits.masked_fill(logits < least, -torch.inf)
+        return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+
+
+class Stepper:
+    """Runs the decoder one input at a time over a fixed batch of prompts.
+
+    Args:
+        model: the language model, in eval mode.
+        prompts: ids and places of each prompt.
+        unconditional: the prompt without a caption, for guidance; None for no guidance.
+        guidance: strength of guidance.
+        use_cache: False runs the whole prefix again at every step: the plain reference.
+    """
+
+    def __init__(
+        self,
+        model: ClutchModel,
+        prompts: Sequence[Prompt],
+        *,
+        unconditional: Prompt | None = None,
+        guidance: float = 1.0,
+        use_cache: bool = True,
+    ) -> None:
+        self.model = model
+        self.guidance = guidance
+        self.guided = unconditional is not None
+        rows = list(prompts) + ([unconditional] * len(prompts) if unconditional is not None else [])
+        ids, places, mask = _pad_prompts(rows, model.layout.pad, model.device)
+        self.mask = mask
+        self.encoded = model.encode(ids, mask, places)
+        self.cache = model.new_cache() if use_cache else None
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def step(self, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Feed inputs (N, T) with the places that follow them; gives the last states (N or 2N, d_model)."""
+        if self.guided:
+            ids, places = torch.cat([ids, ids]), torch.cat([places, places])
+        if self.cache is None:
+            self.seen.append((ids, places))
+            ids = torch.cat([s[0] for s in self.seen], 1)
+            places = torch.cat([s[1] for s in self.seen], 1)
+        return self.model.decode(ids, places, self.encoded, self.mask, self.cache)[:, -1]
+
+    def guide(self, logits: torch.Tensor) -> torch.Tensor:
+        """Combine the logits with and without caption (2N, V) -> (N, V); without guidance they pass through."""
+        if not self.guided:
+            return logits
+        given, free = logits.chunk(2)
+        return free + self.guidance * (given - free)
+
+
+def _pad_prompts(
+    rows: Sequence[Prompt], pad: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    longest = max(len(ids) for ids, _ in rows)
+    ids = np.full((len(rows), longest), pad, dtype=np.int64)
+    places = np.zeros((len(rows), longest), dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=bool)
+    for k, (row, place) in enumerate(rows):
+        ids[k, : len(row)], places[k, : len(row)], mask[k, : len(row)] = row, place, True
+    return tuple(torch.from_numpy(a).to(device) for a in (ids, places, mask))  # type: ignore[return-value]
+
+
+@torch.inference_mode()
+def generate_motion(
+    model: ClutchModel,
+    prompts: Sequence[Prompt],
+    *,
+    generator: torch.Generator,
+    sampling: Sampling,
+    steps: int | None = None,
+    unconditional: Prompt | None = None,
+    use_cache: bool = True,
+) -> list[np.ndarray]:
+    """Draw one motion for each prompt, under the slot grammar.
+
+    Args:
+        model: the language model.
+        prompts: text-to-motion prompts.
+        generator: the only source of randomness.
+        sampling: how tokens are drawn.
+        steps: exact number of latent steps; None lets the model end each motion where a step ends.
+        unconditional: prompt without caption, needed for guidance.
+        use_cache: False recomputes everything at each step (the reference that tests compare with).
+
+    Returns:
+        Tokens (L, n_slots) int64 for each prompt, 1 <= L <= max_steps.
+    """
+    model.eval()
+    layout, n, N = model.layout, model.layout.n_slots, len(prompts)
+    if steps is not None and not 1 <= steps <= model.max_steps:
+        raise ConfigError(
+            f"Expected 1 to {model.max_steps} latent steps, got {steps}. Ask for fewer seconds."
+        )
+    guided = unconditional if sampling.guidance != 1.0 else None
+    stepper = Stepper(model, prompts, unconditional=guided, guidance=sampling.guidance, use_cache=use_cache)
+    ids = torch.tensor([[layout.pad, layout.som]], device=model.device).repeat(N, 1)
+    places = torch.tensor([[0, 1]], device=model.device).repeat(N, 1)
+    length = torch.full((N,), steps or model.max_steps, device=model.device)
+    codes: list[torch.Tensor] = []
+    for at in range((steps or model.max_steps) * n):
+        states = stepper.step(ids, places)
+        step, slot = divmod(at, n)
+        logits = model.slot_head(states, slot)
+        if slot == 0 and step > 0 and steps is None:
+            end = model.head_of(states, layout.eom)
+            code = sampling.draw(stepper.guide(torch.cat([logits, end], -1)), generator)
+            length = torch.where((code == layout.codebook_size) & (length > step), step, length)
+            if bool((length <= step).all()):
+                break
+            code = code.clamp(max=layout.codebook_size - 1)
+        else:
+            code = sampling.draw(stepper.guide(logits), generator)
+        codes.append(code)
+        ids = (code + layout.slot_range(slot)[0])[:, None]
+        places = torch.full_like(ids, at + 2)
+    tokens = torch.stack(codes, 1).reshape(N, -1, n).cpu().numpy()
+    return [tokens[k, : int(length[k])] for k in range(N)]
+
+
+@torch.inference_mode()
+def generate_text(
+    model: ClutchModel, prompts: Sequence[Prompt], *, max_tokens: int = 64, use_cache: bool = True
+) -> list[list[int]]:
+    """The likeliest text for each prompt, token by token; motion tokens and sentinels cannot be drawn."""
+    model.eval()
+    layout, N = model.layout, len(prompts)
+    stepper = Stepper(model, prompts, use_cache=use_cache)
+    banned = torch.zeros(layout.size, dtype=torch.bool, device=model.device)
+    banned[layout.text_size :] = True
+    banned[[layout.pad, *layout.sentinels]] = True
+    ids = torch.full((N, 1), layout.pad, device=model.device)
+    done = torch.zeros(N, dtype=torch.bool, device=model.device)
+    out: list[torch.Tensor] = []
+    for _ in range(max_tokens):
+        states = stepper.step(ids, torch.zeros_like(ids))
+        token = model.head(states).masked_fill(banned, -torch.inf).argmax(-1)
+        token = torch.where(done, layout.eos, token)
+        out.append(token)
+        done |= token == layout.eos
+        if bool(done.all()):
+            break
+        ids = token[:, None]
+    rows = torch.stack(out, 1).tolist()
+    return [row[: row.index(layout.eos)] if layout.eos in row else row for row in rows]
+
+
+@torch.inference_mode()
+def generate_free(
+    model: ClutchModel, prompts: Sequence[Prompt], *, generator: torch.Generator, sampling: Sampling
+) -> list[np.ndarray]:
+    """Draw ids with no constraint, to measure how often a model alone writes a malformed motion.
+
+    Returns:
+        Ids up to and with the first ``<eom>`` or end token, or as many as a motion of ``max_steps`` has.
+    """
+    model.eval()
+    layout, N = model.layout, len(prompts)
+    stepper = Stepper(model, prompts)
+    ids = torch.full((N, 1), layout.pad, device=model.device)
+    places = torch.zeros_like(ids)
+    out: list[torch.Tensor] = []
+    done = torch.zeros(N, dtype=torch.bool, device=model.device)
+    for _ in range(model.max_steps * layout.n_slots + 2):
+        token = sampling.draw(model.head(stepper.step(ids, places)), generator)
+        out.append(token)
+        done |= (token == layout.eom) | (token == layout.eos)
+        if bool(done.all()):
+            break
+        ids = token[:, None]
+        inside = (places > 0) & (token[:, None] != layout.eom)
+        places = torch.where(ids == layout.som, 1, torch.where(inside, places + 1, 0))
+    return [_cut(row, layout.eom, layout.eos) for row in torch.stack(out, 1).cpu().numpy()]
+
+
+def _cut(row: np.ndarray, *ends: int) -> np.ndarray:
+    hits = np.flatnonzero(np.isin(row, ends))
+    return row[: hits[0] + 1] if len(hits) else row

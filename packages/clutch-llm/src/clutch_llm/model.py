@@ -1,0 +1,162 @@
+"""The language model: a T5 that is told the slot and the step of every motion token.
+
+Only what is needed is computed: the full-vocabulary logits on the labelled positions, and for refinement the K logits
+of each slot's own codebook.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
+
+from clutch_llm.positions import slots_and_steps
+from clutch_llm.vocabulary import TokenLayout
+
+IGNORE = -100
+
+
+@dataclass
+class TokenBatch:
+    """Padded ids of a batch.
+
+    Attributes:
+        source: encoder ids (B, S).
+        source_mask: True on real tokens (B, S).
+        source_places: place of each source token (B, S), see `positions`.
+        target: labels (B, T), `IGNORE` on padding.
+        target_places: place that each label fills (B, T).
+    """
+
+    source: torch.Tensor
+    source_mask: torch.Tensor
+    source_places: torch.Tensor
+    target: torch.Tensor
+    target_places: torch.Tensor
+
+    def to(self, device: torch.device) -> TokenBatch:
+        """The same batch on a device."""
+        return TokenBatch(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+@dataclass
+class LMOutput:
+    """What a training forward gives.
+
+    Attributes:
+        loss: mean cross-entropy over the labelled tokens, a scalar.
+        slot_logits: for refinement, logits of each motion code over its own codebook, (B, L, n_slots, K); zeros where
+            an example is shorter than L steps.
+        step_mask: True on real steps (B, L).
+    """
+
+    loss: torch.Tensor
+    slot_logits: torch.Tensor | None = None
+    step_mask: torch.Tensor | None = None
+
+
+class ClutchModel(nn.Module):
+    """T5 with slot and step embeddings.
+
+    Args:
+        t5: the backbone, with room for all tokens of the layout.
+        layout: where each kind of token sits.
+        max_steps: longest motion in latent steps.
+    """
+
+    def __init__(self, t5: T5ForConditionalGeneration, layout: TokenLayout, max_steps: int) -> None:
+        super().__init__()
+        self.t5 = t5
+        self.layout = layout
+        self.max_steps = max_steps
+        width = t5.config.d_model
+        self.slot_embedding = nn.Embedding(layout.n_slots + 1, width)
+        self.step_embedding = nn.Embedding(max_steps + 2, width)
+        # T5 v1.0 ties head and embedding and scales the output for it; v1.1 (Flan) does neither.
+        self.output_scale = width**-0.5 if getattr(t5.config, "scale_decoder_outputs", True) else 1.0
+
+    @torch.no_grad()
+    def reset_place_embeddings(self, generator: torch.Generator) -> None:
+        """Draw the slot and step embeddings with the spread of the token embeddings; row 0 (no motion) is zero."""
+        spread = float(self.t5.get_input_embeddings().weight[: self.layout.text_size].std())
+        for table in (self.slot_embedding, self.step_embedding):
+            table.weight.normal_(0.0, spread, generator=generator)
+            table.weight[0] = 0.0
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self.slot_embedding.weight.device
+
+    def embed(self, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Token, slot and step embedding: (B, S) ids and places -> (B, S, d_model)."""
+        slots, steps = slots_and_steps(places, self.layout.n_slots, self.max_steps)
+        return self.t5.shared(ids) + self.slot_embedding(slots) + self.step_embedding(steps)
+
+    def encode(self, ids: torch.Tensor, mask: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Encoder states (B, S, d_model)."""
+        states: torch.Tensor = self.t5.encoder(
+            inputs_embeds=self.embed(ids, places), attention_mask=mask
+        ).last_hidden_state
+        return states
+
+    def decode(
+        self,
+        ids: torch.Tensor,
+        places: torch.Tensor,
+        encoded: torch.Tensor,
+        mask: torch.Tensor,
+        cache: EncoderDecoderCache | None = None,
+    ) -> torch.Tensor:
+        """Decoder states (B, T, d_model) of ids (B, T) that continue what the cache holds, ready for the head."""
+        states: torch.Tensor = self.t5.decoder(
+            inputs_embeds=self.embed(ids, places),
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        ).last_hidden_state
+        return states * self.output_scale
+
+    def new_cache(self) -> EncoderDecoderCache:
+        """An empty cache of keys and values for `decode`."""
+        return EncoderDecoderCache(DynamicCache(), DynamicCache())
+
+    def head(self, states: torch.Tensor) -> torch.Tensor:
+        """Logits over every token of the layout: (…, d_model) -> (…, size)."""
+        return F.linear(states, self.t5.lm_head.weight[: self.layout.size])
+
+    def slot_head(self, states: torch.Tensor, slot: int) -> torch.Tensor:
+        """Logits over the codes of one slot: (…, d_model) -> (…, K)."""
+        start, stop = self.layout.slot_range(slot)
+        return F.linear(states, self.t5.lm_head.weight[start:stop])
+
+    def head_of(self, states: torch.Tensor, token: int) -> torch.Tensor:
+        """Logit of one token: (…, d_model) -> (…, 1)."""
+        return F.linear(states, self.t5.lm_head.weight[token : token + 1])
+
+    def forward(self, batch: TokenBatch, refine: bool = False) -> LMOutput:
+        """Teacher-forced cross-entropy and, for refinement, the logits of every motion code over its codebook."""
+        encoded = self.encode(batch.source, batch.source_mask, batch.source_places)
+        shifted = batch.target.new_full(batch.target.shape, self.layout.pad)
+        shifted[:, 1:] = batch.target[:, :-1].clamp(min=self.layout.pad)
+        states = self.decode(shifted, batch.target_places, encoded, batch.source_mask)
+        labelled = batch.target != IGNORE
+        loss = F.cross_entropy(self.head(states[labelled]).float(), batch.target[labelled])
+        if not refine:
+            return LMOutput(loss)
+        return LMOutput(loss, *self._slot_logits(states, batch))
+
+    def _slot_logits(self, states: torch.Tensor, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of each code over its own codebook; expects targets that are whole motions, ``<som>`` first."""
+        B, T, d = states.shape
+        n = self.layout.n_slots
+        L = (T - 2) // n
+        body = states[:, 1 : 1 + L * n].reshape(B, L, n, d)
+        codes = (batch.target != IGNORE).sum(1) - 2  # without <som> and <eom>
+        step_mask = torch.arange(L, device=states.device) * n < codes[:, None]
+        logits = torch.stack([self.slot_head(body[:, :, s], s) for s in range(n)], dim=2)
+        return logits.float(), step_mask
