@@ -138,20 +138,38 @@ def measure_refinement(
     )
 
 
+def measure_form(clutch: Clutch, store: HiwStore, motions: Motions, protocol: Protocol) -> dict[str, float]:
+    """Share of well-formed motions: as generated, under the slot grammar, and with nothing constrained."""
+    clips = protocol.clips(store)
+    steps = clutch.tokenizer.config.frames_per_latent
+    good = [
+        motion.shape == (len(clip["features"]), 198) and len(motion) % steps == 0 and bool(np.isfinite(motion).all())
+        for clip, samples in zip(clips, motions, strict=True)
+        for motion in samples
+    ]
+    free = clutch.generate_free([clip["captions"][-1] for clip in clips], seed=protocol.seed)
+    return {
+        "generated": float(np.mean(good)),
+        "unconstrained": float(np.mean([clutch.well_formed(ids) for ids in free])),
+    }
+
+
 def gather(
     store: HiwStore,
     tokenizer: dict[str, Any],
     t2m: dict[str, Any],
     m2t: dict[str, Any],
     refinement: dict[str, Any],
+    form: dict[str, float],
 ) -> dict[str, Any]:
     """Put all metrics in one document, with the data they were measured on."""
     return {
         "data_hash": store.data_hash,
         "tokenizer": tokenizer,
-        "t2m": t2m,
-        "m2t": m2t,
+        "text_to_motion": t2m,
+        "motion_to_text": m2t,
         "refinement": refinement,
+        "well_formed_share": form,
     }
 
 
@@ -167,15 +185,16 @@ def choose_samples(
     arrays: dict[str, np.ndarray] = {
         "clip_id": np.array([clips[i]["clip_id"] for i in kept]),
         "source": np.array([clips[i]["source"] for i in kept]),
+        "synthetic": np.array([bool(clips[i]["attributes"].get("synthetic")) for i in kept]),
         "caption": np.array([clips[i]["captions"][-1] for i in kept]),
         "generated_caption": np.array([captions[i] for i in kept]),
+        "fps": np.array([clips[i]["fps"] for i in kept]),
     }
     for k, i in enumerate(kept):
-        arrays[f"{k}/truth"] = clips[i]["features"]
-        arrays[f"{k}/valid"] = clips[i]["valid"]
-        arrays[f"{k}/reconstruction"] = reconstructions[i]
-        for sample, motion in enumerate(motions[i]):
-            arrays[f"{k}/generated/{sample}"] = motion
+        arrays[f"truth_{k}"] = clips[i]["features"]
+        arrays[f"valid_{k}"] = clips[i]["valid"]
+        arrays[f"reconstruction_{k}"] = reconstructions[i]
+        arrays[f"generations_{k}"] = np.stack(motions[i])
     return arrays
 
 
@@ -201,9 +220,17 @@ def create_pipeline() -> Pipeline:
                 ["hiw_store", "clutch_refined", "clutch_control", "evaluator", protocol],
                 "refinement_metrics",
             ),
+            node(measure_form, ["clutch", "hiw_store", "motions", protocol], "form_metrics"),
             node(
                 gather,
-                ["hiw_store", "tokenizer_metrics", "t2m_metrics", "m2t_metrics", "refinement_metrics"],
+                [
+                    "hiw_store",
+                    "tokenizer_metrics",
+                    "t2m_metrics",
+                    "m2t_metrics",
+                    "refinement_metrics",
+                    "form_metrics",
+                ],
                 "metrics",
             ),
             node(choose_samples, ["hiw_store", "reconstructions", "motions", "captions", protocol], "samples"),

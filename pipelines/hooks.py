@@ -17,6 +17,7 @@ from typing import Any
 import click
 import mlflow
 from kedro.framework.hooks import hook_impl
+from kedro.io import MemoryDataset
 from kedro.pipeline.node import Node
 
 from pipelines.charts import draw_curves
@@ -26,6 +27,11 @@ from pipelines.tracking import flatten, git_revision, log_summary
 logger = logging.getLogger(__name__)
 
 EXPERIMENT = "clutch"
+
+
+def rank() -> int:
+    """Return this process's rank under `torchrun`, 0 when there is one process."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def stage_of(node: Node) -> str | None:
@@ -135,6 +141,17 @@ class MlflowTracking:
         mlflow.log_metric("stage_seconds", time.monotonic() - self._started[self._stage])
         mlflow.end_run(status)
         self._stage = None
+
+
+class OneWriter:
+    """Under `torchrun`, lets rank 0 alone write: on the others a pipeline's outputs stay in memory."""
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
+        """Replace the outputs of the pipeline on every rank but the first."""
+        if rank() > 0:
+            for name in pipeline.all_outputs():
+                catalog[name] = MemoryDataset(copy_mode="assign")
 
 
 class ClearErrors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hand_geometry import features_to_joints
+from hand_geometry import features_to_joints, mirror_features
 from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, train_tokenizer
@@ -24,6 +24,7 @@ def train(
             training,
             val_clips=store.clips(split="val"),
             joints_fn=features_to_joints,
+            mirror_fn=mirror_features,
             checkpoint_dir=f"{checkpoints}/tokenizer",
             on_log=log,
         )

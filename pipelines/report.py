@@ -1,0 +1,81 @@
+"""All of it -> one page to look at."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from clutch_llm.report import write_report
+from kedro.pipeline import Pipeline, node
+
+from pipelines.tracking import git_revision
+
+History = list[dict[str, float]]
+
+
+def make_page(
+    metrics: dict[str, Any],
+    quality: dict[str, Any],
+    samples: dict[str, np.ndarray],
+    tokenizer: History,
+    evaluator: History,
+    pretrain: History,
+    refine: History,
+    control: History,
+    instruct: History,
+) -> str:
+    """Return the page: curves, tables, and moving pictures of true, reconstructed and generated motion."""
+    shown = [sample(samples, k) for k in range(len(samples["clip_id"]))]
+    with tempfile.TemporaryDirectory() as folder:
+        page = write_report(
+            Path(folder) / "index.html",
+            metrics=metrics,
+            curves={
+                "tokenizer": tokenizer,
+                "pretraining": pretrain,
+                "refinement": {"refined": refine, "cross-entropy alone": control},
+                "instruction tuning": instruct,
+                "evaluator": evaluator,
+            },
+            samples=shown,
+            captioned=[caption_example(one) for one in shown],
+            summary=quality,
+            run={
+                "revision": git_revision(Path.cwd()),
+                "data_hash": metrics["data_hash"],
+                "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            },
+        )
+        return page.read_text(encoding="utf-8")
+
+
+def sample(samples: dict[str, np.ndarray], k: int) -> dict[str, Any]:
+    """Return the k-th sample as the page takes it."""
+    return {
+        "clip_id": str(samples["clip_id"][k]),
+        "source": str(samples["source"][k]),
+        "synthetic": bool(samples["synthetic"][k]),
+        "caption": str(samples["caption"][k]),
+        "generated_caption": str(samples["generated_caption"][k]),
+        "fps": float(samples["fps"][k]),
+        "truth": samples[f"truth_{k}"],
+        "valid": samples[f"valid_{k}"],
+        "reconstruction": samples[f"reconstruction_{k}"],
+        "generations": list(samples[f"generations_{k}"]),
+    }
+
+
+def caption_example(one: dict[str, Any]) -> dict[str, Any]:
+    """Return the same sample as an example of motion to text."""
+    kept = {key: one[key] for key in ("clip_id", "source", "synthetic", "fps", "valid")}
+    return kept | {"motion": one["truth"], "captions": [one["caption"]], "generated": one["generated_caption"]}
+
+
+def create_pipeline() -> Pipeline:
+    """Write `report_page`."""
+    histories = ["tokenizer", "evaluator", "pretrain", "refine", "control", "instruct"]
+    inputs = ["metrics", "quality_report", "samples", *(f"{name}_history" for name in histories)]
+    return Pipeline([node(make_page, inputs, "report_page")], tags="stage.report")

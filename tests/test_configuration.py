@@ -1,0 +1,59 @@
+"""Every environment's configuration builds: right names, right types, the sizes it promises."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from clutch_llm import Clutch, ClutchConfig
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from shift_tokenizer import ShiftConfig, ShiftTokenizer
+
+ROOT = Path(__file__).parents[1]
+
+
+def parameters(environment: str, **changes) -> dict:
+    """All parameters of an environment, as the typed configurations that the nodes receive."""
+    bootstrap_project(ROOT)
+    with KedroSession.create(ROOT, env=environment, runtime_params=changes or None) as session:
+        return session.load_context().params
+
+
+@pytest.mark.parametrize("environment", ["base", "test", "paper"])
+def test_every_environment_gives_typed_configurations(environment):
+    found = parameters(environment)
+    assert isinstance(found["tokenizer"]["model"], ShiftConfig)
+    assert isinstance(found["llm"], ClutchConfig)
+
+
+def test_the_paper_environment_is_the_papers():
+    found = parameters("paper")
+    assert found["llm"].base_model == "google/flan-t5-base"
+    assert found["tokenizer"]["model"] == ShiftConfig.paper()
+    for stage in ("pretrain", "refine", "instruct"):
+        assert found[stage].zero_stage == 2
+        assert found[stage].precision == "bf16"
+
+
+def test_the_papers_models_have_the_papers_sizes():
+    found = parameters("paper")
+    with torch.device("meta"):
+        tokenizer = ShiftTokenizer(found["tokenizer"]["model"])
+    published = 34_960_099  # numbers in the released tokenizer checkpoint's weights and codebooks
+    held = sum(p.numel() for p in tokenizer.parameters())
+    held += sum(b.numel() for name, b in tokenizer.named_buffers() if name.endswith("codebook"))
+    assert abs(held / published - 1) < 0.01
+    assert 247e6 < Clutch.count_parameters(found["llm"], found["tokenizer"]["model"]) < 260e6
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pretrain": {"stpes": 3}}, "stpes"),
+        ({"pretrain": {"steps": "many"}}, "steps"),
+        ({"tokenizer": {"model": {"decomposition": "fingers"}}}, "decomposition"),
+    ],
+)
+def test_a_wrong_parameter_is_one_clear_error(change, words):
+    with pytest.raises(Exception, match=words):
+        parameters("base", **change)

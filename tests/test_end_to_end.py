@@ -1,0 +1,162 @@
+"""The whole road in the `test` environment: as Kedro runs it, as DVC runs it, killed and resumed, and used from the shell."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from .conftest import ROOT, project_files
+
+pytestmark = pytest.mark.slow
+
+STAGES = ["data", "tokenizer", "llm_pretrain", "llm_refine", "llm_refine_control", "llm_instruct", "evaluation", "report"]
+
+
+def copy_project(target: Path) -> Path:
+    for name in project_files():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name)
+    return target
+
+
+def run(command: list[str], project: Path, environment: dict[str, str], **options) -> subprocess.CompletedProcess:
+    result = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, **options)
+    assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+    return result
+
+
+def kedro(pipeline: str, project: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:
+    return run(["kedro", "run", "--env", "test", "--pipeline", pipeline], project, environment)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, environment) -> Path:
+    """A copy of the project in which the whole pipeline has run once."""
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    kedro("full", folder, environment)
+    return folder
+
+
+def test_the_whole_road_leaves_metrics_for_every_source(project):
+    metrics = json.loads((project / "reports/test/metrics.json").read_text())
+    for part in ("tokenizer", "t2m", "m2t", "refinement"):
+        assert set(metrics[part]) == {"fingerspelling", "procedural"}
+    rows = metrics["tokenizer"]["procedural"]["rows"]
+    assert {"reconstruction", "mean_pose", "own_mean_pose_held"} <= set(rows)
+    assert metrics["tokenizer"]["procedural"]["synthetic"] is True
+    assert metrics["tokenizer"]["fingerspelling"]["synthetic"] is False
+
+
+def test_the_page_is_one_file_without_outside_resources(project):
+    page = (project / "reports/test/index.html").read_text()
+    assert "<html" in page
+    assert "src=\"http" not in page
+
+
+def test_no_clip_is_in_two_splits_and_none_is_half_written(project):
+    from hiw_data import HiwStore
+
+    store = HiwStore.open(project / "data/test/hiw.zarr")
+    store.verify()
+    splits: dict[str, set[str]] = {}
+    for clip in store.clips():
+        splits.setdefault(clip["clip_id"].split("#")[0], set()).add(clip["split"])
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def test_every_stage_is_a_run_with_its_parent_parameters_and_tags(project):
+    client = mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("clutch")
+    runs = client.search_runs([experiment.experiment_id])
+    stages = {run.data.tags["stage"]: run for run in runs if "stage" in run.data.tags}
+    assert set(STAGES) == set(stages)
+    parents = {run.data.tags["mlflow.parentRunId"] for run in stages.values()}
+    assert len(parents) == 1
+    assert all(run.info.status == "FINISHED" for run in runs)
+    refine = stages["llm_refine"]
+    assert float(refine.data.params["refine.lam"]) > 0
+    assert len(client.get_metric_history(refine.info.run_id, "loss")) >= 1
+    assert {"git_revision", "data_hash"} <= set(refine.data.tags)
+    artifacts = {item.path for item in client.list_artifacts(refine.info.run_id)}
+    assert {"clutch_refined", "refine_history.png"} <= artifacts
+
+
+def test_a_model_generates_and_captions_from_the_shell(project, environment, tmp_path):
+    model = str(project / "data/test/models/clutch")
+    out = tmp_path / "wave.mp4"
+    command = ["clutch", "generate", "the right hand waves", "--model", model, "--out", str(out), "--seconds", "2"]
+    run(command, project, environment)
+    assert out.stat().st_size > 1000
+    motion = tmp_path / "wave.npz"
+    run([*command[:5], "--out", str(motion), "--seconds", "2"], project, environment)
+    said = run(["clutch", "caption", str(motion), "--model", model], project, environment)
+    assert said.stdout.strip()
+
+
+def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been_killed(project, environment):
+    shift = project / "data/test/models/shift/model.safetensors"
+    uninterrupted = shift.read_bytes()
+    command = [sys.executable, "-m", "kedro", "run", "--env", "test", "--pipeline", "tokenizer"]
+    command += ["--params", "tokenizer.training.checkpoint_every=2"]
+    process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = project / "data/test/checkpoints/tokenizer"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not any(checkpoints.glob("**/*.safetensors")):
+        assert process.poll() is None, "the stage ended before it wrote a checkpoint"
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert shift.read_bytes() == uninterrupted, "the old model is whole while the new one is not there"
+    result = run(command, project, environment)
+    assert "from step" in result.stdout + result.stderr
+    assert shift.read_bytes() == uninterrupted
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory, environment) -> Path:
+    """A copy of the project that DVC runs, the `test` environment writing where dvc.yaml expects the demo's files."""
+    folder = copy_project(tmp_path_factory.mktemp("repository"))
+    (folder / "conf/test/globals.yml").unlink()
+    run(["git", "init", "--quiet"], folder, environment)
+    run(["dvc", "repro"], folder, environment | {"KEDRO_ENV": "test"})
+    return folder
+
+
+def test_dvc_gives_what_kedro_gives(project, repository):
+    with np.load(project / "data/test/tokens.npz") as ours, np.load(repository / "data/tokens.npz") as theirs:
+        assert set(ours.files) == set(theirs.files)
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours.files)
+    ours = json.loads((project / "reports/test/metrics.json").read_text())
+    assert ours == json.loads((repository / "reports/metrics.json").read_text())
+
+
+def test_a_second_repro_runs_nothing(repository, environment):
+    result = run(["dvc", "repro"], repository, environment | {"KEDRO_ENV": "test"})
+    assert "Running stage" not in result.stdout
+    assert "up to date" in result.stdout
+
+
+def test_a_changed_training_parameter_reruns_only_what_depends_on_it(repository, environment):
+    path = repository / "conf/base/parameters.yml"
+    before = path.read_text()
+    head, tail = before.split("\ninstruct:")
+    path.write_text(f"{head}\ninstruct:{tail.replace('seed: 0', 'seed: 1', 1)}")
+    try:
+        plan = run(["dvc", "repro", "--dry"], repository, environment | {"KEDRO_ENV": "test"}).stdout
+    finally:
+        path.write_text(before)
+    again = [line.split("'")[1] for line in plan.splitlines() if line.startswith("Running stage")]
+    assert again == ["llm_instruct", "evaluation", "report"]
+
+
+def test_dvc_shows_the_metrics(repository, environment):
+    shown = run(["dvc", "metrics", "show", "--json"], repository, environment)
+    assert "reports/metrics.json" in shown.stdout
