@@ -1,3 +1,38 @@
 """SHIFT: motion of two hands to discrete tokens and back, by part and modality."""
 
+from .config import ShiftConfig
+from .errors import (
+    BackendError,
+    ConfigError,
+    DataError,
+    FileFormatError,
+    ShapeError,
+    ShiftTokenizerError,
+)
+from .lookup import BACKENDS, Backend, codebook_statistics, register_backend, vq_lookup
+from .tokenizer import ShiftTokenizer
+from .training import TokenizerTraining, evaluate_reconstruction, train_tokenizer
+from .usage import CodebookUsage, codebook_usage
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "BackendError",
+    "CodebookUsage",
+    "ConfigError",
+    "DataError",
+    "FileFormatError",
+    "ShapeError",
+    "ShiftConfig",
+    "ShiftTokenizer",
+    "ShiftTokenizerError",
+    "TokenizerTraining",
+    "codebook_statistics",
+    "codebook_usage",
+    "evaluate_reconstruction",
+    "register_backend",
+    "train_tokenizer",
+    "vq_lookup",
+]

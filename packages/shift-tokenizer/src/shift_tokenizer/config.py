@@ -1,0 +1,138 @@
+"""`ShiftConfig`: what a tokenizer is, in one frozen dataclass that is written beside its weights."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .layout import HAND_FEATURES, HANDS, POSE, TRAJECTORY
+from .validation import from_mapping, require_choice, require_integer, require_number
+
+DECOMPOSITIONS = ("shift", "part", "modality", "plain")
+
+
+@dataclass(frozen=True)
+class ShiftConfig:
+    """Sizes and choices of a tokenizer. The defaults are the demo's; `ShiftConfig.paper()` is CLUTCH as published.
+
+    Attributes:
+        decomposition: "shift": a stream each for left trajectory, left pose, right trajectory, right pose;
+            "part": left and right; "modality": trajectory and pose of both hands; "plain": one stream.
+            Hands in streams of their own share weights and codebook.
+        width: channels of the convolutions.
+        codebook_size: codes in each codebook (K).
+        code_dim: numbers in one code (D).
+        frames_per_latent: frames that one latent step stands for; a power of two.
+        residual_depth: codes per stream and step, each quantising what those before it left over.
+        dilations: of the residual blocks of each stage, in order.
+        mirror_left: give the left hand to the network as the mirror image of a right one.
+        encoder_input: "own": the encoder of a modality sees that modality; "whole": all of the hand (as published).
+        quantizer: "ema": codes follow the running mean of what they stand for.
+        decay: of that running mean.
+        reset_every: training steps between two searches for dead codes.
+        reset_threshold: a code is dead when its running count is under this share of an equal share.
+        std_floor: smallest standard deviation that normalisation divides by.
+        group_std: one standard deviation for wrist rotation, pose and translation each, instead of one per feature.
+    """
+
+    decomposition: str = "shift"
+    width: int = 112
+    codebook_size: int = 512
+    code_dim: int = 64
+    frames_per_latent: int = 4
+    residual_depth: int = 1
+    dilations: tuple[int, ...] = (9, 3, 1)
+    mirror_left: bool = True
+    encoder_input: str = "own"
+    quantizer: str = "ema"
+    decay: float = 0.97
+    reset_every: int = 5
+    reset_threshold: float = 0.22
+    std_floor: float = 1e-3
+    group_std: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dilations", tuple(self.dilations))
+        require_choice(self, "decomposition", DECOMPOSITIONS)
+        for name in ("width", "codebook_size", "code_dim", "residual_depth", "reset_every"):
+            require_integer(self, name, 1)
+        require_choice(self, "frames_per_latent", (1, 2, 4, 8, 16, 32))
+        require_choice(self, "mirror_left", (True, False))
+        require_choice(self, "encoder_input", ("own", "whole"))
+        require_choice(self, "quantizer", ("ema",))
+        require_number(self, "decay", 0.0, 0.99999)
+        require_number(self, "reset_threshold", 0.0, 1.0)
+        require_number(self, "std_floor", 1e-8)
+        require_choice(self, "group_std", (True, False))
+        for dilation in self.dilations:
+            if isinstance(dilation, bool) or not isinstance(dilation, int) or dilation < 1:
+                require_choice(self, "dilations", ("a sequence of integers of at least 1",))
+
+    @classmethod
+    def paper(cls, **changes: Any) -> "ShiftConfig":
+        """The sizes of the published SHIFT (two VQ-VAEs, 35.0 million numbers), with fields changed by name."""
+        published: dict[str, Any] = {
+            "width": 512,
+            "codebook_size": 4096,
+            "code_dim": 64,
+            "mirror_left": False,
+            "encoder_input": "whole",
+            "decay": 0.99,
+            "reset_every": 1,
+        }
+        return cls.from_dict({**published, **changes})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ShiftConfig":
+        """Builds a configuration from plain values (JSON, YAML).
+
+        Raises:
+            ConfigError: a field is unknown or out of range.
+        """
+        return from_mapping(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: `ShiftConfig.from_dict(config.to_dict()) == config`."""
+        return {**dataclasses.asdict(self), "dilations": list(self.dilations)}
+
+    @property
+    def splits_parts(self) -> bool:
+        """Whether each hand has streams of its own."""
+        return self.decomposition in ("shift", "part")
+
+    @property
+    def n_parts(self) -> int:
+        """Hands that are coded apart: 2 or 1."""
+        return HANDS if self.splits_parts else 1
+
+    @property
+    def stream_features(self) -> tuple[tuple[int, ...], ...]:
+        """For each modality, which of a hand's 99 features it carries."""
+        if self.decomposition in ("shift", "modality"):
+            return (TRAJECTORY, tuple(POSE))
+        return (tuple(range(HAND_FEATURES)),)
+
+    @property
+    def n_modalities(self) -> int:
+        """Modalities that are coded apart: 2 (trajectory, pose) or 1."""
+        return len(self.stream_features)
+
+    @property
+    def n_codebooks(self) -> int:
+        """Codebooks: one for each modality and residual level."""
+        return self.n_modalities * self.residual_depth
+
+    @property
+    def n_slots(self) -> int:
+        """Tokens of one latent step, ordered by part, then modality, then residual level."""
+        return self.n_parts * self.n_codebooks
+
+    @property
+    def slot_codebook(self) -> tuple[int, ...]:
+        """The codebook that each slot's token indexes: (0, 1, 0, 1) for SHIFT."""
+        return tuple(range(self.n_codebooks)) * self.n_parts
+
+    @property
+    def n_stages(self) -> int:
+        """Stages of the encoder and the decoder: two as published, more where frames_per_latent asks for it."""
+        return max(2, self.frames_per_latent.bit_length() - 1)

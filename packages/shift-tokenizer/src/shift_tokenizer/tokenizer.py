@@ -1,0 +1,370 @@
+"""`ShiftTokenizer`: motion of two hands to tokens and back.
+
+Design:
+- One `Stream` (encoder, quantizer, decoder) per modality; hands that are coded apart go through it stacked on the
+  batch axis, so they share weights and codebook.
+- Inside, features are mirrored (the left hand, if so configured) and standardised: `normalize` and `denormalize`.
+- `encode`, `decode` and `decode_probabilities` give a clip the same whatever else is in the batch.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+
+import torch
+from torch import Tensor, nn
+
+from .config import ShiftConfig
+from .errors import ShapeError
+from .layout import (
+    FEATURES,
+    HAND_FEATURES,
+    HANDS,
+    POSE,
+    ROTATION,
+    TRANSLATION,
+    join_hands,
+    mirror_signs,
+    split_hands,
+)
+from .networks import Decoder, Encoder
+from .quantizer import EmaQuantizer, ResidualQuantizer
+
+
+@dataclass(frozen=True)
+class ShiftOutput:
+    """What one training forward gives.
+
+    Attributes:
+        reconstruction: (B, T, 198) in the normalised space.
+        latents: per stream (B * parts, L, D), before quantisation.
+        indices: per stream (B * parts, L, R) int64.
+        sq_errors: per stream (B * parts, L), the commitment error of each latent summed over D.
+    """
+
+    reconstruction: Tensor
+    latents: tuple[Tensor, ...]
+    indices: tuple[Tensor, ...]
+    sq_errors: tuple[Tensor, ...]
+
+
+class Stream(nn.Module):
+    """Encoder, quantizer and decoder of one modality."""
+
+    def __init__(self, config: ShiftConfig, features: tuple[int, ...]) -> None:
+        super().__init__()
+        hands = HANDS // config.n_parts
+        inputs = len(features) if config.encoder_input == "own" else HAND_FEATURES
+        shape = (config.frames_per_latent, config.n_stages, config.dilations)
+        self.encoder = Encoder(inputs * hands, config.width, config.code_dim, *shape)
+        self.quantizer = ResidualQuantizer([_quantizer(config) for _ in range(config.residual_depth)])
+        self.decoder = Decoder(config.code_dim, config.width, len(features) * hands, *shape)
+
+
+def _quantizer(config: ShiftConfig) -> EmaQuantizer:
+    return EmaQuantizer(
+        config.codebook_size,
+        config.code_dim,
+        decay=config.decay,
+        reset_every=config.reset_every,
+        reset_threshold=config.reset_threshold,
+    )
+
+
+class ShiftTokenizer(nn.Module):
+    """A family of VQ-VAEs over the 198 motion features; see `ShiftConfig` for its members."""
+
+    mean: Tensor
+    std: Tensor
+    signs: Tensor
+    output_order: Tensor
+
+    def __init__(self, config: ShiftConfig | None = None, *, seed: int = 0) -> None:
+        """Builds a tokenizer with fresh weights.
+
+        Args:
+            config: sizes and choices; the demo's by default.
+            seed: of the weights. The global random state is left as it was.
+        """
+        super().__init__()
+        self.config = config or ShiftConfig()
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.streams = nn.ModuleList(Stream(self.config, f) for f in self.config.stream_features)
+        self.register_buffer("mean", torch.zeros(HANDS, HAND_FEATURES))
+        self.register_buffer("std", torch.ones(HANDS, HAND_FEATURES))
+        signs = torch.ones(HANDS, HAND_FEATURES)
+        if self.config.mirror_left:
+            signs[0] = mirror_signs()
+        self.register_buffer("signs", signs, persistent=False)
+        order = torch.tensor([i for features in self.config.stream_features for i in features]).argsort()
+        self.register_buffer("output_order", order, persistent=False)
+
+    def normalize(self, features: Tensor) -> Tensor:
+        """Features (..., 198) -> the space that the networks work in (..., 198): mirrored and standardised."""
+        return join_hands((split_hands(features) * self.signs - self.mean) / self.std)
+
+    def denormalize(self, normalised: Tensor) -> Tensor:
+        """The inverse of `normalize`."""
+        return join_hands((split_hands(normalised) * self.std + self.mean) * self.signs)
+
+    @torch.no_grad()
+    def fit_normalisation(self, features: Tensor, valid: Tensor) -> None:
+        """Sets mean and standard deviation from frames: features (N, 198), valid (N, 2).
+
+        A mirrored left hand shares the right hand's statistics. A hand with fewer than two valid frames takes the
+        other's; with none at all, nothing is changed.
+        """
+        hands = split_hands(features) * self.signs
+        seen = [hands[valid[:, hand], hand] for hand in range(HANDS)]
+        if self.config.mirror_left:
+            seen = [torch.cat(seen)] * HANDS
+        seen = [rows if len(rows) > 1 else max(seen, key=len) for rows in seen]
+        for hand, rows in enumerate(seen):
+            if len(rows) < 2:
+                continue
+            self.mean[hand] = rows.mean(0)
+            std = rows.std(0)
+            if self.config.group_std:
+                for group in (ROTATION, POSE, TRANSLATION):
+                    std[list(group)] = std[list(group)].square().mean().sqrt()
+            self.std[hand] = std.clamp(min=self.config.std_floor)
+
+    def forward(self, normalised: Tensor, mask: Tensor | None = None) -> ShiftOutput:
+        """Encodes, quantises and decodes, with gradients.
+
+        Args:
+            normalised: (B, T, 198) from `normalize`, T a multiple of frames_per_latent.
+            mask: (B, T) bool, true on each clip's own frames (a multiple of frames_per_latent, from the start);
+                None if all are.
+        """
+        frame_mask = None if mask is None else self._stack_mask(mask.to(normalised.dtype))
+        step_mask = None if frame_mask is None else frame_mask[:, :: self.config.frames_per_latent]
+        latents, indices, errors, decoded = [], [], [], []
+        for stream, inputs in zip(self.stream_list(), self._stream_inputs(normalised), strict=True):
+            z = stream.encoder(inputs, frame_mask)
+            index, quantized, error = stream.quantizer(z.flatten(0, 1))
+            decoded.append(stream.decoder(quantized.unflatten(0, z.shape[:2]), step_mask))
+            latents.append(z)
+            indices.append(index.unflatten(0, z.shape[:2]))
+            errors.append(error.unflatten(0, z.shape[:2]))
+        return ShiftOutput(self._assemble(decoded), tuple(latents), tuple(indices), tuple(errors))
+
+    @torch.no_grad()
+    def encode(self, features: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Motion to tokens.
+
+        Args:
+            features: (B, T, 198), or (T, 198) for one clip; finite; T a multiple of frames_per_latent.
+            valid: (B, T, 2) or (T, 2) bool. Where given, what is not valid takes the nearest valid frame of that hand
+                before encoding (a hand without a valid frame stays as it is).
+
+        Returns:
+            tokens (B, T / frames_per_latent, n_slots) int64, or without B for one clip.
+
+        Raises:
+            ShapeError: a shape does not fit or a feature is not finite.
+        """
+        features = torch.as_tensor(features, dtype=self.mean.dtype, device=self.mean.device)
+        if features.ndim == 2:
+            return self.encode(features[None], None if valid is None else torch.as_tensor(valid)[None])[0]
+        self._check_features(features)
+        if valid is not None:
+            features = _hold_nearest(features, torch.as_tensor(valid, device=features.device))
+        if not bool(features.isfinite().all()):
+            raise ShapeError(
+                "Expected finite features, got NaN or infinity. Mark such frames as not valid, or drop them."
+            )
+        per_stream = []
+        for stream, inputs in zip(
+            self.stream_list(), self._stream_inputs(self.normalize(features)), strict=True
+        ):
+            z = stream.encoder(inputs)
+            per_stream.append(stream.quantizer(z.flatten(0, 1))[0].unflatten(0, z.shape[:2]))
+        return self._join_slots(per_stream, len(features))
+
+    def encode_list(
+        self, clips: Sequence[Tensor], valid: Sequence[Tensor] | None = None, *, batch_size: int = 64
+    ) -> list[Tensor]:
+        """Clips (T_i, 198) of any lengths to tokens (T_i / frames_per_latent, n_slots); arrays are taken too.
+
+        Clips of equal length share a batch, so that each gives what `encode` gives for it alone.
+        """
+        tokens: list[Tensor] = [torch.empty(0)] * len(clips)
+        for members in _buckets([len(clip) for clip in clips], batch_size):
+            batch = torch.stack([torch.as_tensor(clips[i]) for i in members])
+            mask = None if valid is None else torch.stack([torch.as_tensor(valid[i]) for i in members])
+            for i, result in zip(members, self.encode(batch, mask), strict=True):
+                tokens[i] = result
+        return tokens
+
+    @torch.no_grad()
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, L, n_slots), or (L, n_slots), to features (B, L * frames_per_latent, 198), or without B.
+
+        Raises:
+            ShapeError: the shape does not fit, or an index is no code.
+        """
+        tokens = torch.as_tensor(tokens, device=self.mean.device).long()
+        if tokens.ndim == 2:
+            return self.decode(tokens[None])[0]
+        self._check_tokens(tokens)
+        streams = zip(self.stream_list(), self._split_slots(tokens), strict=True)
+        return self._decode([stream.quantizer.embed(indices) for stream, indices in streams])
+
+    def decode_list(self, tokens: Sequence[Tensor], *, batch_size: int = 64) -> list[Tensor]:
+        """Tokens (L_i, n_slots) of any lengths to features (L_i * frames_per_latent, 198)."""
+        clips: list[Tensor] = [torch.empty(0)] * len(tokens)
+        for members in _buckets([len(t) for t in tokens], batch_size):
+            batch = self.decode(torch.stack([torch.as_tensor(tokens[i]) for i in members]))
+            for i, result in zip(members, batch, strict=True):
+                clips[i] = result
+        return clips
+
+    def decode_probabilities(self, probabilities: Tensor) -> Tensor:
+        """Distributions over codes to features, differentiable.
+
+        Each slot's code becomes its expectation. With one-hot distributions this is `decode`; with straight-through
+        samples it carries a gradient from motion space back to whoever predicted the tokens.
+
+        Args:
+            probabilities: (B, L, n_slots, K).
+
+        Returns:
+            features (B, L * frames_per_latent, 198).
+        """
+        expected = (self.config.n_slots, self.config.codebook_size)
+        if probabilities.ndim != 4 or tuple(probabilities.shape[2:]) != expected:
+            raise ShapeError(
+                f"Expected probabilities (B, L, {expected[0]}, {expected[1]}), got {tuple(probabilities.shape)}. "
+                "Give one distribution per slot."
+            )
+        streams = zip(self.stream_list(), self._split_slots(probabilities), strict=True)
+        return self._decode([stream.quantizer.embed_probabilities(p) for stream, p in streams])
+
+    def codebooks(self) -> Tensor:
+        """All codes (n_codebooks, K, D); slot s indexes number `config.slot_codebook[s]`."""
+        return torch.stack(
+            [q.codebook for stream in self.stream_list() for q in stream.quantizer.quantizers()]
+        )
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> None:
+        """Writes config.json and model.safetensors into a folder, each of them whole or not at all."""
+        from .files import save_tokenizer
+
+        save_tokenizer(self, folder)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | PathLike[str], *, device: str | torch.device = "cpu"
+    ) -> "ShiftTokenizer":
+        """Reads what `save_pretrained` wrote.
+
+        Raises:
+            FileFormatError: a file is missing, corrupt or of another version.
+        """
+        from .files import load_tokenizer
+
+        return load_tokenizer(folder).to(device)
+
+    def stream_list(self) -> list[Stream]:
+        """The streams, one per modality."""
+        return [stream for stream in self.streams if isinstance(stream, Stream)]
+
+    def _stream_inputs(self, normalised: Tensor) -> list[Tensor]:
+        """(B, T, 198) -> per stream (B * parts, T, C)."""
+        hands = split_hands(normalised)
+        whole = [range(HAND_FEATURES)] * self.config.n_modalities
+        chosen: Iterable[Sequence[int]] = (
+            self.config.stream_features if self.config.encoder_input == "own" else whole
+        )
+        return [self._stack(hands if len(f) == HAND_FEATURES else hands[..., list(f)]) for f in chosen]
+
+    def _stack(self, hands: Tensor) -> Tensor:
+        """(B, T, 2, C) -> (2 B, T, C) if hands are coded apart, else (B, T, 2 C)."""
+        if self.config.splits_parts:
+            return hands.transpose(1, 2).flatten(0, 1)
+        return hands.flatten(2)
+
+    def _stack_mask(self, mask: Tensor) -> Tensor:
+        """(B, T) -> (B * parts, T, 1)."""
+        return mask.repeat_interleave(self.config.n_parts, 0)[..., None]
+
+    def _assemble(self, decoded: list[Tensor]) -> Tensor:
+        """Per stream (B * parts, T, C) -> (B, T, 198)."""
+        parts = self.config.n_parts
+        if parts == HANDS:
+            hands = torch.cat(decoded, -1)[..., self.output_order]  # (2 B, T, 99)
+            return join_hands(hands.unflatten(0, (-1, HANDS)).transpose(1, 2))
+        both = torch.cat([d.unflatten(-1, (HANDS, -1)) for d in decoded], -1)
+        return join_hands(both[..., self.output_order])
+
+    def _decode(self, embedded: list[Tensor]) -> Tensor:
+        """Per stream (B, parts, L, D) -> features (B, T, 198)."""
+        decoded = [s.decoder(z.flatten(0, 1)) for s, z in zip(self.stream_list(), embedded, strict=True)]
+        return self.denormalize(self._assemble(decoded))
+
+    def _join_slots(self, per_stream: list[Tensor], batch: int) -> Tensor:
+        """Per stream (B * parts, L, R) -> (B, L, parts * modalities * R)."""
+        slots = torch.stack(per_stream, 2).unflatten(0, (batch, self.config.n_parts))  # (B, P, L, M, R)
+        return slots.permute(0, 2, 1, 3, 4).flatten(2)
+
+    def _split_slots(self, slots: Tensor) -> list[Tensor]:
+        """(B, L, n_slots, ...) -> per stream (B, parts, L, R, ...)."""
+        config = self.config
+        split = slots.unflatten(2, (config.n_parts, config.n_modalities, config.residual_depth))
+        return list(split.transpose(1, 2).unbind(3))
+
+    def _check_features(self, features: Tensor) -> None:
+        step = self.config.frames_per_latent
+        if (
+            features.ndim != 3
+            or features.shape[-1] != FEATURES
+            or features.shape[1] % step
+            or not features.shape[1]
+        ):
+            raise ShapeError(
+                f"Expected features (B, T, {FEATURES}) with T a multiple of {step} and above 0, got "
+                f"{tuple(features.shape)}. Repeat the last frame until T fits."
+            )
+
+    def _check_tokens(self, tokens: Tensor) -> None:
+        slots, size = self.config.n_slots, self.config.codebook_size
+        if tokens.ndim != 3 or tokens.shape[2] != slots:
+            raise ShapeError(
+                f"Expected tokens (B, L, {slots}), got {tuple(tokens.shape)}. Give {slots} tokens a step."
+            )
+        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < size:
+            raise ShapeError(
+                f"Expected tokens from 0 to {size - 1}, got {int(tokens.min())} to {int(tokens.max())}. "
+                "Take off the offset of the vocabulary first."
+            )
+
+
+def _hold_nearest(features: Tensor, valid: Tensor) -> Tensor:
+    """Replaces what is not valid by the nearest valid frame of the same hand; ties go to the earlier frame."""
+    if valid.shape != (*features.shape[:2], HANDS):
+        raise ShapeError(
+            f"Expected valid {(*features.shape[:2], HANDS)}, got {tuple(valid.shape)}. One flag per hand."
+        )
+    valid = valid.bool()
+    length = features.shape[1]
+    frames = torch.arange(length, device=features.device)[None, :, None].expand(valid.shape)  # (B, T, 2)
+    earlier = frames.masked_fill(~valid, -length).cummax(1).values
+    later = frames.masked_fill(~valid, 3 * length).flip(1).cummin(1).values.flip(1)
+    nearest = torch.where(frames - earlier <= later - frames, earlier, later)
+    source = torch.where(valid.any(1, keepdim=True), nearest, frames)
+    hands = split_hands(features)
+    return join_hands(hands.gather(1, source[..., None].expand_as(hands)))
+
+
+def _buckets(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Groups indices of equal length into batches, shortest first."""
+    by_length: dict[int, list[int]] = {}
+    for index, length in enumerate(lengths):
+        by_length.setdefault(length, []).append(index)
+    return [
+        members[start : start + batch_size]
+        for _, members in sorted(by_length.items())
+        for start in range(0, len(members), batch_size)
+    ]

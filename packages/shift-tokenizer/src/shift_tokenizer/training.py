@@ -1,0 +1,390 @@
+"""Training a tokenizer: `train_tokenizer`, exact and resumable.
+
+Design:
+- All chance comes from one generator, whose state is saved with the model, the optimizer and the step: a run that was
+  killed ends bit for bit as one that was not (on the same machine and number of threads).
+- A batch mixes its sources by fixed shares, so that a small real source is not drowned by a large synthetic one.
+- Geometry comes in from outside: `joints_fn` turns features into joints, `mirror_fn` mirrors a whole motion.
+"""
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import TrainingState, fingerprint, load_state, remove_state, save_state
+from .config import ShiftConfig
+from .errors import ConfigError, ShiftTokenizerError
+from .losses import (
+    JointsFn,
+    commitment_loss,
+    joint_error_mm,
+    joint_losses,
+    reconstruction_losses,
+    translation_velocity_loss,
+)
+from .progress import progress_bar
+from .tokenizer import ShiftOutput, ShiftTokenizer
+from .usage import codebook_usage, usage_of_counts
+from .validation import from_mapping, require_integer, require_number
+from .windows import Clip, WindowSampler, check_clips, clip_valid, hash_clips
+
+logger = logging.getLogger(__name__)
+
+OnLog = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TokenizerTraining:
+    """How a tokenizer is trained. The defaults are the demo's.
+
+    Attributes:
+        steps: optimizer steps.
+        batch_size: windows per step.
+        window: frames per window; a multiple of frames_per_latent.
+        learning_rate: its peak; warmed up over `warmup_steps`, then a cosine down to `final_rate` of it.
+        source_weights: share of each source in a batch; a source that is not named gets the mean of those named.
+        rotation_weight, translation_weight, pose_weight: of the smooth-L1 of wrist rotation, translation, pose.
+            As published, with two models: 2/3, 1/3, 1.
+        commitment_weight: of the latents' distance to their codes.
+        velocity_weight: of the frame differences of the translation.
+        joint_weight, root_joint_weight: of joint positions, absolute and relative to the wrist; need a `joints_fn`.
+        invalid_weight: weight of a hand that is not seen, so that what stands in for it is learnt a little.
+        mirror_probability: how often a window is replaced by its mirror image; needs a `mirror_fn`.
+        gradient_clip: largest norm of the gradient.
+        seed: of weights, batches and codebooks.
+        log_every, validate_every, checkpoint_every: in steps; they do not change the result.
+        device: "auto" takes a GPU if there is one.
+    """
+
+    steps: int = 1200
+    batch_size: int = 48
+    window: int = 32
+    learning_rate: float = 2e-3
+    warmup_steps: int = 20
+    final_rate: float = 0.02
+    weight_decay: float = 1e-4
+    source_weights: Mapping[str, float] = field(
+        default_factory=lambda: {"fingerspelling": 0.33, "procedural": 0.67}
+    )
+    rotation_weight: float = 1.0
+    translation_weight: float = 0.5
+    pose_weight: float = 1.0
+    commitment_weight: float = 0.25
+    velocity_weight: float = 1.0
+    joint_weight: float = 1.0
+    root_joint_weight: float = 1.0
+    invalid_weight: float = 0.05
+    mirror_probability: float = 0.0
+    gradient_clip: float = 1.0
+    seed: int = 0
+    log_every: int = 50
+    validate_every: int = 400
+    checkpoint_every: int = 200
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "window", "log_every", "validate_every", "checkpoint_every"):
+            require_integer(self, name, 1)
+        require_integer(self, "warmup_steps", 0)
+        require_integer(self, "seed", 0, 2**63 - 1)
+        require_number(self, "learning_rate", 1e-9, 1.0)
+        require_number(self, "final_rate", 0.0, 1.0)
+        require_number(self, "gradient_clip", 1e-9)
+        require_number(self, "mirror_probability", 0.0, 1.0)
+        for name in ("weight_decay", "invalid_weight", *_LOSS_WEIGHTS):
+            require_number(self, name, 0.0)
+        if not isinstance(self.source_weights, Mapping) or any(w < 0 for w in self.source_weights.values()):
+            raise ConfigError(
+                f"TokenizerTraining.source_weights: expected names with weights of at least 0, got "
+                f"{self.source_weights!r}. Correct this field."
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TokenizerTraining":
+        """Builds it from plain values (JSON, YAML).
+
+        Raises:
+            ConfigError: a field is unknown or out of range.
+        """
+        return from_mapping(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**dataclasses.asdict(self), "source_weights": dict(self.source_weights)}
+
+
+_LOSS_WEIGHTS = (
+    "rotation_weight",
+    "translation_weight",
+    "pose_weight",
+    "commitment_weight",
+    "velocity_weight",
+    "joint_weight",
+    "root_joint_weight",
+)
+_NO_INFLUENCE = ("log_every", "validate_every", "checkpoint_every", "device")
+
+
+def train_tokenizer(
+    clips: Sequence[Clip],
+    config: ShiftConfig | None = None,
+    training: TokenizerTraining | None = None,
+    *,
+    val_clips: Sequence[Clip] | None = None,
+    joints_fn: JointsFn | None = None,
+    mirror_fn: Callable[[Tensor], Tensor] | None = None,
+    checkpoint_dir: str | PathLike[str] | None = None,
+    on_log: OnLog | None = None,
+) -> tuple[ShiftTokenizer, list[dict[str, float]]]:
+    """Trains a tokenizer on clips.
+
+    Args:
+        clips: dicts with "features" (T, 198) and optionally "valid" (T, 2), "source"; T a multiple of
+            frames_per_latent.
+        config: of the tokenizer.
+        training: of the run.
+        val_clips: clips of which the reconstruction error is logged.
+        joints_fn: features (B, T, 198) to joints (B, T, 2, J, 3) in metres, differentiable, joint 0 the wrist. Without
+            it the joint losses are left out.
+        mirror_fn: features (B, T, 198) to those of the mirrored motion, hands swapped. Needed for mirror_probability.
+        checkpoint_dir: where the state is kept while training runs. If it holds one of the same configuration and data,
+            training goes on from there. It is removed in the end.
+        on_log: called with the step (from 1) and its metrics.
+
+    Returns:
+        the tokenizer, in eval mode on the training device, and the history: one dict per logged step.
+
+    Raises:
+        DataError: the clips do not fit.
+        ConfigError: the settings do not fit together.
+        ShiftTokenizerError: the loss is not finite, or the disk refuses a checkpoint.
+    """
+    run = _Run(clips, config or ShiftConfig(), training or TokenizerTraining(), joints_fn, mirror_fn)
+    if val_clips:
+        check_clips(val_clips, run.config.frames_per_latent)
+    mark = run.fingerprint(clips) if checkpoint_dir is not None else ""
+    if checkpoint_dir is not None:
+        load_state(checkpoint_dir, run.state, mark)
+    state, settings = run.state, run.training
+    started, first = time.perf_counter(), state.step
+    bar = progress_bar(settings.steps, state.step, "tokenizer")
+    while state.step < settings.steps:
+        losses = run.step()
+        done, last = state.step, state.step == settings.steps
+        bar.update(1)
+        if done % settings.log_every == 0 or last:
+            metrics = run.metrics(losses)
+            metrics["seconds_per_step"] = (time.perf_counter() - started) / (done - first)
+            if val_clips and (done % settings.validate_every == 0 or last):
+                metrics |= evaluate_reconstruction(run.tokenizer, val_clips, joints_fn, prefix="val_")
+            state.history.append({"step": done, **metrics})
+            bar.set_postfix({"loss": f"{metrics['loss']:.3f}"})
+            if on_log is not None:
+                on_log(done, metrics)
+        if checkpoint_dir is not None and done % settings.checkpoint_every == 0 and not last:
+            save_state(checkpoint_dir, state, mark)
+    bar.close()
+    if checkpoint_dir is not None:
+        remove_state(checkpoint_dir)
+    return run.tokenizer.eval(), state.history
+
+
+def evaluate_reconstruction(
+    tokenizer: ShiftTokenizer, clips: Sequence[Clip], joints_fn: JointsFn | None = None, *, prefix: str = ""
+) -> dict[str, float]:
+    """Encodes and decodes clips and measures what comes back, for all and by source.
+
+    Returns:
+        reconstruction (smooth-L1 of normalised features), mpjpe_mm and root_mpjpe_mm if there is a joints_fn; by source
+        with `/name` behind; codes_in_use and perplexity, the mean over the codebooks.
+    """
+    device = tokenizer.mean.device
+    features = [torch.as_tensor(clip["features"], dtype=torch.float32, device=device) for clip in clips]
+    valid = [torch.as_tensor(clip_valid(clip), device=device) for clip in clips]
+    tokens = tokenizer.encode_list(features)
+    decoded = tokenizer.decode_list(tokens)
+    usage = codebook_usage(tokens, tokenizer.config, valid=[v.cpu() for v in valid])
+    result = {
+        f"{prefix}codes_in_use": sum(u.in_use for u in usage) / len(usage),
+        f"{prefix}perplexity": sum(u.perplexity for u in usage) / len(usage),
+    }
+    sources = [str(clip.get("source", "")) for clip in clips]
+    for name in (None, *sorted(set(sources))):
+        chosen = [i for i, source in enumerate(sources) if name in (None, source)]
+        truth, made, seen = (torch.cat([x[i] for i in chosen])[None] for x in (features, decoded, valid))
+        if not bool(seen.any()):
+            continue
+        ending = f"/{name}" if name else ""
+        groups = reconstruction_losses(tokenizer.normalize(made), tokenizer.normalize(truth), seen.float())
+        result[f"{prefix}reconstruction{ending}"] = (
+            float(groups.rotation + groups.translation + groups.pose) / 3
+        )
+        if joints_fn is not None:
+            errors = joint_error_mm(made, truth, seen, joints_fn)
+            result[f"{prefix}mpjpe_mm{ending}"], result[f"{prefix}root_mpjpe_mm{ending}"] = errors
+    return result
+
+
+class _Run:
+    """The objects of one training run, and its step."""
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        config: ShiftConfig,
+        training: TokenizerTraining,
+        joints_fn: JointsFn | None,
+        mirror_fn: Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        if training.window % config.frames_per_latent:
+            raise ConfigError(
+                f"TokenizerTraining.window: expected a multiple of frames_per_latent {config.frames_per_latent}, got "
+                f"{training.window}. Correct one of them."
+            )
+        if training.mirror_probability and mirror_fn is None:
+            raise ConfigError(
+                "Expected a mirror_fn for mirror_probability above 0, got none. Pass one, or set it to 0."
+            )
+        self.config, self.training, self.joints_fn, self.mirror_fn = config, training, joints_fn, mirror_fn
+        self.sampler = WindowSampler(
+            clips,
+            window=training.window,
+            batch_size=training.batch_size,
+            source_weights=training.source_weights,
+            step=config.frames_per_latent,
+        )
+        self.device = _device(training.device)
+        self.tokenizer = ShiftTokenizer(config, seed=training.seed)
+        self.tokenizer.fit_normalisation(self.sampler.features, self.sampler.valid)
+        self.tokenizer.to(self.device).train()
+        optimizer = torch.optim.AdamW(
+            self.tokenizer.parameters(),
+            lr=training.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=training.weight_decay,
+            fused=True,
+        )
+        generator = torch.Generator().manual_seed(training.seed)
+        self.state = TrainingState(self.tokenizer, optimizer, generator, 0, [])
+
+    def fingerprint(self, clips: Sequence[Clip]) -> str:
+        """Hash of all that shapes the result."""
+        settings = {k: v for k, v in self.training.to_dict().items() if k not in _NO_INFLUENCE}
+        return fingerprint(
+            config=self.config.to_dict(),
+            training=settings,
+            data=hash_clips(clips),
+            joints=self.joints_fn is not None,
+            device=self.device.type,
+        )
+
+    def step(self) -> dict[str, Tensor]:
+        """One optimizer step; returns its losses, detached."""
+        state, generator = self.state, self.state.generator
+        features, valid, mask = (x.to(self.device) for x in self._batch(generator))
+        normalised = self.tokenizer.normalize(features)
+        frames = None if bool(mask.all()) else mask
+        self._initialise_codes(normalised, frames, valid)
+        output = self.tokenizer(normalised, frames)
+        losses = self._losses(output, normalised, features, valid, mask)
+        if not bool(losses["loss"].isfinite()):
+            raise ShiftTokenizerError(
+                f"Step {state.step + 1}: expected a finite loss, got {float(losses['loss'])}. Lower learning_rate."
+            )
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.learning_rate(state.step)
+        state.optimizer.zero_grad()
+        losses["loss"].backward()
+        nn.utils.clip_grad_norm_(self.tokenizer.parameters(), self.training.gradient_clip)
+        state.optimizer.step()
+        self._update_codes(output, mask, valid)
+        state.step += 1
+        return {name: value.detach() for name, value in losses.items()}
+
+    def learning_rate(self, step: int) -> float:
+        """Warmed up, then a cosine."""
+        settings = self.training
+        warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+        cosine = 0.5 + 0.5 * math.cos(math.pi * step / settings.steps)
+        return settings.learning_rate * warm * (settings.final_rate + (1 - settings.final_rate) * cosine)
+
+    def metrics(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """Losses of a step, and how the running counts spread over the codes."""
+        values = {name: float(value) for name, value in losses.items()}
+        books = [q for stream in self.tokenizer.stream_list() for q in stream.quantizer.quantizers()]
+        perplexities = [usage_of_counts(book.counts.cpu()).perplexity for book in books]
+        values["perplexity"] = sum(perplexities) / len(perplexities)
+        values["learning_rate"] = self.learning_rate(self.state.step - 1)
+        return values
+
+    def _batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        features, valid, mask = self.sampler.draw(generator)
+        if self.mirror_fn is not None and self.training.mirror_probability:
+            flip = torch.rand(len(features), generator=generator) < self.training.mirror_probability
+            features = torch.where(flip[:, None, None], self.mirror_fn(features), features)
+            valid = torch.where(flip[:, None, None], valid.flip(-1), valid)
+        return features, valid, mask
+
+    def _losses(
+        self, output: ShiftOutput, normalised: Tensor, features: Tensor, valid: Tensor, mask: Tensor
+    ) -> dict[str, Tensor]:
+        settings = self.training
+        weights = torch.where(valid, 1.0, settings.invalid_weight) * mask[..., None]
+        groups = reconstruction_losses(output.reconstruction, normalised, weights)
+        losses = {
+            "rotation": groups.rotation,
+            "translation": groups.translation,
+            "pose": groups.pose,
+            "commitment": commitment_loss(output.sq_errors, self.config.code_dim),
+            "velocity": translation_velocity_loss(output.reconstruction, normalised, weights),
+        }
+        if self.joints_fn is not None and settings.joint_weight + settings.root_joint_weight > 0:
+            decoded = self.tokenizer.denormalize(output.reconstruction)
+            losses["joint"], losses["root_joint"] = joint_losses(decoded, features, weights, self.joints_fn)
+        total = sum(
+            (getattr(settings, f"{name}_weight") * value for name, value in losses.items()), torch.zeros(())
+        )
+        return {"loss": total, **losses}
+
+    @torch.no_grad()
+    def _initialise_codes(self, normalised: Tensor, frames: Tensor | None, valid: Tensor) -> None:
+        if self.state.step > 0:
+            return
+        output = self.tokenizer(normalised, frames)
+        for stream, z, own, seen in self._latent_rows(output, torch.ones_like(valid[..., 0]), valid):
+            stream.quantizer.initialise(z[seen] if bool(seen.any()) else z[own], self.state.generator)
+
+    @torch.no_grad()
+    def _update_codes(self, output: ShiftOutput, mask: Tensor, valid: Tensor) -> None:
+        rows = self._latent_rows(output, mask, valid)
+        for (stream, z, own, seen), indices in zip(rows, output.indices, strict=True):
+            index = indices.flatten(0, 1)
+            stream.quantizer.update(z[own], index[own], seen[own], self.state.generator)
+
+    def _latent_rows(
+        self, output: ShiftOutput, mask: Tensor, valid: Tensor
+    ) -> list[tuple[Any, Tensor, Tensor, Tensor]]:
+        """Per stream: itself, latents as rows (N, D), which are of a clip (N,), which show a hand (N,)."""
+        step, parts = self.config.frames_per_latent, self.config.n_parts
+        own = mask[:, ::step].repeat_interleave(parts, 0).flatten()
+        seen = valid.unflatten(1, (-1, step)).any(2)  # (B, L, 2)
+        seen = seen if parts > 1 else seen.any(2, keepdim=True)
+        seen = seen.transpose(1, 2).flatten()
+        return [
+            (stream, z.detach().flatten(0, 1), own, seen)
+            for stream, z in zip(self.tokenizer.stream_list(), output.latents, strict=True)
+        ]
+
+
+def _device(name: str) -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
