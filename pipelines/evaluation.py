@@ -97,7 +97,11 @@ def measure_tokenizer(
 
 
 def measure_t2m(
-    store: HiwStore, clutch: Clutch, evaluator: Evaluator, reconstructions: list[np.ndarray], protocol: Protocol
+    store: HiwStore,
+    clutch: Clutch,
+    evaluator: Evaluator,
+    reconstructions: list[np.ndarray],
+    protocol: Protocol,
 ) -> tuple[dict[str, Any], Motions]:
     """Text to motion by the final model, beside truth, reconstruction, a random caption's motion and chance."""
     clips = protocol.clips(store)
@@ -174,7 +178,11 @@ def gather(
 
 
 def choose_samples(
-    store: HiwStore, reconstructions: list[np.ndarray], motions: Motions, captions: list[str], protocol: Protocol
+    store: HiwStore,
+    reconstructions: list[np.ndarray],
+    motions: Motions,
+    captions: list[str],
+    protocol: Protocol,
 ) -> dict[str, np.ndarray]:
     """Keep the first clips of each source, spread over the split, with all that was made of them."""
     clips = protocol.clips(store)

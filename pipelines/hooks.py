@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import mlflow
 from kedro.framework.hooks import hook_impl
 from kedro.io import MemoryDataset
 from kedro.pipeline.node import Node
 
+import mlflow
 from pipelines.charts import draw_curves
 from pipelines.datasets import HiwStoreDataset, PretrainedDataset
 from pipelines.tracking import flatten, git_revision, log_summary

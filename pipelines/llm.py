@@ -24,9 +24,7 @@ Trained = tuple[Clutch, list[dict[str, float]]]
 StageConfig = PretrainConfig | RefineConfig | InstructConfig
 
 
-def run_stage(
-    clutch: Clutch, store: HiwStore, tokens: Tokens, config: StageConfig, checkpoint_dir: str
-) -> Trained:
+def run_stage(clutch: Clutch, store: HiwStore, tokens: Tokens, config: StageConfig, checkpoint_dir: str) -> Trained:
     """Train one stage on the train split, validating on the val split."""
     with live_metrics() as log:
         return train_stage(
@@ -41,7 +39,12 @@ def run_stage(
 
 
 def pretrain(
-    store: HiwStore, tokens: Tokens, shift: ShiftTokenizer, model: ClutchConfig, config: PretrainConfig, checkpoints: str
+    store: HiwStore,
+    tokens: Tokens,
+    shift: ShiftTokenizer,
+    model: ClutchConfig,
+    config: PretrainConfig,
+    checkpoints: str,
 ) -> Trained:
     """Make the model over text and this tokenizer's codes, and pretrain it."""
     captions = [caption for clip in store.clips(split="train") for caption in clip["captions"]]
@@ -54,9 +57,7 @@ def refine(store: HiwStore, tokens: Tokens, clutch: Clutch, config: RefineConfig
     return run_stage(clutch, store, tokens, config, f"{checkpoints}/refine")
 
 
-def refine_control(
-    store: HiwStore, tokens: Tokens, clutch: Clutch, config: RefineConfig, checkpoints: str
-) -> Trained:
+def refine_control(store: HiwStore, tokens: Tokens, clutch: Clutch, config: RefineConfig, checkpoints: str) -> Trained:
     """Take the same steps of cross-entropy alone: what refinement must beat."""
     return run_stage(clutch, store, tokens, replace(config, control=True), f"{checkpoints}/control")
 

@@ -71,7 +71,11 @@ def sample(samples: dict[str, np.ndarray], k: int) -> dict[str, Any]:
 def caption_example(one: dict[str, Any]) -> dict[str, Any]:
     """Return the same sample as an example of motion to text."""
     kept = {key: one[key] for key in ("clip_id", "source", "synthetic", "fps", "valid")}
-    return kept | {"motion": one["truth"], "captions": [one["caption"]], "generated": one["generated_caption"]}
+    return kept | {
+        "motion": one["truth"],
+        "captions": [one["caption"]],
+        "generated": one["generated_caption"],
+    }
 
 
 def create_pipeline() -> Pipeline:

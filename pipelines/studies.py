@@ -47,7 +47,12 @@ def sweep_refinement(
         with study_run(name, {**point, "steps": config.steps}, "refinement_sweep"):
             refined = motions(replace(config, **point), name.replace(" ", "_"))
             figures = compare_refinement(
-                evaluator, clips, control, refined, texts=[c["captions"][-1] for c in clips], seed=protocol.seed
+                evaluator,
+                clips,
+                control,
+                refined,
+                texts=[c["captions"][-1] for c in clips],
+                seed=protocol.seed,
             )
             log_summary(figures)
         rows.append({**point, "figures": figures})
@@ -68,7 +73,7 @@ def ablate_tokenizer(
     for decomposition in decompositions:
         settings = replace(config, decomposition=decomposition)
         with study_run(decomposition, {"decomposition": decomposition, "steps": steps}, "ablation"):
-            tokenizer, history = train(
+            tokenizer, _ = train(
                 store, settings, replace(training, steps=steps), f"{checkpoints}/ablation/{decomposition}"
             )
             motions = tokenizer.decode_list(tokenizer.encode_list([clip["features"] for clip in clips]))

@@ -41,7 +41,10 @@ def create_pipeline() -> Pipeline:
     """Train `shift`, with its history, and write `tokens`."""
     inputs = ["hiw_store", "params:tokenizer.model", "params:tokenizer.training", "params:checkpoints"]
     return Pipeline(
-        [node(train, inputs, ["shift", "tokenizer_history"]), node(tokenize, ["hiw_store", "shift"], "tokens")],
+        [
+            node(train, inputs, ["shift", "tokenizer_history"]),
+            node(tokenize, ["hiw_store", "shift"], "tokens"),
+        ],
         tags="stage.tokenizer",
     )
 

@@ -13,8 +13,9 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow.entities import Metric
+
+import mlflow
 
 LogFunction = Callable[[int, Mapping[str, float]], None]
 

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
+
 from pipelines.pipeline_registry import register_pipelines
 
 ROOT = Path(__file__).parents[1]

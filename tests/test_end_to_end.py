@@ -1,48 +1,29 @@
-"""The whole road in the `test` environment: as Kedro runs it, as DVC runs it, killed and resumed, and used from the shell."""
+"""The whole road in the `test` environment: run by Kedro, run by DVC, killed and resumed, used from the shell."""
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 
-from .conftest import ROOT, project_files
+import mlflow
 
 pytestmark = pytest.mark.slow
 
-STAGES = ["data", "tokenizer", "llm_pretrain", "llm_refine", "llm_refine_control", "llm_instruct", "evaluation", "report"]
-
-
-def copy_project(target: Path) -> Path:
-    for name in project_files():
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, target / name)
-    return target
-
-
-def run(command: list[str], project: Path, environment: dict[str, str], **options) -> subprocess.CompletedProcess:
-    result = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, **options)
-    assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
-    return result
-
-
-def kedro(pipeline: str, project: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:
-    return run(["kedro", "run", "--env", "test", "--pipeline", pipeline], project, environment)
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory, environment) -> Path:
-    """A copy of the project in which the whole pipeline has run once."""
-    folder = copy_project(tmp_path_factory.mktemp("project"))
-    kedro("full", folder, environment)
-    return folder
+STAGES = {
+    "data",
+    "tokenizer",
+    "llm_pretrain",
+    "llm_refine",
+    "llm_refine_control",
+    "llm_instruct",
+    "evaluation",
+    "report",
+}
 
 
 def test_the_whole_road_leaves_metrics_for_every_source(project):
@@ -58,7 +39,7 @@ def test_the_whole_road_leaves_metrics_for_every_source(project):
 def test_the_page_is_one_file_without_outside_resources(project):
     page = (project / "reports/test/index.html").read_text()
     assert "<html" in page
-    assert "src=\"http" not in page
+    assert 'src="http' not in page
 
 
 def test_no_clip_is_in_two_splits_and_none_is_half_written(project):
@@ -77,7 +58,7 @@ def test_every_stage_is_a_run_with_its_parent_parameters_and_tags(project):
     experiment = client.get_experiment_by_name("clutch")
     runs = client.search_runs([experiment.experiment_id])
     stages = {run.data.tags["stage"]: run for run in runs if "stage" in run.data.tags}
-    assert set(STAGES) == set(stages)
+    assert set(stages) == STAGES
     parents = {run.data.tags["mlflow.parentRunId"] for run in stages.values()}
     assert len(parents) == 1
     assert all(run.info.status == "FINISHED" for run in runs)
@@ -89,10 +70,20 @@ def test_every_stage_is_a_run_with_its_parent_parameters_and_tags(project):
     assert {"clutch_refined", "refine_history.png"} <= artifacts
 
 
-def test_a_model_generates_and_captions_from_the_shell(project, environment, tmp_path):
+def test_a_model_generates_and_captions_from_the_shell(project, environment, tmp_path, run):
     model = str(project / "data/test/models/clutch")
     out = tmp_path / "wave.mp4"
-    command = ["clutch", "generate", "the right hand waves", "--model", model, "--out", str(out), "--seconds", "2"]
+    command = [
+        "clutch",
+        "generate",
+        "the right hand waves",
+        "--model",
+        model,
+        "--out",
+        str(out),
+        "--seconds",
+        "2",
+    ]
     run(command, project, environment)
     assert out.stat().st_size > 1000
     motion = tmp_path / "wave.npz"
@@ -101,12 +92,14 @@ def test_a_model_generates_and_captions_from_the_shell(project, environment, tmp
     assert said.stdout.strip()
 
 
-def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been_killed(project, environment):
+def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been_killed(project, environment, run):
     shift = project / "data/test/models/shift/model.safetensors"
     uninterrupted = shift.read_bytes()
     command = [sys.executable, "-m", "kedro", "run", "--env", "test", "--pipeline", "tokenizer"]
     command += ["--params", "tokenizer.training.checkpoint_every=2"]
-    process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     checkpoints = project / "data/test/checkpoints/tokenizer"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not any(checkpoints.glob("**/*.safetensors")):
@@ -120,16 +113,6 @@ def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been_killed(project, e
     assert shift.read_bytes() == uninterrupted
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory, environment) -> Path:
-    """A copy of the project that DVC runs, the `test` environment writing where dvc.yaml expects the demo's files."""
-    folder = copy_project(tmp_path_factory.mktemp("repository"))
-    (folder / "conf/test/globals.yml").unlink()
-    run(["git", "init", "--quiet"], folder, environment)
-    run(["dvc", "repro"], folder, environment | {"KEDRO_ENV": "test"})
-    return folder
-
-
 def test_dvc_gives_what_kedro_gives(project, repository):
     with np.load(project / "data/test/tokens.npz") as ours, np.load(repository / "data/tokens.npz") as theirs:
         assert set(ours.files) == set(theirs.files)
@@ -138,13 +121,13 @@ def test_dvc_gives_what_kedro_gives(project, repository):
     assert ours == json.loads((repository / "reports/metrics.json").read_text())
 
 
-def test_a_second_repro_runs_nothing(repository, environment):
+def test_a_second_repro_runs_nothing(repository, environment, run):
     result = run(["dvc", "repro"], repository, environment | {"KEDRO_ENV": "test"})
     assert "Running stage" not in result.stdout
     assert "up to date" in result.stdout
 
 
-def test_a_changed_training_parameter_reruns_only_what_depends_on_it(repository, environment):
+def test_a_changed_training_parameter_reruns_only_what_depends_on_it(repository, environment, run):
     path = repository / "conf/base/parameters.yml"
     before = path.read_text()
     head, tail = before.split("\ninstruct:")
@@ -157,6 +140,6 @@ def test_a_changed_training_parameter_reruns_only_what_depends_on_it(repository,
     assert again == ["llm_instruct", "evaluation", "report"]
 
 
-def test_dvc_shows_the_metrics(repository, environment):
+def test_dvc_shows_the_metrics(repository, environment, run):
     shown = run(["dvc", "metrics", "show", "--json"], repository, environment)
     assert "reports/metrics.json" in shown.stdout

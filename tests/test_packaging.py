@@ -51,7 +51,17 @@ def test_the_tokenizer_alone_asks_for_torch_numpy_and_safetensors(wheels):
 @pytest.mark.parametrize("name", ["hand-geometry", "shift-tokenizer"])
 def test_a_ground_floor_wheel_imports_with_nothing_but_its_requirements(wheels, name, tmp_path):
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path), str(wheels[name])],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--target",
+            str(tmp_path),
+            str(wheels[name]),
+        ],
         check=True,
     )
     allowed = {need.split(">")[0].strip() for need in metadata(wheels[name]).get_all("Requires-Dist")}
