@@ -119,7 +119,7 @@ class ArraysDataset(AbstractDataset[dict[str, np.ndarray], dict[str, np.ndarray]
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
         staged = self._filepath.with_name(f".{uuid.uuid4().hex[:8]}.npz")
         try:
-            np.savez_compressed(staged, **data)
+            np.savez_compressed(staged, allow_pickle=False, **data)
             os.replace(staged, self._filepath)
         finally:
             staged.unlink(missing_ok=True)

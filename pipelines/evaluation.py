@@ -1,4 +1,4 @@
-"""Models + test split -> metrics of the tokenizer, text to motion, motion to text and refinement; samples to look at."""
+"""Models + test split -> metrics of the tokenizer, both directions and refinement; samples to look at."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from clutch_llm.evaluation import (
     evaluate_tokenizer,
     train_evaluator,
 )
-from hiw_data import HiwStore
+from hiw_data import Clip, HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftTokenizer
 
 from pipelines.tracking import live_metrics
 
-Clips = list[dict[str, Any]]
+Clips = list[Clip]
 Motions = list[list[np.ndarray]]
 
 

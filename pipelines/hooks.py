@@ -1,7 +1,7 @@
 """Kedro hooks: every stage an MLflow run under the pipeline's run, and one clear line for an error.
 
-A node belongs to the stage its tag `stage.NAME` says. Consecutive and interleaved nodes of a stage share its run; what a
-stage saves is logged as artifacts of that run. The tracking server is `MLFLOW_TRACKING_URI`, or SQLite in the project.
+A node belongs to the stage its tag `stage.NAME` says. The nodes of a stage share its run, interleaved or not; what they
+save is logged as artifacts of that run. The tracking server is `MLFLOW_TRACKING_URI`, or SQLite in the project.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def explain(error: BaseException) -> str | None:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     for link in chain:
         if isinstance(link, OSError) and link.errno == errno.ENOSPC:
-            return f"The disk is full: {link}. Free some space and run the same command again; it goes on from its checkpoint."
+            return f"The disk is full: {link}. Free some space and run the same command again: it goes on from there."
         if isinstance(link, OSError) and link.errno == errno.EADDRINUSE:
             return f"A port is in use: {link}. Set MASTER_PORT to a free one, or unset it to have one chosen."
         if isinstance(link, ModuleNotFoundError) and link.name:

@@ -42,7 +42,7 @@ def sweep_refinement(
         control = motions(replace(config, control=True), "control")
     rows = []
     for values in itertools.product(*grid.values()):
-        point = dict(zip(grid, values, strict=True))
+        point: dict[str, Any] = dict(zip(grid, values, strict=True))
         name = " ".join(f"{key}={value:g}" for key, value in point.items())
         with study_run(name, {**point, "steps": config.steps}, "refinement_sweep"):
             refined = motions(replace(config, **point), name.replace(" ", "_"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from hand_geometry import features_to_joints, mirror_features
-from hiw_data import HiwStore
+from hiw_data import Clip, HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, train_tokenizer
 
@@ -49,6 +50,6 @@ def create_pipeline() -> Pipeline:
     )
 
 
-def with_tokens(clips: list[dict[str, Any]], tokens: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+def with_tokens(clips: Sequence[Clip], tokens: dict[str, np.ndarray]) -> list[Any]:
     """Return the clips with their `tokens`, which is what the language model learns from."""
     return [{**clip, "tokens": tokens[clip["clip_id"]]} for clip in clips]
