@@ -1,0 +1,43 @@
+"""Clips by source: metrics are never averaged over sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Clip = Mapping[str, Any]
+
+
+def by_source(clips: Sequence[Clip]) -> dict[str, list[int]]:
+    """Indices of the clips of each source, sources in alphabetical order."""
+    return {s: [i for i, c in enumerate(clips) if c["source"] == s] for s in sorted({c["source"] for c in clips})}
+
+
+def is_synthetic(clips: Sequence[Clip]) -> bool:
+    """Whether every clip says of itself that it is synthetic."""
+    return bool(clips) and all(bool(c.get("attributes", {}).get("synthetic", False)) for c in clips)
+
+
+def head(clips: Sequence[Clip]) -> dict[str, Any]:
+    """What every source's metrics begin with: counts and whether the source is synthetic."""
+    return {
+        "synthetic": is_synthetic(clips),
+        "clips": len(clips),
+        "seconds": round(sum(len(c["features"]) / c["fps"] for c in clips), 1),
+    }
+
+
+def other_indices(clips: Sequence[Clip], *, seed: int) -> list[int]:
+    """For each clip, another one whose captions differ, drawn at random.
+
+    Itself only if there is no such clip.
+    """
+    rng = np.random.default_rng(seed)
+    captions = [set(c["captions"]) for c in clips]
+    picks = []
+    for i in range(len(clips)):
+        order = rng.permutation(len(clips))
+        picks.append(int(next((j for j in order if not captions[i] & captions[j]), i)))
+    return picks

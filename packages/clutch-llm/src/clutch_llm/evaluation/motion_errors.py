@@ -1,0 +1,127 @@
+"""Joint errors of motions against the truth, clip by clip, ready to be averaged or bootstrapped.
+
+Errors are means over valid hand-frames (acceleration, jitter: over windows whose frames are all valid) of
+each clip; the mean over clips is weighted by how many there were, so that it equals the mean over all of
+them. A motion of another length than the truth is compared over the frames that both have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from hand_geometry import acceleration_error, features_to_joints, jitter, mpjpe, pa_mpjpe
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clutch_llm.evaluation.metrics import bootstrap_interval
+
+Clip = Mapping[str, Any]
+Motion = NDArray[np.float32]
+
+_WINDOW = {
+    "mpjpe_root_mm": 1,
+    "mpjpe_abs_mm": 1,
+    "pa_mpjpe_mm": 1,
+    "acceleration_error_m_s2": 3,
+    "jitter_mm_frame3": 4,
+}
+MEASURES = tuple(_WINDOW)
+
+
+@dataclass(frozen=True)
+class ClipErrors:
+    """Per-clip errors and weights, each (N,), by measure."""
+
+    values: dict[str, NDArray[np.float64]]
+    weights: dict[str, NDArray[np.float64]]
+
+    def mean(self, measure: str) -> float | None:
+        """Mean over all valid frames of all clips; None if there are none."""
+        total = self.weights[measure].sum()
+        return float((self.values[measure] * self.weights[measure]).sum() / total) if total else None
+
+    def interval(self, measure: str, *, seed: int = 0) -> tuple[float, float] | None:
+        """95% bootstrap interval of the mean, clips drawn with replacement; None if nothing was valid."""
+        kept = self.weights[measure] > 0
+        if not kept.any():
+            return None
+        return bootstrap_interval(self.values[measure][kept], self.weights[measure][kept], seed=seed)
+
+
+def _joints(motions: Sequence[Motion]) -> list[Tensor]:
+    """Joints (T_i, 2, 21, 3) of each motion, in one pass over all frames."""
+    frames = [torch.as_tensor(np.asarray(m, dtype=np.float32)) for m in motions]
+    return list(features_to_joints(torch.cat(frames)).split([len(f) for f in frames]))
+
+
+def _windows(valid: Tensor, length: int) -> int:
+    if len(valid) < length:
+        return 0
+    return int(valid.unfold(0, length, 1).all(-1).sum())
+
+
+@torch.no_grad()
+def clip_errors(motions: Sequence[Motion], clips: Sequence[Clip]) -> ClipErrors:
+    """Compare ``motions[i]`` (T_i, 198) with ``clips[i]``; metres become millimetres here.
+
+    Returns:
+        Errors per clip: root-aligned, absolute and Procrustes-aligned MPJPE in mm, acceleration error in
+        m/s^2, and the motion's own jitter (mean norm of the third difference) in mm per frame^3.
+
+    Raises:
+        ValueError: if there is not one motion per clip.
+    """
+    if len(motions) != len(clips):
+        raise ValueError(
+            f"Expected one motion per clip, got {len(motions)} for {len(clips)} clips. Keep them in one order."
+        )
+    values = {name: np.zeros(len(clips)) for name in MEASURES}
+    weights = {name: np.zeros(len(clips)) for name in MEASURES}
+    if not clips:
+        return ClipErrors(values, weights)
+    pairs = zip(_joints(motions), _joints([c["features"] for c in clips]), clips, strict=True)
+    for i, (predicted, truth, clip) in enumerate(pairs):
+        n = min(len(predicted), len(truth))
+        p, t = predicted[:n], truth[:n]
+        valid = torch.as_tensor(np.asarray(clip["valid"], dtype=bool))[:n]
+        for name, window in _WINDOW.items():
+            weights[name][i] = _windows(valid, window)
+        if weights["mpjpe_root_mm"][i]:
+            values["mpjpe_root_mm"][i] = 1e3 * float(mpjpe(p, t, valid, align="root"))
+            values["mpjpe_abs_mm"][i] = 1e3 * float(mpjpe(p, t, valid, align="none"))
+            values["pa_mpjpe_mm"][i] = 1e3 * float(pa_mpjpe(p, t, valid))
+        if weights["acceleration_error_m_s2"][i]:
+            values["acceleration_error_m_s2"][i] = float(acceleration_error(p, t, valid, clip["fps"]))
+        if weights["jitter_mm_frame3"][i]:
+            values["jitter_mm_frame3"][i] = 1e3 * float(jitter(p, valid))
+    return ClipErrors(values, weights)
+
+
+def stack_samples(errors: Sequence[ClipErrors]) -> ClipErrors:
+    """Several samples per clip as one: each clip's mean over its samples, at the clip's own weight."""
+    values = {name: np.mean([e.values[name] for e in errors], axis=0) for name in MEASURES}
+    weights = {name: np.mean([e.weights[name] for e in errors], axis=0) for name in MEASURES}
+    return ClipErrors(values, weights)
+
+
+def mean_pose(clips: Sequence[Clip]) -> NDArray[np.float32]:
+    """The mean feature vector (198,) of the clips, each hand over its valid frames."""
+    half = 99
+    out = np.zeros(2 * half, np.float32)
+    for hand in (0, 1):
+        part = slice(hand * half, (hand + 1) * half)
+        seen = [np.asarray(c["features"])[np.asarray(c["valid"])[:, hand], part] for c in clips]
+        frames = np.concatenate(seen) if seen else np.zeros((0, half))
+        if not len(frames):  # a hand that is never seen: its filler
+            frames = np.concatenate([np.asarray(c["features"])[:, part] for c in clips])
+        out[part] = frames.mean(0)
+    return out
+
+
+def hold(pose: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+    """One pose (198,) held still for ``frames`` frames."""
+    return np.repeat(pose[None].astype(np.float32), frames, axis=0)

@@ -1,0 +1,93 @@
+"""Motion to text.
+
+Does a generated caption pick its motion out of 32, and does it use the words people would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clutch_llm.evaluation.evaluator import Evaluator
+from clutch_llm.evaluation.grouping import Clip, by_source, head, other_indices
+from clutch_llm.evaluation.metrics import GROUP_SIZE, chance_r_precision, mm_dist, r_precision
+from clutch_llm.evaluation.text_metrics import caption_overlap
+
+_FIGURES = (
+    "retrieval_top1",
+    "retrieval_top2",
+    "retrieval_top3",
+    "retrieval_top1_std",
+    "mm_dist",
+    "bleu_1",
+    "bleu_4",
+    "rouge_l",
+)
+
+
+def _retrieval(evaluator: Evaluator, texts: Sequence[str], motions: Any, **options: Any) -> dict[str, Any]:
+    said = evaluator.embed_texts(list(texts))
+    found = r_precision(said, motions, **options)
+    row: dict[str, Any] = dict.fromkeys(_FIGURES)
+    row |= {f"retrieval_{key}": found[key] for key in ("top1", "top2", "top3", "top1_std")}
+    row["mm_dist"] = mm_dist(said, motions)
+    return row
+
+
+def evaluate_m2t(
+    evaluator: Evaluator,
+    clips: Sequence[Clip],
+    captions: Sequence[str] | Mapping[str, Sequence[str]],
+    *,
+    group_size: int = GROUP_SIZE,
+    groupings: int = 20,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """All motion-to-text figures, per source.
+
+    Args:
+        evaluator: trained on the train split.
+        clips: held-out clips.
+        captions: the generated caption of each clip; or several such lists, by name (one row each).
+        group_size: motions that each caption chooses from.
+        groupings: shuffles.
+        seed: of the shuffles and the random captions.
+
+    Returns:
+        ``{source: {"clips", "seconds", "synthetic", "group_size", "groups", "overlap", "distinct_captions":
+        {row: share}, "top1_over_chance": {row: ratio}, "rows": {row: {figure: value or None}}}}``. Rows:
+        ``truth_high_level`` and ``truth_fine`` (the clip's first and last caption), the generated ones,
+        ``random_caption`` (another clip's caption) and ``chance``. BLEU and ROUGE-L are fractions, against
+        all captions of the clip.
+    """
+    arms = dict(captions) if isinstance(captions, Mapping) else {"generated": captions}
+    for name, texts in arms.items():
+        if len(texts) != len(clips):
+            raise ValueError(
+                f"Expected one caption of {name!r} per clip, got {len(texts)} for {len(clips)}. Keep one order."
+            )
+    options: dict[str, Any] = {"group_size": group_size, "groupings": groupings, "seed": seed}
+    result: dict[str, dict[str, Any]] = {}
+    for source, members in by_source(clips).items():
+        own = [clips[i] for i in members]
+        motions = evaluator.embed_motions([c["features"] for c in own])
+        references = [list(c["captions"]) for c in own]
+        rows = {
+            "truth_high_level": _retrieval(evaluator, [r[0] for r in references], motions, **options),
+            "truth_fine": _retrieval(evaluator, [r[-1] for r in references], motions, **options),
+        }
+        wrong = [references[j][-1] for j in other_indices(own, seed=seed)]
+        said = {name: [texts[i] for i in members] for name, texts in arms.items()} | {"random_caption": wrong}
+        for name, texts in said.items():
+            rows[name] = _retrieval(evaluator, texts, motions, **options) | caption_overlap(texts, references)
+        chance = chance_r_precision(group_size)
+        rows["chance"] = dict.fromkeys(_FIGURES) | {f"retrieval_{key}": value for key, value in chance.items()}
+        layout = r_precision(motions, motions, group_size=group_size, groupings=1, seed=seed)
+        result[source] = head(own) | {key: layout[key] for key in ("group_size", "groups", "overlap")}
+        result[source]["distinct_captions"] = {name: len(set(texts)) / len(texts) for name, texts in said.items()}
+        result[source]["top1_over_chance"] = {
+            name: None if row["retrieval_top1"] is None else row["retrieval_top1"] / chance["top1"]
+            for name, row in rows.items()
+        }
+        result[source]["rows"] = rows
+    return result

@@ -1,0 +1,66 @@
+"""How well the tokenizer reconstructs held-out motion, beside what no tokenizer is needed for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from clutch_llm.evaluation.grouping import Clip, by_source, head
+from clutch_llm.evaluation.motion_errors import MEASURES, Motion, clip_errors, hold, mean_pose
+
+
+def _row(motions: Sequence[Motion], clips: Sequence[Clip]) -> dict[str, float | None]:
+    errors = clip_errors(motions, clips)
+    row = {name: errors.mean(name) for name in MEASURES}
+    for name in ("mpjpe_root_mm", "mpjpe_abs_mm"):
+        low, high = errors.interval(name) or (None, None)
+        row |= {f"{name}_ci95_low": low, f"{name}_ci95_high": high}
+    return row
+
+
+def _ratio(a: float | None, b: float | None) -> float | None:
+    return a / b if a is not None and b else None
+
+
+def evaluate_tokenizer(
+    clips: Sequence[Clip], reconstructions: Sequence[Motion], train_clips: Sequence[Clip]
+) -> dict[str, dict[str, Any]]:
+    """Joint errors of the reconstructions and of the trivial baselines, per source.
+
+    Args:
+        clips: held-out clips.
+        reconstructions: decoded features (T_i, 198), one per clip, same order.
+        train_clips: the mean pose is theirs, source by source.
+
+    Returns:
+        ``{source: {"clips", "seconds", "synthetic", "rows": {"reconstruction" | "mean_pose" |
+        "own_mean_pose_held" | "truth": {measure: value}}, "mpjpe_root_share_of_mean_pose",
+        "mpjpe_abs_share_of_mean_pose"}}``. Read the acceleration error and jitter of a held pose with care:
+        what does not move cannot shake. The mean pose is the mean feature vector (a pose), not the mean of
+        joint positions (which is none).
+    """
+    if len(reconstructions) != len(clips):
+        raise ValueError(
+            f"Expected one reconstruction per clip, got {len(reconstructions)} for {len(clips)}. Keep one order."
+        )
+    result: dict[str, dict[str, Any]] = {}
+    for source, members in by_source(clips).items():
+        own = [clips[i] for i in members]
+        same = [c for c in train_clips if c["source"] == source] or own
+        average = mean_pose(same)
+        rows = {
+            "reconstruction": _row([reconstructions[i] for i in members], own),
+            "mean_pose": _row([hold(average, len(c["features"])) for c in own], own),
+            "own_mean_pose_held": _row([hold(mean_pose([c]), len(c["features"])) for c in own], own),
+            "truth": _row([c["features"] for c in own], own),
+        }
+        result[source] = head(own) | {
+            "rows": rows,
+            "mpjpe_root_share_of_mean_pose": _ratio(
+                rows["reconstruction"]["mpjpe_root_mm"], rows["mean_pose"]["mpjpe_root_mm"]
+            ),
+            "mpjpe_abs_share_of_mean_pose": _ratio(
+                rows["reconstruction"]["mpjpe_abs_mm"], rows["mean_pose"]["mpjpe_abs_mm"]
+            ),
+        }
+    return result

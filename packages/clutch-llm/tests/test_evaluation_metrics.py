@@ -1,0 +1,174 @@
+"""Every metric against cases worked out by hand, and what must not change it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from clutch_llm.evaluation import metrics
+from clutch_llm.evaluation.text_metrics import bleu, caption_overlap, rouge_l
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def _points(seed: int, n: int = 40, d: int = 6) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+def _rotation(seed: int, d: int = 6) -> np.ndarray:
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0]
+
+
+def test_distances_of_a_right_triangle() -> None:
+    np.testing.assert_allclose(metrics.distance_matrix([[0, 0], [3, 0]], [[0, 4]]), [[4.0], [5.0]])
+
+
+def test_top_k_credit_counts_nearer_columns() -> None:
+    distances = [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
+    np.testing.assert_array_equal(metrics.top_k_credit(distances, 1), [1.0, 0.0, 0.0])
+    np.testing.assert_array_equal(metrics.top_k_credit(distances, 2), [1.0, 1.0, 0.0])
+
+
+def test_top_k_credit_splits_ties() -> None:
+    # tied with one other for the first place: half a hit; three ways over places 2-4: a third
+    np.testing.assert_allclose(metrics.top_k_credit([[1.0, 1.0], [0.0, 0.0]], 1), [0.5, 0.5])
+    tied = np.array([[2.0, 1.0, 2.0, 2.0]] * 4)
+    np.testing.assert_allclose(metrics.top_k_credit(tied, 2)[0], 1 / 3)
+
+
+def test_r_precision_of_a_match_that_is_always_second() -> None:
+    queries = np.eye(4)
+    candidates = np.roll(np.eye(4), 1, axis=0) * 0.9 + np.eye(4) * 0.3
+    found = metrics.r_precision(queries, candidates, group_size=4, groupings=3)
+    assert found["top1"] == 0.0
+    assert found["top2"] == 1.0
+    assert found["groups"] == 1
+    assert found["overlap"] is False
+
+
+def test_r_precision_of_identical_captions_is_chance() -> None:
+    same = np.ones((64, 5))
+    found = metrics.r_precision(same, _points(0, 64, 5), group_size=32)
+    assert found["top1"] == pytest.approx(1 / 32)
+    assert found["top3"] == pytest.approx(3 / 32)
+    assert metrics.r_precision(_points(0, 64, 5), same)["top1"] == pytest.approx(1 / 32)
+
+
+def test_r_precision_says_when_there_are_too_few() -> None:
+    found = metrics.r_precision(_points(0, 31), _points(0, 31))
+    assert found["top1"] is None
+    assert found["top3_std"] is None
+    assert found["groups"] == 0
+    assert metrics.r_precision(_points(0, 45), _points(0, 45))["overlap"] is True
+
+
+def test_chance_is_k_over_the_group() -> None:
+    assert metrics.chance_r_precision(32) == {"top1": 1 / 32, "top2": 2 / 32, "top3": 3 / 32}
+
+
+def test_mm_dist_is_the_mean_over_pairs() -> None:
+    assert metrics.mm_dist([[0.0, 0.0], [1.0, 1.0]], [[3.0, 4.0], [1.0, 1.0]]) == pytest.approx(2.5)
+
+
+def test_fid_of_two_gaussians_by_hand() -> None:
+    # one dimension: means 0 and 3, variances (n - 1) 2 and 8: 9 + (sqrt 2 - sqrt 8)^2 = 11
+    assert metrics.fid([[-1.0], [1.0]], [[1.0], [5.0]]) == pytest.approx(11.0)
+
+
+def test_fid_is_zero_on_the_same_set_even_with_fewer_samples_than_dimensions() -> None:
+    x = _points(1, n=5, d=20)
+    assert metrics.fid(x, x) == pytest.approx(0.0, abs=1e-6)
+    assert metrics.fid(x, x[:1]) is None
+
+
+def test_polynomial_mmd_by_hand() -> None:
+    # kernel (xy + 1)^3: within x = {0, 1}: 1; within y = {2, 3}: 343; across: (1 + 1 + 27 + 64) / 4
+    assert metrics.polynomial_mmd([[0.0], [1.0]], [[2.0], [3.0]]) == pytest.approx(1 + 343 - 2 * 23.25)
+
+
+def test_kid_of_one_distribution_is_near_zero_and_of_two_is_not() -> None:
+    near = metrics.kid(_points(0, 200), _points(1, 200))
+    far = metrics.kid(_points(0, 200), _points(1, 200) + 1.0)
+    assert abs(near["mean"]) < 0.3 < 3.0 < far["mean"]
+    assert near["subset_size"] == 100
+    assert metrics.kid(_points(0, 60), _points(1, 60))["subset_size"] == 30
+    assert metrics.kid(_points(0, 3), _points(1, 60))["mean"] is None
+
+
+def test_kid_draws_the_same_subsets_again() -> None:
+    a, b = _points(0, 50), _points(1, 50)
+    np.testing.assert_array_equal(metrics.kid_values(a, b, seed=3)[0], metrics.kid_values(a, b, seed=3)[0])
+
+
+def test_diversity_of_two_points_is_their_distance() -> None:
+    assert metrics.diversity([[0.0, 0.0], [3.0, 4.0]]) == pytest.approx(5.0)
+    assert metrics.diversity([[0.0, 0.0]]) is None
+
+
+def test_multimodality_is_the_mean_of_pairs_then_of_captions() -> None:
+    spread = [
+        [[0.0], [2.0], [4.0]],
+        [[1.0], [1.0]],
+        [[9.0]],
+    ]  # pairs 2, 2, 4 -> 8/3; 0; a single sample: left out
+    assert metrics.multimodality(spread) == pytest.approx((8 / 3 + 0) / 2)
+    assert metrics.multimodality([[[1.0]]]) is None
+
+
+def test_bootstrap_interval_holds_the_mean_and_closes_on_a_constant() -> None:
+    values = np.arange(100.0)
+    low, high = metrics.bootstrap_interval(values)
+    assert 40 < low < values.mean() < high < 60
+    assert metrics.bootstrap_interval(np.full(10, 7.0), np.arange(1.0, 11.0)) == (
+        pytest.approx(7.0),
+        pytest.approx(7.0),
+    )
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), scale=st.floats(0.5, 3.0))
+def test_turning_the_space_changes_nothing_and_scaling_it_scales_distances(seed: int, scale: float) -> None:
+    a, b, turn = _points(seed), _points(seed + 1), _rotation(seed)
+    assert metrics.fid(a @ turn, b @ turn) == pytest.approx(metrics.fid(a, b), rel=1e-6)
+    assert metrics.polynomial_mmd(a @ turn, b @ turn) == pytest.approx(metrics.polynomial_mmd(a, b), rel=1e-6)
+    assert metrics.r_precision(a @ turn * scale, b @ turn * scale) == metrics.r_precision(a, b)
+    assert metrics.mm_dist(a * scale, b * scale) == pytest.approx(scale * metrics.mm_dist(a, b))
+    assert metrics.diversity(a * scale) == pytest.approx(scale * metrics.diversity(a))
+    assert metrics.fid(a, b) == pytest.approx(metrics.fid(b, a), rel=1e-6)
+
+
+@pytest.mark.parametrize("broken", [np.zeros(3), np.full((2, 2), np.nan)])
+def test_broken_embeddings_are_refused(broken: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="Expected"):
+        metrics.fid(broken, np.zeros((2, 2)))
+
+
+def test_unpaired_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="Pair them"):
+        metrics.mm_dist(np.zeros((2, 3)), np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="same evaluator"):
+        metrics.fid(np.zeros((2, 3)), np.zeros((2, 4)))
+
+
+def test_bleu_by_hand() -> None:
+    # 2 of 4 words right, same length: BLEU-1 = 1/2
+    assert bleu(["the left hand waves"], [["the right hand points"]], order=1) == pytest.approx(0.5)
+    assert bleu(["The left hand waves slowly"], [["the left hand waves slowly"]]) == pytest.approx(1.0)
+    assert bleu([], []) is None
+
+
+def test_bleu_takes_the_best_of_several_references() -> None:
+    references = [["a fist closes", "the left hand waves"], ["something else entirely"]]
+    assert bleu(["the left hand waves", "something else entirely"], references, order=1) == pytest.approx(1.0)
+
+
+def test_rouge_l_by_hand() -> None:
+    # common subsequence "the hand waves" of 3; precision 3/4, recall 3/3
+    assert rouge_l(["the left hand waves"], [["the hand waves"]]) == pytest.approx(2 * 0.75 / 1.75)
+    assert rouge_l(["a b"], [["c d", "a b"]]) == pytest.approx(1.0)
+
+
+def test_captions_without_references_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one reference"):
+        caption_overlap(["a"], [[]])
+    with pytest.raises(ValueError, match="one list of references"):
+        caption_overlap(["a"], [])
