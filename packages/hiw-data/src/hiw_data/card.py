@@ -31,8 +31,8 @@ _LIMITS = """## What this is not
 - Motion of real hands was estimated from video by a tracker and fitted to a hand of one fixed shape. Depth and
   the wrist's distance to the camera are guesses, and its jitter is mostly the tracker's: do not read
   accelerations as those of a hand.
-- Captions of fingerspelling are composed from the lexicon's gloss and from the measured shape; no signer of these languages has
-  checked them.
+- Captions of fingerspelling are composed from the lexicon's gloss and from the measured shape; no signer of
+  these languages has checked them.
 """
 
 
@@ -93,11 +93,13 @@ def _source_section(name: str, source: dict[str, Any]) -> str:
 def _overlap_section(overlap: dict[str, Any]) -> str:
     if not overlap:
         return ""
+    seen = [f"{overlap[f'{s}_clips_with_letter_in_train']:.0%}" for s in ("val", "test")]
+    same = [f"{overlap[f'{s}_clips_with_letter_and_language_in_train']:.0%}" for s in ("val", "test")]
     return f"""## Letters across languages and splits
 
-No clip is in two splits, but the same letter may be: {overlap["letters"]} letters, {overlap["letters_in_several_languages"]} of them in more than
-one language. The letter occurs in train for {overlap["val_clips_with_letter_in_train"]:.0%} of the val clips and {overlap["test_clips_with_letter_in_train"]:.0%} of the test clips
-(in the same language: {overlap["val_clips_with_letter_and_language_in_train"]:.0%} and {overlap["test_clips_with_letter_and_language_in_train"]:.0%}).
+No clip is in two splits, but the same letter may be: {overlap["letters"]} letters,
+{overlap["letters_in_several_languages"]} of them in more than one language. The letter occurs in train for
+{seen[0]} of the val clips and {seen[1]} of the test clips (in the same language: {same[0]} and {same[1]}).
 """
 
 
@@ -106,7 +108,4 @@ def _skipped_section(skipped: dict[str, Any]) -> str:
         return ""
     rows = [f"- `{s['clip_id']}` ({s['source']}): {s['reason']}" for s in skipped["clips"][:100]]
     more = skipped["count"] - len(rows)
-    return (
-        "\n".join(["## Left out", "", *rows, *([f"- and {more} more, see quality.json"] if more else [])])
-        + "\n"
-    )
+    return "\n".join(["## Left out", "", *rows, *([f"- and {more} more, see quality.json"] if more else [])]) + "\n"

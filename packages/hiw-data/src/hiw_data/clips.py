@@ -82,13 +82,10 @@ def check_clip(clip: Clip) -> None:
     if features.ndim != 2 or features.shape[1] != FEATURES:
         raise ClipError(f"Expected features of shape (T, {FEATURES}) in clip {name}, got {features.shape}.")
     if len(features) < 8 or len(features) % 4:
-        raise ClipError(
-            f"Expected a length of at least 8 that is a multiple of 4 in {name}, got {len(features)}."
-        )
+        raise ClipError(f"Expected a length of at least 8 that is a multiple of 4 in {name}, got {len(features)}.")
     if valid.shape != (len(features), 2) or valid.dtype != np.bool_:
         raise ClipError(
-            f"Expected valid as bool of shape ({len(features)}, 2) in clip {name}, "
-            f"got {valid.dtype} {valid.shape}."
+            f"Expected valid as bool of shape ({len(features)}, 2) in clip {name}, got {valid.dtype} {valid.shape}."
         )
     if not np.isfinite(features).all():
         raise ClipError(f"Expected finite features in clip {name}, got NaN or infinity.")

@@ -60,9 +60,7 @@ class HiwDataset(Dataset[dict[str, Any]]):
         ]
         size = sum(lengths) * FEATURES * 4
         self._read = (
-            self.store.clip
-            if in_memory or (in_memory is None and size <= IN_MEMORY_BYTES)
-            else (self.store.read_clip)
+            self.store.clip if in_memory or (in_memory is None and size <= IN_MEMORY_BYTES) else (self.store.read_clip)
         )
 
     def __len__(self) -> int:

@@ -62,9 +62,7 @@ class SourceTally:
         return report
 
 
-def wrist_acceleration(
-    features: NDArray[np.float32], valid: NDArray[np.bool_], fps: float
-) -> NDArray[np.float32]:
+def wrist_acceleration(features: NDArray[np.float32], valid: NDArray[np.bool_], fps: float) -> NDArray[np.float32]:
     """Norm of the wrists' second difference, m/s^2, where three frames in a row are valid; any length."""
     kept = []
     for hand, columns in enumerate(_TRANSLATION):
@@ -109,8 +107,6 @@ class QualityTally:
             "letter_overlap": letter_overlap(metadata),
             "skipped": {
                 "count": len(self.skipped),
-                "clips": [
-                    {"clip_id": s.clip_id, "source": s.source, "reason": s.reason} for s in self.skipped
-                ],
+                "clips": [{"clip_id": s.clip_id, "source": s.source, "reason": s.reason} for s in self.skipped],
             },
         }

@@ -141,11 +141,7 @@ class HiwStore:
         sources = sorted({m["source"] for m in self.metadata})
         if source is not None and source not in sources:
             raise ValueError(f"Expected a source of {sources} in {self.path}, got {source!r}.")
-        return [
-            i
-            for i, m in enumerate(self.metadata)
-            if split in (None, m["split"]) and source in (None, m["source"])
-        ]
+        return [i for i, m in enumerate(self.metadata) if split in (None, m["split"]) and source in (None, m["source"])]
 
     def clip(self, index: int) -> Clip:
         """The clip at a position; frames are read once, and copied for each caller."""
@@ -198,9 +194,7 @@ class HiwStore:
         hasher.update(self._features, self._valid)
         got = hasher.finish(self.metadata)
         if got != self.data_hash:
-            raise StoreError(
-                f"Expected content with hash {self.data_hash} in {self.path}, got {got}. Build it again."
-            )
+            raise StoreError(f"Expected content with hash {self.data_hash} in {self.path}, got {got}. Build it again.")
 
 
 class ContentHash:
@@ -211,8 +205,8 @@ class ContentHash:
 
     def update(self, features: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         """Adds frames in stored order: (T, 198) and (T, 2)."""
-        self._features.update(np.ascontiguousarray(features, "<f4"))
-        self._valid.update(np.ascontiguousarray(valid, np.uint8))
+        self._features.update(np.ascontiguousarray(features, "<f4").data)
+        self._valid.update(np.ascontiguousarray(valid, np.uint8).data)
 
     def finish(self, metadata: list[dict[str, Any]]) -> str:
         """The hash in hexadecimal of all frames and the metadata of all clips."""

@@ -38,12 +38,10 @@ class StoreWriter:
         if self.out.exists():
             if not overwrite:
                 raise StoreError(
-                    f"Expected nothing at {self.out}, got a store. Do --overwrite or choose --out."
+                    f"Expected nothing at {self.out}, got a store. Allow it to be overwritten, or choose another --out."
                 )
             if any(self.out.iterdir()) and not (self.out / "zarr.json").is_file():
-                raise StoreError(
-                    f"Expected a store or nothing at {self.out}, got other files. Choose another --out."
-                )
+                raise StoreError(f"Expected a store or nothing at {self.out}, got other files. Choose another --out.")
         self.metadata: list[dict[str, Any]] = []
         self._ids: set[str] = set()
         self._hash = ContentHash()
@@ -110,9 +108,7 @@ class StoreWriter:
         self._pending = [(blocks[0][frames:], blocks[1][frames:])]
         self._pending_frames -= frames
 
-    def publish(
-        self, report: dict[str, Any], *, write_extra: Callable[[Path, str], None] | None = None
-    ) -> None:
+    def publish(self, report: dict[str, Any], *, write_extra: Callable[[Path, str], None] | None = None) -> None:
         """Finishes the store and puts it in place of what was there.
 
         Args:
@@ -124,9 +120,7 @@ class StoreWriter:
             DiskFullError: no space left.
         """
         if not self.metadata:
-            raise StoreError(
-                f"Expected at least one clip for {self.out}, got none. See the log for skipped clips."
-            )
+            raise StoreError(f"Expected at least one clip for {self.out}, got none. See the log for skipped clips.")
         self._flush(self._pending_frames)
         data_hash = self._hash.finish(self.metadata)
         document = np.frombuffer(metadata_bytes(self.metadata), np.uint8)

@@ -183,7 +183,9 @@ def thumb(hand: HandTrack, cue: Cue) -> None:
     """A fist with the thumb out."""
     show = cue.beats(width=2)
     hand.hold(fingers="forward", palm="in" if cue.direction == "up" else "out")
-    hand.shape(0.6 * (1 - show), *[0.4 + 0.58 * show] * 4)
+    hand.shape(0.6 - 1.3 * show, *[0.4 + 0.58 * show] * 4)
+    hand.twist += 0.35 * show
+    hand.swing += 0.25 * show
     hand.move(cue.towards(), 0.09 * cue.size * show)
 
 
@@ -325,9 +327,7 @@ def _same(*words: str) -> dict[str, str]:
 
 
 FAMILIES = (
-    Family(
-        "wave", wave, 1.1, SIDE | _same("up and down"), ("[wave] {direction}", "[wave] hello {direction}")
-    ),
+    Family("wave", wave, 1.1, SIDE | _same("up and down"), ("[wave] {direction}", "[wave] hello {direction}")),
     Family(
         "fist",
         fist,
@@ -398,9 +398,7 @@ FAMILIES = (
         ("[play] the piano {direction}", "[play] a run {direction} of a piano"),
         most=2,
     ),
-    Family(
-        "screw", screw, 0.9, TURNS, ("[turn] a screwdriver {direction}", "[turn] a screw {direction}"), ONE
-    ),
+    Family("screw", screw, 0.9, TURNS, ("[turn] a screwdriver {direction}", "[turn] a screw {direction}"), ONE),
     Family(
         "cut",
         cut,

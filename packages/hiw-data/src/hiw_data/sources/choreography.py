@@ -139,8 +139,9 @@ class HandTrack:
     @classmethod
     def at_rest(cls, frames: int) -> HandTrack:
         """A relaxed hand: wrist beside the origin, fingers forward, palm down, slightly curled."""
-        angles = (np.zeros(frames) for _ in range(3))
-        return cls(np.tile(REST_WRIST, (frames, 1)), *angles, np.full((frames, 5), 0.25), np.zeros(frames))
+        position = np.tile(REST_WRIST, (frames, 1))
+        twist, swing, bend, pinch = np.zeros((4, frames))
+        return cls(position, twist, swing, bend, np.full((frames, 5), 0.25), pinch)
 
     def hold(self, *, fingers: str, palm: str) -> None:
         """Sets where the fingers point and the palm faces; the two are perpendicular."""

@@ -25,7 +25,7 @@ from hiw_data.sources.wording import NUMBERS, TIMES, fine_caption, short_caption
 BLOCK = 256
 WRIST_JITTER, TURN_JITTER, FINGER_JITTER = 0.015, 0.10, 0.06
 WRIST_TREMOR, TURN_TREMOR, FINGER_TREMOR = 0.004, 0.03, 0.03
-IDLE_TREMOR = 0.4
+IDLE_TREMOR = 0.25
 """Jitter is one draw per clip, tremor moves within it (m, rad, rad); an idle hand trembles less."""
 
 _KNOTS = 14
@@ -116,16 +116,14 @@ class ProceduralSource:
         )
 
 
-def _draw_attributes(
-    family: Family, rng: np.random.Generator, *, seconds: float
-) -> tuple[dict[str, Any], float]:
+def _draw_attributes(family: Family, rng: np.random.Generator, *, seconds: float) -> tuple[dict[str, Any], float]:
     """What the caption will name, and the repetitions a second."""
     hand = str(rng.choice(family.hands, p=[0.4, 0.4, 0.2] if len(family.hands) == 3 else None))
     speed = str(rng.choice(list(SPEEDS), p=[0.3, 0.4, 0.3]))
     size = str(rng.choice(list(SIZES), p=[0.3, 0.4, 0.3]))
     rate = family.rate * SPEEDS[speed] * rng.uniform(0.93, 1.07)
     fitting = int((0.87 * seconds - 0.2) * rate)  # repetitions that end before the clip does
-    attributes = {
+    attributes: dict[str, Any] = {
         "family": family.name,
         "hand": hand,
         "speed": speed,
@@ -175,7 +173,7 @@ def to_features(sketches: list[Sketch]) -> NDArray[np.float32]:
     tracks = [sketch.tracks for sketch in sketches]
     position = _gather(tracks, "position")  # (N, 2, T, 3)
     turns = np.stack([-_gather(tracks, "twist"), _gather(tracks, "swing"), _gather(tracks, "bend")], -1)
-    noise = _noise(sketches, idle=_gather(tracks, "curl").std((2, 3)) + position.std((2, 3)) == 0)
+    noise = _noise(sketches)
     position = position + noise[..., :3]
     orient = _orient(_gather(tracks, "fingers"), _gather(tracks, "palm"), turns + noise[..., 3:6])
     pose = _finger_pose(_gather(tracks, "curl"), _gather(tracks, "pinch"))
@@ -187,8 +185,10 @@ def _gather(tracks: list[tuple[HandTrack, HandTrack]], name: str) -> Array:
     return np.array([[getattr(hand, name) for hand in pair] for pair in tracks])
 
 
-def _noise(sketches: list[Sketch], *, idle: NDArray[np.bool_]) -> Array:
+def _noise(sketches: list[Sketch]) -> Array:
     """Jitter and tremor, (N, 2, T, 51)."""
+    hands = [s.attributes["hand"] for s in sketches]
+    idle = np.array([[hand == "right", hand == "left"] for hand in hands])
     frames = len(sketches[0].tracks[0].position)
     knots = np.linspace(-1, frames, _KNOTS)
     spread = (knots[1] - knots[0]) * 0.9
@@ -197,9 +197,7 @@ def _noise(sketches: list[Sketch], *, idle: NDArray[np.bool_]) -> Array:
     tremor = basis @ np.array([s.tremor for s in sketches]).transpose(0, 2, 1, 3)  # (N, 2, T, 51)
     tremor *= np.repeat([WRIST_TREMOR, TURN_TREMOR, FINGER_TREMOR], [3, 3, 45])
     tremor *= np.where(idle, IDLE_TREMOR, 1.0)[..., None, None]
-    jitter = np.array([s.jitter for s in sketches]) * np.repeat(
-        [WRIST_JITTER, TURN_JITTER, FINGER_JITTER], [3, 3, 45]
-    )
+    jitter = np.array([s.jitter for s in sketches]) * np.repeat([WRIST_JITTER, TURN_JITTER, FINGER_JITTER], [3, 3, 45])
     return tremor + jitter[:, :, None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def gerund(verb: str) -> str:
 
 
 def _inflect(phrase: str, form: str) -> str:
-    forms = {"base": str, "third": third_person, "gerund": gerund}
+    forms: dict[str, Callable[[str], str]] = {"base": str, "third": third_person, "gerund": gerund}
     return _VERB.sub(lambda match: forms[form](match[1]), phrase)
 
 
@@ -64,9 +65,7 @@ def short_caption(phrase: str, hand: str, rng: np.random.Generator) -> str:
     return _tidy(str(rng.choice(wordings)))
 
 
-def fine_caption(
-    phrase: str, hand: str, *, speed: str, size: str, times: str, rng: np.random.Generator
-) -> str:
+def fine_caption(phrase: str, hand: str, *, speed: str, size: str, times: str, rng: np.random.Generator) -> str:
     """A finer sentence: also speed, size and repetitions; `times` may be empty."""
     name, how, move = HANDS[hand], ADVERBS[speed], MOVEMENTS[size]
     doing = _inflect(phrase, "gerund")

@@ -1,0 +1,154 @@
+"""From raw parameters of two hands to features: gaps closed, smoothed, resampled, canonical, cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from hand_geometry import (
+    canonicalize,
+    features_to_params,
+    params_to_features,
+    relaxed_hand,
+    resample_params,
+)
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from hiw_data.clips import FEATURES
+from hiw_data.errors import ClipError
+
+SMOOTHING_SECONDS = 0.045
+"""Standard deviation of the Gaussian that smooths fitted motion."""
+
+MIN_FRAMES = 4
+
+Array = NDArray[np.float32]
+
+
+@dataclass
+class FittedMotion:
+    """MANO parameters of both hands over T frames, with what is known of their quality.
+
+    Attributes:
+        global_orient: (T, 2, 3).
+        hand_pose: (T, 2, 15, 3).
+        transl: (T, 2, 3).
+        valid: (T, 2) bool.
+        residual: (T, 2) metres, NaN where unknown.
+        fps: frames a second.
+    """
+
+    global_orient: Array
+    hand_pose: Array
+    transl: Array
+    valid: NDArray[np.bool_]
+    residual: Array
+    fps: float
+
+    @classmethod
+    def empty(cls, frames: int, fps: float) -> FittedMotion:
+        """No hand seen; `put` adds one."""
+        zeros = np.zeros((frames, 2, 17, 3), np.float32)
+        return cls(
+            zeros[:, :, 0].copy(),
+            zeros[:, :, 2:].copy(),
+            zeros[:, :, 1].copy(),
+            np.zeros((frames, 2), bool),
+            np.full((frames, 2), np.nan, np.float32),
+            fps,
+        )
+
+    def put(
+        self,
+        side: int,
+        global_orient: Array,
+        hand_pose: Array,
+        transl: Array,
+        valid: NDArray[np.bool_],
+        residual: Array | None = None,
+    ) -> None:
+        """Sets one hand: (T, 3), (T, 15, 3), (T, 3), (T,) and (T,)."""
+        self.global_orient[:, side], self.hand_pose[:, side] = global_orient, hand_pose
+        self.transl[:, side], self.valid[:, side] = transl, valid
+        if residual is not None:
+            self.residual[:, side] = residual
+
+
+@dataclass(frozen=True)
+class MotionPiece:
+    """Features (T, 198), valid (T, 2) and residual (T, 2) of a finished piece of motion."""
+
+    features: Array
+    valid: NDArray[np.bool_]
+    residual: Array
+
+
+def finish_motion(motion: FittedMotion, *, fps: float, smoothing: float = SMOOTHING_SECONDS) -> MotionPiece:
+    """Trims to where a hand is seen, fills gaps and unseen hands, smooths, and resamples.
+
+    Args:
+        motion: at any frame rate.
+        fps: the frame rate wanted.
+        smoothing: standard deviation of the Gaussian in seconds; 0 does not smooth.
+
+    Raises:
+        ClipError: no hand seen, or too short.
+    """
+    seen = np.flatnonzero(motion.valid.any(1))
+    if not len(seen):
+        raise ClipError("Expected a hand in at least one frame, got none.")
+    span = slice(int(seen[0]), int(seen[-1]) + 1)
+    valid, residual = motion.valid[span], motion.residual[span]
+    params = {name: getattr(motion, name)[span] for name in ("global_orient", "hand_pose", "transl")}
+    features = np.asarray(params_to_features(params)).reshape(-1, 2, FEATURES // 2)
+    for side in range(2):
+        if valid[:, side].any():
+            features[:, side] = _fill_and_smooth(features[:, side], valid[:, side], smoothing * motion.fps)
+    params = features_to_params(features.reshape(-1, FEATURES))
+    params = {k: np.asarray(v) for k, v in resample_params({**params, "valid": valid}, motion.fps, fps).items()}
+    frames = len(params["valid"])
+    if frames < MIN_FRAMES:
+        raise ClipError(f"Expected at least {MIN_FRAMES} frames at {fps:g} fps, got {frames}.")
+    nearest = np.minimum(np.round(np.arange(frames) * motion.fps / fps).astype(int), len(residual) - 1)
+    _fill_unseen(params)
+    features = np.asarray(params_to_features(canonicalize(params)), np.float32)
+    return MotionPiece(features, params["valid"].astype(bool), residual[nearest])
+
+
+def cut_motion(motion: MotionPiece, max_frames: int) -> list[MotionPiece]:
+    """Pieces of at most `max_frames`, of nearly equal length, each canonical; pieces with no hand are dropped."""
+    frames = len(motion.features)
+    edges = np.linspace(0, frames, -(-frames // max_frames) + 1).round().astype(int)
+    pieces = []
+    for start, stop in pairwise(edges):
+        if motion.valid[start:stop].any():
+            params = canonicalize(features_to_params(motion.features[start:stop]))
+            features = np.asarray(params_to_features(params), np.float32)
+            pieces.append(MotionPiece(features, motion.valid[start:stop], motion.residual[start:stop]))
+    return pieces
+
+
+def _fill_and_smooth(features: Array, valid: NDArray[np.bool_], sigma: float) -> Array:
+    """Straight lines through gaps of one hand (T, 99), then a Gaussian; 6D rotations are made proper later."""
+    frames, known = np.arange(len(features)), np.flatnonzero(valid)
+    after = np.clip(np.searchsorted(known, frames), 0, len(known) - 1)
+    before = np.maximum(after - (known[after] > frames), 0)
+    left, right = known[before], known[after]
+    share = np.clip((frames - left) / np.maximum(right - left, 1), 0, 1)[:, None]
+    filled = features[left] * (1 - share) + features[right] * share
+    return np.asarray(gaussian_filter1d(filled, sigma, axis=0, mode="nearest") if sigma > 0 else filled, np.float32)
+
+
+def _fill_unseen(params: dict[str, NDArray[np.float32]]) -> None:
+    """Puts a relaxed hand beside a hand that is alone; both begin as far from the middle as at rest."""
+    for side, name in enumerate(("left", "right")):
+        if params["valid"][:, side].any():
+            continue
+        rest = {key: value.numpy() for key, value in relaxed_hand(name).items()}
+        other = {key: value.numpy() for key, value in relaxed_hand("right" if side == 0 else "left").items()}
+        params["transl"][:, 1 - side] += other["transl"] - params["transl"][0, 1 - side]
+        params["global_orient"][:, side] = rest["global_orient"]
+        params["hand_pose"][:, side] = rest["hand_pose"]
+        params["transl"][:, side] = rest["transl"]

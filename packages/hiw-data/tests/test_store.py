@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from hiw_data import ClipError, DiskFullError, HiwStore, SchemaVersionError, StoreError
+from hiw_data.atomic import recover_folder, replace_folder
+from hiw_data.clips import Clip
+from hiw_data.writer import StoreWriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+MakeClip = Callable[..., Clip]
+
+
+def write(path: Path, *clips: object, report: dict | None = None, **options: object) -> HiwStore:
+    with StoreWriter(path, fps=15, **options) as writer:  # type: ignore[arg-type]
+        for clip in clips:
+            writer.append(clip)  # type: ignore[arg-type]
+        writer.publish(report or {})
+    return HiwStore.open(path)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=5))
+def test_what_is_written_is_read_back(
+    make_clip: MakeClip, tmp_path_factory: pytest.TempPathFactory, lengths: list[int]
+) -> None:
+    clips = [make_clip(f"clip {k} ä", 4 * n, seed=k) for k, n in enumerate(lengths)]
+    store = write(tmp_path_factory.mktemp("s") / "a.zarr", *clips)
+    assert len(store) == len(clips)
+    for position, (wrote, read) in enumerate(zip(clips, store.clips(), strict=True)):
+        alone = store.read_clip(position)
+        for key in ("features", "valid"):
+            np.testing.assert_array_equal(read[key], wrote[key])  # type: ignore[literal-required]
+            np.testing.assert_array_equal(alone[key], wrote[key])  # type: ignore[literal-required]
+        assert {k: read[k] for k in ("clip_id", "captions", "attributes", "split", "fps")} == {  # type: ignore[literal-required]
+            k: wrote[k]
+            for k in ("clip_id", "captions", "attributes", "split", "fps")  # type: ignore[literal-required]
+        }
+    store.verify()
+
+
+def test_clips_longer_than_a_chunk_survive(
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hiw_data.writer.CHUNK_FRAMES", 20)
+    clips = [make_clip(str(k), n, seed=k) for k, n in enumerate((12, 64, 8, 40, 16))]
+    store = write(tmp_path / "a.zarr", *clips)
+    for wrote, read in zip(clips, store.clips(), strict=True):
+        np.testing.assert_array_equal(read["features"], wrote["features"])
+    store.verify()
+
+
+def test_equal_content_has_an_equal_hash_and_other_content_another(make_clip: MakeClip, tmp_path: Path) -> None:
+    first = write(tmp_path / "a.zarr", make_clip("a"), make_clip("b", seed=1))
+    same = write(tmp_path / "b.zarr", make_clip("a"), make_clip("b", seed=1), report={"another": "report"})
+    assert first.data_hash == same.data_hash
+    others = [make_clip("a", seed=3), make_clip("a", captions=["else"]), make_clip("a", split="test")]
+    hashes = {write(tmp_path / f"{k}.zarr", clip).data_hash for k, clip in enumerate(others)}
+    assert len(hashes | {write(tmp_path / "c.zarr", make_clip("a")).data_hash}) == 4
+
+
+def test_changes_to_a_clip_do_not_reach_the_store(make_clip: MakeClip, tmp_path: Path) -> None:
+    store = write(tmp_path / "a.zarr", make_clip())
+    store.clips()[0]["features"][:] = 0
+    assert store.clips()[0]["features"].any()
+
+
+def test_selection_by_split_and_source(make_clip: MakeClip, tmp_path: Path) -> None:
+    store = write(tmp_path / "a.zarr", make_clip("a"), make_clip("b", split="test", source="other"))
+    assert [c["clip_id"] for c in store.clips(split="test")] == ["b"]
+    assert [c["clip_id"] for c in store.clips(source="made")] == ["a"]
+    assert store.clips("test", "made") == []
+    with pytest.raises(ValueError, match="Expected a split"):
+        store.clips("dev")
+    with pytest.raises(ValueError, match="'made', 'other'"):
+        store.clips(source="fingerspelling")
+
+
+def test_an_error_midway_leaves_the_old_store_and_no_litter(make_clip: MakeClip, tmp_path: Path) -> None:
+    old = write(tmp_path / "a.zarr", make_clip("old"))
+
+    def interrupted() -> None:
+        with StoreWriter(tmp_path / "a.zarr", fps=15) as writer:
+            writer.append(make_clip("new"))
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        interrupted()
+    assert HiwStore.open(tmp_path / "a.zarr").data_hash == old.data_hash
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+KILLED = """
+import os, sys, types
+import numpy as np
+from hiw_data import atomic
+from hiw_data.writer import StoreWriter
+replace, calls = os.replace, []
+def dying(source, target):
+    calls.append(1)
+    if len(calls) == int(sys.argv[2]):
+        os._exit(9)
+    replace(source, target)
+atomic.os = types.SimpleNamespace(replace=dying, getpid=os.getpid, kill=os.kill)  # not zarr's own renames
+with StoreWriter(sys.argv[1], fps=15) as writer:
+    clip = dict(clip_id="new", source="made", split="train", fps=15.0, captions=["a"], attributes={})
+    writer.append(clip | dict(features=np.zeros((8, 198), np.float32), valid=np.ones((8, 2), bool)))
+    if sys.argv[2] == "0":
+        os._exit(9)
+    writer.publish({})
+"""
+
+
+@pytest.mark.parametrize("dies_before_rename", [0, 1, 2])
+def test_a_process_killed_at_any_moment_leaves_the_old_store(
+    make_clip: MakeClip, tmp_path: Path, dies_before_rename: int
+) -> None:
+    path = tmp_path / "a.zarr"
+    old = write(path, make_clip("old")).data_hash
+    command = [sys.executable, "-c", KILLED, str(path), str(dies_before_rename)]
+    assert subprocess.run(command, check=False).returncode == 9
+    assert HiwStore.open(path).data_hash == old
+    new = write(path, make_clip("new"))
+    assert [c["clip_id"] for c in new.clips()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_a_failed_rename_puts_the_old_folder_back(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "kept").touch()
+    with pytest.raises(OSError, match="missing"):
+        replace_folder(tmp_path / "missing", out)
+    assert (out / "kept").exists()
+    recover_folder(out)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_full_disk_is_said_clearly_and_the_old_store_stays(
+    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = write(tmp_path / "a.zarr", make_clip("old"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with StoreWriter(tmp_path / "a.zarr", fps=15) as writer:
+        writer.append(make_clip("new"))
+        monkeypatch.setattr(zarr.Group, "create_array", full)
+        with pytest.raises(DiskFullError, match=r"No space left .* Nothing was replaced"):
+            writer.publish({})
+    assert HiwStore.open(tmp_path / "a.zarr").data_hash == old.data_hash
+
+
+def test_overwriting_can_be_forbidden_and_other_folders_are_never_replaced(make_clip: MakeClip, tmp_path: Path) -> None:
+    write(tmp_path / "a.zarr", make_clip())
+    with pytest.raises(StoreError, match="Expected nothing at"):
+        StoreWriter(tmp_path / "a.zarr", fps=15, overwrite=False)
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "love.txt").touch()
+    with pytest.raises(StoreError, match="other files"):
+        StoreWriter(tmp_path / "letters", fps=15)
+
+
+def test_a_store_of_another_schema_version_is_refused(make_clip: MakeClip, tmp_path: Path) -> None:
+    write(tmp_path / "a.zarr", make_clip())
+    zarr.open_group(tmp_path / "a.zarr", mode="r+").attrs["schema_version"] = 99
+    with pytest.raises(SchemaVersionError, match=r"version 1 at .*got version 99.*hiw build"):
+        HiwStore.open(tmp_path / "a.zarr")
+
+
+def test_incomplete_and_damaged_stores_are_refused(make_clip: MakeClip, tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    with pytest.raises(StoreError, match=r"got nothing there.*hiw build"):
+        HiwStore.open(path)
+    write(path, make_clip())
+    group = zarr.open_group(path, mode="r+")
+    group.attrs["complete"] = False
+    with pytest.raises(StoreError, match="closing mark"):
+        HiwStore.open(path)
+    group.attrs["complete"] = True
+    group["features"].resize((4, 198))
+    with pytest.raises(StoreError, match="Expected 8 frames"):
+        HiwStore.open(path)
+    del group["features"]
+    with pytest.raises(StoreError, match="without features"):
+        HiwStore.open(path)
+    (path / "zarr.json").write_text("{")
+    with pytest.raises(StoreError, match="unreadable"):
+        HiwStore.open(path)
+    zarr.create_group(tmp_path / "b.zarr")
+    with pytest.raises(StoreError, match="format None"):
+        HiwStore.open(tmp_path / "b.zarr")
+
+
+def test_damaged_numbers_are_found_by_verify(make_clip: MakeClip, tmp_path: Path) -> None:
+    store = write(tmp_path / "a.zarr", make_clip())
+    zarr.open_group(store.path, mode="r+")["features"][3, 7] = 5.0
+    with pytest.raises(StoreError, match="Expected content with hash"):
+        HiwStore.open(store.path).verify()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"features": np.zeros((8, 197), np.float32)}, r"\(T, 198\)"),
+        ({"features": np.full((8, 198), np.nan, np.float32)}, "finite"),
+        ({"features": np.zeros((6, 198), np.float32)}, "multiple of 4"),
+        ({"valid": np.ones((7, 2), bool)}, r"shape \(8, 2\)"),
+        ({"valid": np.zeros((8, 2), bool)}, "at least one valid"),
+        ({"captions": []}, "caption"),
+        ({"fps": 30.0}, "15.0 fps"),
+        ({"clip_id": "first"}, "again"),
+    ],
+)
+def test_malformed_clips_are_refused_by_name(make_clip: MakeClip, tmp_path: Path, changes: dict, message: str) -> None:
+    with StoreWriter(tmp_path / "a.zarr", fps=15) as writer:
+        writer.append(make_clip("first"))
+        with pytest.raises(ClipError, match=message):
+            writer.append(make_clip("second", **changes))
+        writer.publish({})
+    assert [c["clip_id"] for c in HiwStore.open(tmp_path / "a.zarr").clips()] == ["first"]
+
+
+def test_a_store_needs_a_clip(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "a.zarr", fps=15) as writer, pytest.raises(StoreError, match="at least one clip"):
+        writer.publish({})
+
+
+def test_the_report_is_plain_json(store: HiwStore) -> None:
+    summary = store.summary()
+    written = json.loads((store.path / "quality.json").read_text(encoding="utf-8"))
+    assert written["sources"] == summary["sources"]
+    assert written["data_hash"] == store.data_hash
