@@ -55,9 +55,7 @@ class BatchPlan:
 
     def __init__(self, examples: Sequence[Clip], config: StageConfig) -> None:
         if not examples:
-            raise DataError(
-                "Expected examples to train on, got none. Build the corpus from a non-empty split."
-            )
+            raise DataError("Expected examples to train on, got none. Build the corpus from a non-empty split.")
         self.batch_size = config.batch_size
         self.seed = config.seed
         self.lengths = np.array([len(e["tokens"]) for e in examples])
@@ -108,9 +106,7 @@ class SampleMaker:
         unconditional: share of text-to-motion samples without their caption.
     """
 
-    def __init__(
-        self, vocabulary: Vocabulary, *, templates: str = "first", unconditional: float = 0.0
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, *, templates: str = "first", unconditional: float = 0.0) -> None:
         self.vocabulary = vocabulary
         self.layout = vocabulary.layout
         self.varied = templates == "all"
@@ -118,11 +114,10 @@ class SampleMaker:
 
     def make(self, task: str, example: Clip, rng: np.random.Generator) -> Sample:
         """Source and target of one example; the task is one of `config.TASKS`."""
-        return getattr(self, f"_{task}")(example, rng)  # type: ignore[no-any-return]
+        sample: Sample = getattr(self, f"_{task}")(example, rng)
+        return sample
 
-    def t2m_source(
-        self, caption: str | None, template: str = prompts.T2M[0]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def t2m_source(self, caption: str | None, template: str = prompts.T2M[0]) -> tuple[np.ndarray, np.ndarray]:
         """Ids and places of a text-to-motion prompt; None asks for any motion."""
         text = prompts.UNCONDITIONAL if caption is None else template.replace("{caption}", caption)
         return self._source(text)
@@ -183,7 +178,7 @@ class SampleMaker:
 
     def _t2t(self, example: Clip, rng: np.random.Generator) -> Sample:
         captions = example["captions"]
-        options = [(prompts.T2T_BRIEF, _any(captions, rng), captions[0])]
+        options: list[tuple[Sequence[str], str, str]] = [(prompts.T2T_BRIEF, _any(captions, rng), captions[0])]
         if len(captions) > 1:
             options.append((prompts.T2T_DETAILED, captions[0], _any(captions[1:], rng)))
         caption = _any(captions, rng)
@@ -207,9 +202,7 @@ class SampleMaker:
         if motion is not None:
             own = _motion_places(len(motion))
             own[-1] = 0
-            tail = np.array(
-                self.vocabulary.encode_text(after.strip()) if after.strip() else [], dtype=np.int64
-            )
+            tail = np.array(self.vocabulary.encode_text(after.strip()) if after.strip() else [], dtype=np.int64)
             parts += [motion, tail]
             places += [own, np.zeros_like(tail)]
         return np.append(np.concatenate(parts), self.layout.eos), np.append(np.concatenate(places), 0)

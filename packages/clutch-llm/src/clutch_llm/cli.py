@@ -42,18 +42,14 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--out", type=Path, required=True,
                           help="video (.mp4, .gif, .webp), film strip (.png) or motion (.npz)")  # fmt: skip
     generate.add_argument("--seconds", type=float, help="exact length; left out, the model decides")
-    generate.add_argument(
-        "--samples", type=int, default=1, help="motions to draw; they are numbered in the file names"
-    )
+    generate.add_argument("--samples", type=int, default=1, help="motions to draw; they are numbered in the file names")
     generate.add_argument("--seed", type=int, default=0, help="the same seed gives the same motions")
     generate.add_argument("--temperature", type=float, default=1.0, help="below 1 safer, above 1 more varied")
     generate.add_argument("--top-k", type=int, help="draw each token among the k likeliest alone")
     generate.add_argument("--guidance", type=float, default=1.0, help="above 1 follows the text more closely")
     generate.add_argument("--greedy", action="store_true", help="the likeliest motion")
     caption = commands.add_parser("caption", help="motion to text")
-    caption.add_argument(
-        "motions", type=Path, nargs="+", help=".npz files, as hand-geometry and clutch write them"
-    )
+    caption.add_argument("motions", type=Path, nargs="+", help=".npz files, as hand-geometry and clutch write them")
     caption.add_argument("--detailed", action="store_true", help="tell the shape of the hand as well")
     info = commands.add_parser("info", help="what a model folder holds")
     for command in (generate, caption, info):
@@ -141,8 +137,7 @@ def _info(args: argparse.Namespace) -> None:
         "tokens": f"{layout.text_size} text, {layout.n_motion} motion, 3 marks",
         "motion": f"{config.fps:g} frames/s, {frames} frames a step, {layout.n_slots} tokens a step, "
         f"up to {config.max_steps * frames / config.fps:g} s",
-        "stages": ", ".join(f"{s['stage']} ({s['steps']} steps)" for s in clutch.stages)
-        or "none: not trained",
+        "stages": ", ".join(f"{s['stage']} ({s['steps']} steps)" for s in clutch.stages) or "none: not trained",
     }
     for name, value in rows.items():
         print(f"{name:12} {value}")

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from shift_tokenizer import ShiftTokenizer
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import T5Config
 
 from clutch_llm import prompts
-from clutch_llm.backbone import load_t5, new_t5, seed_motion_embeddings
+from clutch_llm.backbone import load_t5, new_t5, seed_motion_embeddings, t5_config
 from clutch_llm.batching import SampleMaker
 from clutch_llm.card import model_card
 from clutch_llm.config import ClutchConfig, from_mapping
@@ -74,16 +74,17 @@ class Clutch:
             captions: what the text tokenizer is trained on, when the model has none to take over.
             seed: seed of the weights that start at random.
         """
-        shape: dict[str, Any] = dict(
-            codebook_size=tokenizer.config.codebook_size, slot_codebook=tokenizer.config.slot_codebook
-        )
+        shape: dict[str, Any] = {
+            "codebook_size": tokenizer.config.codebook_size,
+            "slot_codebook": tokenizer.config.slot_codebook,
+        }
         generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             if config.base_model is None:
                 texts = [*captions, *prompts.all_templates()]
                 vocabulary = Vocabulary.train(texts, size=config.text_vocabulary, **shape)
-                t5 = new_t5(config, vocabulary.layout)
+                t5 = new_t5(t5_config(config, vocabulary.layout), light=True)
             else:
                 vocabulary = Vocabulary.from_pretrained_text(config.base_model, **shape)
                 t5 = load_t5(config.base_model, config, vocabulary.layout)
@@ -150,15 +151,11 @@ class Clutch:
         return [motions[k * samples : (k + 1) * samples] for k in range(len(texts))]
 
     def _draw(self, rows: list[Prompt], **how: Any) -> list[np.ndarray]:
-        order = sorted(
-            range(len(rows)), key=lambda k: len(rows[k][0])
-        )  # like lengths together: little padding
+        order = sorted(range(len(rows)), key=lambda k: len(rows[k][0]))  # like lengths together: little padding
         tokens: list[np.ndarray | None] = [None] * len(rows)
         for start in range(0, len(rows), CHUNK):
             chunk = order[start : start + CHUNK]
-            for k, row in zip(
-                chunk, generate_motion(self.model, [rows[k] for k in chunk], **how), strict=True
-            ):
+            for k, row in zip(chunk, generate_motion(self.model, [rows[k] for k in chunk], **how), strict=True):
                 tokens[k] = row
         return [t for t in tokens if t is not None]
 
@@ -166,9 +163,7 @@ class Clutch:
     def decode(self, tokens: Sequence[np.ndarray]) -> list[Motion]:
         """Motions of SHIFT tokens (L, n_slots)."""
         device = self.model.device
-        features = self.tokenizer.decode_list(
-            [torch.from_numpy(np.ascontiguousarray(t)).to(device) for t in tokens]
-        )
+        features = self.tokenizer.decode_list([torch.from_numpy(np.ascontiguousarray(t)).to(device) for t in tokens])
         return [
             Motion(features=np.asarray(f.cpu(), dtype=np.float32), tokens=t, fps=self.config.fps)
             for f, t in zip(features, tokens, strict=True)
@@ -316,7 +311,7 @@ class Clutch:
 
 def _empty_model(meta: dict[str, Any], config: ClutchConfig, vocabulary: Vocabulary) -> ClutchModel:
     with torch.random.fork_rng():
-        t5 = T5ForConditionalGeneration(T5Config(**meta["t5"]))
+        t5 = new_t5(T5Config(**meta["t5"]), light=config.base_model is None)
     if meta["tied_head"]:
         t5.lm_head.weight = t5.shared.weight
     else:

@@ -17,9 +17,9 @@ PRECISIONS = ("fp32", "bf16")
 
 #: T5 sizes by hub name, so that a paper-sized model can be laid out without the network (as on the meta device).
 KNOWN_SIZES: dict[str, dict[str, Any]] = {
-    "google/flan-t5-small": dict(d_model=512, d_kv=64, d_ff=1024, num_layers=8, num_heads=6),
-    "google/flan-t5-base": dict(d_model=768, d_kv=64, d_ff=2048, num_layers=12, num_heads=12),
-    "google/flan-t5-large": dict(d_model=1024, d_kv=64, d_ff=2816, num_layers=24, num_heads=16),
+    "google/flan-t5-small": {"d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_heads": 6},
+    "google/flan-t5-base": {"d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12},
+    "google/flan-t5-large": {"d_model": 1024, "d_kv": 64, "d_ff": 2816, "num_layers": 24, "num_heads": 16},
 }
 
 
@@ -56,9 +56,7 @@ def _check_type(name: str, hint: Any, value: object) -> None:
             continue
         if isinstance(kind, type) and isinstance(value, kind):
             return
-    raise ConfigError(
-        f"Expected {name} of type {hint}, got {value!r}. Correct the value in the configuration."
-    )
+    raise ConfigError(f"Expected {name} of type {hint}, got {value!r}. Correct the value in the configuration.")
 
 
 @dataclass(frozen=True)
@@ -82,12 +80,12 @@ class ClutchConfig:
 
     base_model: str | None = None
     d_model: int = 128
-    d_ff: int = 384
+    d_ff: int = 512
     heads: int = 4
     layers: int = 3
     decoder_layers: int | None = None
     dropout: float = 0.1
-    feed_forward: str = "gated-silu"
+    feed_forward: str = "relu"
     text_vocabulary: int = 1200
     max_steps: int = 18
     fps: float = 15.0

@@ -56,18 +56,14 @@ def build_corpus(
         features = [torch.from_numpy(np.ascontiguousarray(c["features"], dtype=np.float32)) for c in chunk]
         with torch.no_grad():
             tokens = tokenizer.encode_list(features)
-        examples += [
-            {**c, "tokens": np.asarray(t, dtype=np.int64)} for c, t in zip(chunk, tokens, strict=True)
-        ]
+        examples += [{**c, "tokens": np.asarray(t, dtype=np.int64)} for c, t in zip(chunk, tokens, strict=True)]
     return examples
 
 
 def _check_clip(clip: Clip, step: int) -> None:
     name = clip.get("clip_id", "?")
     if not clip.get("captions"):
-        raise DataError(
-            f"Expected clip {name!r} with at least one caption, got none. Caption it or leave it out."
-        )
+        raise DataError(f"Expected clip {name!r} with at least one caption, got none. Caption it or leave it out.")
     frames = len(clip["features"])
     if frames < step or frames % step:
         raise DataError(

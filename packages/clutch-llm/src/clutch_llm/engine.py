@@ -80,7 +80,8 @@ def start_engine(model: nn.Module, config: StageConfig) -> Any:
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Decay for matrices, none for embeddings, biases and norms."""
     embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-    plain, decayed = [], []
+    plain: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
     for parameter in model.parameters():
         free = parameter.ndim < 2 or id(parameter) in embeddings
         (plain if free else decayed).append(parameter)
@@ -98,6 +99,4 @@ def gathered_state(engine: Any) -> dict[str, torch.Tensor]:
     deepspeed = _import_deepspeed()
     parameters = list(engine.module.parameters())
     with deepspeed.zero.GatheredParameters(parameters, modifier_rank=None):
-        return {
-            name: value.detach().float().cpu().clone() for name, value in engine.module.state_dict().items()
-        }
+        return {name: value.detach().float().cpu().clone() for name, value in engine.module.state_dict().items()}

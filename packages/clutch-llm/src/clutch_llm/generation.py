@@ -110,7 +110,7 @@ def _pad_prompts(
     mask = np.zeros((len(rows), longest), dtype=bool)
     for k, (row, place) in enumerate(rows):
         ids[k, : len(row)], places[k, : len(row)], mask[k, : len(row)] = row, place, True
-    return tuple(torch.from_numpy(a).to(device) for a in (ids, places, mask))  # type: ignore[return-value]
+    return torch.from_numpy(ids).to(device), torch.from_numpy(places).to(device), torch.from_numpy(mask).to(device)
 
 
 @torch.inference_mode()
@@ -141,9 +141,7 @@ def generate_motion(
     model.eval()
     layout, n, N = model.layout, model.layout.n_slots, len(prompts)
     if steps is not None and not 1 <= steps <= model.max_steps:
-        raise ConfigError(
-            f"Expected 1 to {model.max_steps} latent steps, got {steps}. Ask for fewer seconds."
-        )
+        raise ConfigError(f"Expected 1 to {model.max_steps} latent steps, got {steps}. Ask for fewer seconds.")
     guided = unconditional if sampling.guidance != 1.0 else None
     stepper = Stepper(model, prompts, unconditional=guided, guidance=sampling.guidance, use_cache=use_cache)
     ids = torch.tensor([[layout.pad, layout.som]], device=model.device).repeat(N, 1)

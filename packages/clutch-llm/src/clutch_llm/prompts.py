@@ -68,9 +68,7 @@ def hands_of(caption: str) -> str:
     words = caption.lower().replace(",", " ").split()
     if "both" in words or "hands" in words:
         return "both hands"
-    named = {
-        words[k] for k in range(len(words) - 1) if words[k + 1] == "hand" and words[k] in ("left", "right")
-    }
+    named = {words[k] for k in range(len(words) - 1) if words[k + 1] == "hand" and words[k] in ("left", "right")}
     return f"the {named.pop()} hand" if len(named) == 1 else ""
 
 

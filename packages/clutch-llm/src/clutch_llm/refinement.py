@@ -1,10 +1,10 @@
 """Geometric refinement: the motion that the model would write is drawn, decoded and compared in motion space.
 
 CLUTCH trains ``L = alpha * L_LM + lambda * L_rec``. Cross-entropy calls every wrong code equally wrong; in motion
-space a neighbouring code is nearly right. So codes are drawn from the teacher-forced distributions with Gumbel-softmax,
-each slot over its own codebook, decoded by the frozen SHIFT decoder, and the decoded motion is compared with the
-true one: smooth-L1 on normalised features and on joint positions. The gradient runs from the motion through the decoder and
-the drawn codes into the language model.
+space a neighbouring code is nearly right. So codes are drawn from the teacher-forced distributions with
+Gumbel-softmax, each slot over its own codebook, decoded by the frozen SHIFT decoder, and the decoded motion is
+compared with the true one: smooth-L1 on normalised features and on joint positions. The gradient runs from the motion
+through the decoder and the drawn codes into the language model.
 """
 
 from __future__ import annotations

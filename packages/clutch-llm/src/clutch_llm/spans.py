@@ -9,9 +9,7 @@ import numpy as np
 Span = tuple[int, int]
 
 
-def choose_spans(
-    n: int, rng: np.random.Generator, *, density: float, mean_length: float, most: int
-) -> list[Span]:
+def choose_spans(n: int, rng: np.random.Generator, *, density: float, mean_length: float, most: int) -> list[Span]:
     """Draw spans [start, stop) over n units, in order, never touching, covering about ``density`` of them.
 
     At least one unit is covered and, from two units on, at least one is left.
@@ -37,10 +35,8 @@ def _composition(total: int, parts: int, rng: np.random.Generator, *, least: int
     return [int(v) + least for v in np.diff(np.concatenate([[0], cuts, [free]]))]
 
 
-def corrupt(
-    ids: Sequence[int], spans: Sequence[Span], sentinels: Sequence[int]
-) -> tuple[list[int], list[int]]:
-    """T5's form: each span becomes a sentinel in the source; the target is sentinel, span, sentinel, span, …
+def corrupt(ids: Sequence[int], spans: Sequence[Span], sentinels: Sequence[int]) -> tuple[list[int], list[int]]:
+    """T5's form: each span becomes a sentinel in the source; the target is sentinel, span, sentinel, span, ….
 
     Returns:
         Source and target ids, without an end token.

@@ -1,7 +1,7 @@
 """One loop for the three training stages: pretraining, geometric refinement, instruction tuning.
 
-Every step is a function of (seed, step, weights, optimizer state): tasks, batches, dropout and Gumbel noise are seeded anew
-at each step, so a run that was killed and resumed ends bit-equal to one that was not.
+Every step is a function of (seed, step, weights, optimizer state): tasks, batches, dropout and Gumbel noise are seeded
+anew at each step, so a run that was killed and resumed ends bit-equal to one that was not.
 """
 
 from __future__ import annotations
@@ -176,7 +176,8 @@ class _Run:
         if isinstance(config, RefineConfig) and not config.control:
             loss = loss * (0.0 if task == "masked" else config.alpha)
             if refine:
-                assert output.slot_logits is not None and output.step_mask is not None
+                assert output.slot_logits is not None
+                assert output.step_mask is not None
                 rec = refinement_loss(
                     output.slot_logits,
                     output.step_mask,
@@ -204,11 +205,7 @@ class _Run:
             some = sorted(examples[:VAL_EXAMPLES], key=lambda e: len(e["tokens"]))
             batches = [some[k : k + 32] for k in range(0, len(some), 32)]
             losses = [
-                float(
-                    self.engine(
-                        collate([maker.make(task, e, rng) for e in b], self.pad).to(self.engine.device)
-                    ).loss
-                )
+                float(self.engine(collate([maker.make(task, e, rng) for e in b], self.pad).to(self.engine.device)).loss)
                 for b in batches
             ]
             row[f"val/{task}"] = float(np.average(losses, weights=[len(b) for b in batches]))

@@ -82,9 +82,7 @@ class TrainingState:
         for path in sorted(self.folder.glob("step-*"), reverse=True) if self.folder else ():
             meta = self._read_meta(path)
             if meta["fingerprint"] != self.mark:
-                logger.info(
-                    "%s belongs to another run (settings, data or starting weights differ): not used", path
-                )
+                logger.info("%s belongs to another run (settings, data or starting weights differ): not used", path)
                 continue
             if _is_plain(engine):
                 _load_plain_state(engine, load_file(path / "state.safetensors"))

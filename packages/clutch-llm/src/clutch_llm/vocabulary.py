@@ -19,6 +19,7 @@ from clutch_llm.errors import MalformedMotionError, VocabularyError
 
 SOM, EOM, MASK = "<som>", "<eom>", "<mask>"
 N_SENTINELS = 32
+SPECIALS = ("<pad>", "</s>", *(f"<extra_id_{k}>" for k in range(N_SENTINELS)))
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,13 @@ def well_formed(ids: Sequence[int] | np.ndarray, layout: TokenLayout) -> bool:
     return bool(((codes >= 0) & (codes < layout.codebook_size)).all())
 
 
+def _id_of(tokenizer: Tokenizer, token: str) -> int:
+    number: int | None = tokenizer.token_to_id(token)
+    if number is None:
+        raise VocabularyError(f"Expected a text tokenizer with {token}, got one without it. Use a T5's.")
+    return number
+
+
 class Vocabulary:
     """Text and motion to ids and back.
 
@@ -106,20 +114,8 @@ class Vocabulary:
         VocabularyError: when the tokenizer lacks ``<pad>`` or ``</s>``.
     """
 
-    def __init__(
-        self, tokenizer: Tokenizer, codebook_size: int, slot_codebook: Sequence[int] = (0, 1, 0, 1)
-    ) -> None:
-        for token in ("<pad>", "</s>"):
-            if tokenizer.token_to_id(token) is None:
-                raise VocabularyError(
-                    f"Expected a text tokenizer with {token}, got one without it. Use a T5's."
-                )
-        sentinels = [tokenizer.token_to_id(f"<extra_id_{k}>") for k in range(N_SENTINELS)]
-        if None in sentinels:
-            raise VocabularyError(
-                f"Expected a text tokenizer with <extra_id_0> to <extra_id_{N_SENTINELS - 1}>, got one without. "
-                "Use a T5's."
-            )
+    def __init__(self, tokenizer: Tokenizer, codebook_size: int, slot_codebook: Sequence[int] = (0, 1, 0, 1)) -> None:
+        pad, eos, *sentinels = (_id_of(tokenizer, token) for token in SPECIALS)
         known = tokenizer.token_to_id(SOM)
         n_motion = (max(slot_codebook) + 1) * codebook_size
         self.tokenizer = tokenizer
@@ -128,8 +124,8 @@ class Vocabulary:
             codebook_size=codebook_size,
             slot_codebook=tuple(int(c) for c in slot_codebook),
             sentinels=tuple(sentinels),
-            pad=tokenizer.token_to_id("<pad>"),
-            eos=tokenizer.token_to_id("</s>"),
+            pad=pad,
+            eos=eos,
         )
         if known is None:
             names = [f"<motion_id_{k}>" for k in range(n_motion)] + [SOM, EOM, MASK]
@@ -154,10 +150,9 @@ class Vocabulary:
         tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         tokenizer.decoder = decoders.ByteLevel()
-        specials = ["<pad>", "</s>", "<unk>", *(f"<extra_id_{k}>" for k in range(N_SENTINELS))]
         trainer = trainers.BpeTrainer(
             vocab_size=size,
-            special_tokens=specials,
+            special_tokens=list(SPECIALS),
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
             min_frequency=2,
