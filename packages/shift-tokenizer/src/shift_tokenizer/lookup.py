@@ -5,8 +5,8 @@ squared Euclidean distance; among equals the lowest index. Design:
 
 - `reference` compares in float64, row block by row block, by the plain difference: short, slow, the truth in tests.
 - `cpu` ranks by |c|^2 / 2 - x.c with blocked matrix products, so it holds a block and never N x K. Cancellation makes
-  that inexact in float32, so it bounds its own rounding error, and settles rows whose two best codes lie within the
-  bound in float64 by the plain difference. Its answer is the reference's. `gemm` is the same on other devices.
+  that inexact, so it bounds its own rounding error, and settles rows whose two best codes lie within the bound in
+  float64, and those that are in doubt even there by the plain difference. Its answer is the reference's. `gemm` is the same on other devices.
 - Further backends register themselves in `BACKENDS`; "auto" takes the first, by rank, that supports the tensors.
 
 Gradients: `quantized` passes its gradient straight through to x (van den Oord et al. 2017), `sq_error` is
@@ -166,7 +166,8 @@ def _nearest_block(rows: Tensor, codes: Tensor, half_norms: Tensor, largest: flo
     reach = rows.norm(dim=1) * (2 * largest) ** 0.5 + largest
     doubtful = ~(second - best > (rows.shape[1] + 4) * unit * reach)
     if doubtful.any():
-        index[doubtful] = _nearest_reference(rows[doubtful], codes)
+        finer = _nearest_reference if rows.dtype == torch.float64 else _nearest_blocked
+        index[doubtful] = finer(rows[doubtful].double(), codes.double())
     return index
 
 

@@ -1,16 +1,18 @@
 """Encoder and decoder of one stream: the published convolutional residual networks, laid out for speed.
 
 Design:
-- Tensors are (B, T, C), channels last: a convolution is one matrix product over the taps that reach into the clip.
-  On two CPU cores that is 1.2 to 1.7 times as fast as `Conv1d` at these sizes. Weights keep Conv1d's shape (out, in, k).
+- Tensors are (B, T, C), channels last. On a CPU a convolution is one matrix product over the taps that reach into
+  the clip, 1.2 to 1.7 times as fast on two cores as `Conv1d` at the demo's sizes. Weights are (k, in, out) for it.
 - Ragged batches: a mask (B, T, 1) zeroes what lies past the end of each clip before every convolution. That is what
   zero padding does to a clip on its own, so a clip in a padded batch gives exactly what it gives alone.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -20,35 +22,93 @@ class TimeConv(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel))
+        self.padding = (dilation * (kernel - 1) + 1 - stride) // 2
+        self.weight = nn.Parameter(torch.empty(kernel, inputs, outputs))
         self.bias = nn.Parameter(torch.empty(outputs))
         bound = 1 / math.sqrt(inputs * kernel)
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolves; the ends are padded with zeros so that T stays T / stride."""
-        padding = (self.dilation * (self.kernel - 1) + 1 - self.stride) // 2
-        length = x.shape[1]
-        taps = [k for k in range(self.kernel) if abs(k * self.dilation - padding) < length]
-        weight = self.weight if len(taps) == self.kernel else self.weight[:, :, taps]
-        window = _unfold(x, [k * self.dilation - padding for k in taps], self.stride)  # (B, T', k C)
-        matrix = weight.permute(2, 1, 0).reshape(-1, weight.shape[0])  # (k C, C')
-        return torch.addmm(self.bias, window.flatten(0, 1), matrix).unflatten(0, window.shape[:2])
+        """Convolves; the ends are padded with zeros so that T becomes T / stride."""
+        if x.device.type != "cpu":
+            weight = self.weight.permute(2, 1, 0)
+            y = F.conv1d(x.transpose(1, 2), weight, self.bias, self.stride, self.padding, self.dilation)
+            return y.transpose(1, 2)
+        offsets = [k * self.dilation - self.padding for k in range(self.kernel)]
+        inside = [k for k, offset in enumerate(offsets) if abs(offset) < x.shape[1]]
+        weight = self.weight[inside[0] : inside[-1] + 1]
+        result: Tensor = _TapProduct.apply(x, weight, self.bias, tuple(offsets[k] for k in inside), self.stride)
+        return result
 
 
-def _unfold(x: Tensor, offsets: list[int], stride: int) -> Tensor:
-    """Puts x[t * stride + offset] of every offset side by side, zeros outside: (B, T, C) -> (B, T / stride, k C)."""
-    if offsets == [0] and stride == 1:
+class _TapProduct(torch.autograd.Function):
+    """y[t] = bias + sum over k of x[t * stride + offset_k] @ weight[k], as one matrix product, and its gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, offsets: tuple[int, ...], stride: int
+    ) -> Tensor:
+        window = _gather_taps(x, offsets, stride)  # (B, T', k C)
+        matrix = weight.flatten(0, 1)  # (k C, C')
+        ctx.save_for_backward(window, matrix)
+        ctx.offsets, ctx.stride, ctx.input_shape = offsets, stride, x.shape
+        y = x.new_empty(*window.shape[:2], matrix.shape[1])
+        torch.addmm(bias, window.flatten(0, 1), matrix, out=y.flatten(0, 1))
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        window, matrix = ctx.saved_tensors
+        rows = grad.flatten(0, 1)
+        grad_x = grad_weight = grad_bias = None
+        if ctx.needs_input_grad[0]:
+            grad_window = (rows @ matrix.T).unflatten(0, window.shape[:2])
+            grad_x = _scatter_taps(grad_window, ctx.offsets, ctx.stride, ctx.input_shape)
+        if ctx.needs_input_grad[1]:
+            grad_weight = (window.flatten(0, 1).T @ rows).unflatten(0, (len(ctx.offsets), -1))
+        if ctx.needs_input_grad[2]:
+            grad_bias = rows.sum(0)
+        return grad_x, grad_weight, grad_bias, None, None
+
+
+def _gather_taps(x: Tensor, offsets: tuple[int, ...], stride: int) -> Tensor:
+    """Puts x[t * stride + offset] of every offset side by side, zeros outside: (B, T, C) -> (B, T', k C)."""
+    if offsets == (0,) and stride == 1:
         return x
-    length = x.shape[1]
-    before, after = max(0, -min(offsets)), max(0, max(offsets))
-    padded = F.pad(x, (0, 0, before, after))
-    return torch.cat([padded[:, before + o : before + o + length : stride] for o in offsets], -1)
+    batch, length, channels = x.shape
+    window = x.new_empty(batch, length // stride, len(offsets), channels)
+    for k, offset in enumerate(offsets):
+        first, last, source = _overlap(offset, stride, length)
+        window[:, :first, k] = 0
+        window[:, last:, k] = 0
+        window[:, first:last, k] = x[:, source]
+    return window.flatten(2)
+
+
+def _scatter_taps(grad: Tensor, offsets: tuple[int, ...], stride: int, shape: torch.Size) -> Tensor:
+    """The adjoint of `_gather_taps`: (B, T', k C) -> (B, T, C)."""
+    if offsets == (0,) and stride == 1:
+        return grad
+    taps = grad.unflatten(2, (len(offsets), -1))
+    result = grad.new_zeros(shape)
+    for k, offset in enumerate(offsets):
+        first, last, source = _overlap(offset, stride, shape[1])
+        result[:, source] += taps[:, first:last, k]
+    return result
+
+
+def _overlap(offset: int, stride: int, length: int) -> tuple[int, int, slice]:
+    """The steps t from first to last whose t * stride + offset lies within the clip, and where in the clip."""
+    first = max(0, -(offset // stride))
+    last = min(length // stride, (length - 1 - offset) // stride + 1)
+    start = first * stride + offset
+    return first, last, slice(start, start + (last - first - 1) * stride + 1, stride)
 
 
 class ResidualBlock(nn.Module):
-    """x + conv1(relu(conv3(relu(x)))) with a dilation in the wider one."""
+    """x + conv1(relu(conv3(relu(x)))), the wider one dilated."""
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
@@ -57,7 +117,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        return x + self.mix(F.relu(self.wide(_masked(F.relu(x), mask))))
+        return x + self.mix(F.relu(self.wide(_masked(F.relu(x), mask)), inplace=True))
 
 
 class Encoder(nn.Module):
@@ -79,7 +139,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Encodes; `mask` (B, T, 1) is 1 on each clip's own frames."""
-        x = F.relu(self.first(_masked(x, mask)))
+        x = F.relu(self.first(_masked(x, mask)), inplace=True)
         for shrink, blocks in zip(self.shrink, self.blocks, strict=True):
             length = x.shape[1]
             x = shrink(_masked(x, mask))
@@ -108,7 +168,7 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor, mask: Tensor | None = None) -> Tensor:
         """Decodes; `mask` (B, L, 1) is 1 on each clip's own steps."""
-        x = F.relu(self.first(_masked(z, mask)))
+        x = F.relu(self.first(_masked(z, mask)), inplace=True)
         for doubles, blocks, grow in zip(self.doubles, self.blocks, self.grow, strict=True):
             for block in blocks:
                 x = block(x, mask)
@@ -116,7 +176,7 @@ class Decoder(nn.Module):
                 x = x.repeat_interleave(2, 1)
                 mask = None if mask is None else mask.repeat_interleave(2, 1)
             x = grow(_masked(x, mask))
-        x = F.relu(self.smooth(_masked(x, mask)))
+        x = F.relu(self.smooth(_masked(x, mask)), inplace=True)
         return self.last(_masked(x, mask))
 
 

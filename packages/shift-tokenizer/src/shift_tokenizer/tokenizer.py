@@ -7,7 +7,7 @@ Design:
 - `encode`, `decode` and `decode_probabilities` give a clip the same whatever else is in the batch.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 
@@ -77,7 +77,6 @@ class ShiftTokenizer(nn.Module):
     mean: Tensor
     std: Tensor
     signs: Tensor
-    output_order: Tensor
 
     def __init__(self, config: ShiftConfig | None = None, *, seed: int = 0) -> None:
         """Builds a tokenizer with fresh weights.
@@ -97,16 +96,14 @@ class ShiftTokenizer(nn.Module):
         if self.config.mirror_left:
             signs[0] = mirror_signs()
         self.register_buffer("signs", signs, persistent=False)
-        order = torch.tensor([i for features in self.config.stream_features for i in features]).argsort()
-        self.register_buffer("output_order", order, persistent=False)
 
     def normalize(self, features: Tensor) -> Tensor:
         """Features (..., 198) -> the space that the networks work in (..., 198): mirrored and standardised."""
         return join_hands((split_hands(features) * self.signs - self.mean) / self.std)
 
-    def denormalize(self, normalised: Tensor) -> Tensor:
+    def denormalize(self, normalized: Tensor) -> Tensor:
         """The inverse of `normalize`."""
-        return join_hands((split_hands(normalised) * self.std + self.mean) * self.signs)
+        return join_hands((split_hands(normalized) * self.std + self.mean) * self.signs)
 
     @torch.no_grad()
     def fit_normalisation(self, features: Tensor, valid: Tensor) -> None:
@@ -130,18 +127,18 @@ class ShiftTokenizer(nn.Module):
                     std[list(group)] = std[list(group)].square().mean().sqrt()
             self.std[hand] = std.clamp(min=self.config.std_floor)
 
-    def forward(self, normalised: Tensor, mask: Tensor | None = None) -> ShiftOutput:
+    def forward(self, normalized: Tensor, mask: Tensor | None = None) -> ShiftOutput:
         """Encodes, quantises and decodes, with gradients.
 
         Args:
-            normalised: (B, T, 198) from `normalize`, T a multiple of frames_per_latent.
+            normalized: (B, T, 198) from `normalize`, T a multiple of frames_per_latent.
             mask: (B, T) bool, true on each clip's own frames (a multiple of frames_per_latent, from the start);
                 None if all are.
         """
-        frame_mask = None if mask is None else self._stack_mask(mask.to(normalised.dtype))
+        frame_mask = None if mask is None else self._stack_mask(mask.to(normalized.dtype))
         step_mask = None if frame_mask is None else frame_mask[:, :: self.config.frames_per_latent]
         latents, indices, errors, decoded = [], [], [], []
-        for stream, inputs in zip(self.stream_list(), self._stream_inputs(normalised), strict=True):
+        for stream, inputs in zip(self.stream_list(), self._stream_inputs(normalized), strict=True):
             z = stream.encoder(inputs, frame_mask)
             index, quantized, error = stream.quantizer(z.flatten(0, 1))
             decoded.append(stream.decoder(quantized.unflatten(0, z.shape[:2]), step_mask))
@@ -271,14 +268,14 @@ class ShiftTokenizer(nn.Module):
         """The streams, one per modality."""
         return [stream for stream in self.streams if isinstance(stream, Stream)]
 
-    def _stream_inputs(self, normalised: Tensor) -> list[Tensor]:
+    def _stream_inputs(self, normalized: Tensor) -> list[Tensor]:
         """(B, T, 198) -> per stream (B * parts, T, C)."""
-        hands = split_hands(normalised)
-        whole = [range(HAND_FEATURES)] * self.config.n_modalities
-        chosen: Iterable[Sequence[int]] = (
-            self.config.stream_features if self.config.encoder_input == "own" else whole
-        )
-        return [self._stack(hands if len(f) == HAND_FEATURES else hands[..., list(f)]) for f in chosen]
+        hands = split_hands(normalized)
+        if self.config.encoder_input == "whole" or self.config.n_modalities == 1:
+            return [self._stack(hands)] * self.config.n_modalities
+        pose = hands[..., POSE.start : POSE.stop]
+        trajectory = torch.cat([hands[..., : POSE.start], hands[..., POSE.stop :]], -1)
+        return [self._stack(trajectory), self._stack(pose)]
 
     def _stack(self, hands: Tensor) -> Tensor:
         """(B, T, 2, C) -> (2 B, T, C) if hands are coded apart, else (B, T, 2 C)."""
@@ -292,12 +289,14 @@ class ShiftTokenizer(nn.Module):
 
     def _assemble(self, decoded: list[Tensor]) -> Tensor:
         """Per stream (B * parts, T, C) -> (B, T, 198)."""
-        parts = self.config.n_parts
-        if parts == HANDS:
-            hands = torch.cat(decoded, -1)[..., self.output_order]  # (2 B, T, 99)
-            return join_hands(hands.unflatten(0, (-1, HANDS)).transpose(1, 2))
-        both = torch.cat([d.unflatten(-1, (HANDS, -1)) for d in decoded], -1)
-        return join_hands(both[..., self.output_order])
+        if self.config.splits_parts:
+            decoded = [d.unflatten(0, (-1, HANDS)).transpose(1, 2) for d in decoded]
+        else:
+            decoded = [d.unflatten(-1, (HANDS, -1)) for d in decoded]
+        if self.config.n_modalities == 1:
+            return join_hands(decoded[0])
+        trajectory, pose = decoded  # (B, T, 2, 9), (B, T, 2, 90)
+        return join_hands(torch.cat([trajectory[..., : POSE.start], pose, trajectory[..., POSE.start :]], -1))
 
     def _decode(self, embedded: list[Tensor]) -> Tensor:
         """Per stream (B, parts, L, D) -> features (B, T, 198)."""

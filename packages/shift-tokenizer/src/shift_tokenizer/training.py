@@ -203,7 +203,7 @@ def evaluate_reconstruction(
     """Encodes and decodes clips and measures what comes back, for all and by source.
 
     Returns:
-        reconstruction (smooth-L1 of normalised features), mpjpe_mm and root_mpjpe_mm if there is a joints_fn; by source
+        reconstruction (smooth-L1 of normalized features), mpjpe_mm and root_mpjpe_mm if there is a joints_fn; by source
         with `/name` behind; codes_in_use and perplexity, the mean over the codebooks.
     """
     device = tokenizer.mean.device
@@ -290,11 +290,11 @@ class _Run:
         """One optimizer step; returns its losses, detached."""
         state, generator = self.state, self.state.generator
         features, valid, mask = (x.to(self.device) for x in self._batch(generator))
-        normalised = self.tokenizer.normalize(features)
+        normalized = self.tokenizer.normalize(features)
         frames = None if bool(mask.all()) else mask
-        self._initialise_codes(normalised, frames, valid)
-        output = self.tokenizer(normalised, frames)
-        losses = self._losses(output, normalised, features, valid, mask)
+        self._initialise_codes(normalized, frames, valid)
+        output = self.tokenizer(normalized, frames)
+        losses = self._losses(output, normalized, features, valid, mask)
         if not bool(losses["loss"].isfinite()):
             raise ShiftTokenizerError(
                 f"Step {state.step + 1}: expected a finite loss, got {float(losses['loss'])}. Lower learning_rate."
@@ -334,17 +334,17 @@ class _Run:
         return features, valid, mask
 
     def _losses(
-        self, output: ShiftOutput, normalised: Tensor, features: Tensor, valid: Tensor, mask: Tensor
+        self, output: ShiftOutput, normalized: Tensor, features: Tensor, valid: Tensor, mask: Tensor
     ) -> dict[str, Tensor]:
         settings = self.training
         weights = torch.where(valid, 1.0, settings.invalid_weight) * mask[..., None]
-        groups = reconstruction_losses(output.reconstruction, normalised, weights)
+        groups = reconstruction_losses(output.reconstruction, normalized, weights)
         losses = {
             "rotation": groups.rotation,
             "translation": groups.translation,
             "pose": groups.pose,
             "commitment": commitment_loss(output.sq_errors, self.config.code_dim),
-            "velocity": translation_velocity_loss(output.reconstruction, normalised, weights),
+            "velocity": translation_velocity_loss(output.reconstruction, normalized, weights),
         }
         if self.joints_fn is not None and settings.joint_weight + settings.root_joint_weight > 0:
             decoded = self.tokenizer.denormalize(output.reconstruction)
@@ -355,10 +355,10 @@ class _Run:
         return {"loss": total, **losses}
 
     @torch.no_grad()
-    def _initialise_codes(self, normalised: Tensor, frames: Tensor | None, valid: Tensor) -> None:
+    def _initialise_codes(self, normalized: Tensor, frames: Tensor | None, valid: Tensor) -> None:
         if self.state.step > 0:
             return
-        output = self.tokenizer(normalised, frames)
+        output = self.tokenizer(normalized, frames)
         for stream, z, own, seen in self._latent_rows(output, torch.ones_like(valid[..., 0]), valid):
             stream.quantizer.initialise(z[seen] if bool(seen.any()) else z[own], self.state.generator)
 
