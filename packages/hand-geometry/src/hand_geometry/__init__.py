@@ -24,8 +24,14 @@ if TYPE_CHECKING:
     from hand_geometry.metrics import acceleration_error, jitter, mpjpe, pa_mpjpe
     from hand_geometry.model import HandModel, HandOutput
     from hand_geometry.poses import load_pose, relaxed_hand
+    from hand_geometry.rendering import Camera, frame_camera, render_motion, side_by_side, write_video
 
 _HOME = {
+    "write_video": "rendering",
+    "side_by_side": "rendering",
+    "render_motion": "rendering",
+    "frame_camera": "rendering",
+    "Camera": "rendering",
     "pa_mpjpe": "metrics",
     "mpjpe": "metrics",
     "jitter": "metrics",
@@ -45,6 +51,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Camera",
     "HandModel",
     "HandOutput",
     "KeypointFit",
@@ -53,6 +60,7 @@ __all__ = [
     "features_to_joints",
     "features_to_params",
     "fit_keypoints",
+    "frame_camera",
     "jitter",
     "load_pose",
     "mirror_features",
@@ -60,7 +68,10 @@ __all__ = [
     "pa_mpjpe",
     "params_to_features",
     "relaxed_hand",
+    "render_motion",
     "resample_params",
+    "side_by_side",
+    "write_video",
 ]
 
 

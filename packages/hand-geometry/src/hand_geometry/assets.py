@@ -114,9 +114,7 @@ def load_asset(path: str = "default", side: Side = "right") -> HandAsset:
             "Save its arrays with numpy.savez under their own names and pass that file."
         )
     if not file.is_file():
-        raise AssetError(
-            f"{file}: Expected a hand model file, got no such file. Pass 'default' or a MANO .npz."
-        )
+        raise AssetError(f"{file}: Expected a hand model file, got no such file. Pass 'default' or a MANO .npz.")
     return _read_npz(file, side)
 
 
@@ -160,8 +158,7 @@ def _read_npz(file: Path, side: Side) -> HandAsset:
     missing = [name for name in _REQUIRED if name not in arrays]
     if missing:
         raise AssetError(
-            f"{file}: Expected the arrays {', '.join(_REQUIRED)}, got no {', '.join(missing)}. "
-            "Save the official names."
+            f"{file}: Expected the arrays {', '.join(_REQUIRED)}, got no {', '.join(missing)}. Save the official names."
         )
     try:
         return _checked(arrays, side)
@@ -177,18 +174,14 @@ def _checked(arrays: dict[str, np.ndarray], side: Side) -> HandAsset:
             raise ShapeError(name, str(shape), got, "Is this a MANO hand?")
         out = np.array(value, np.float64)
         if not np.isfinite(out).all():
-            raise ShapeError(
-                name, f"{shape} of finite numbers", "some that are not finite", "Get the file again."
-            )
+            raise ShapeError(name, f"{shape} of finite numbers", "some that are not finite", "Get the file again.")
         return out
 
     v_count = len(arrays["v_template"])
     betas = arrays["shapedirs"].shape[-1]
     parents = np.array(arrays["kintree_table"])[0].astype(np.int64)
     if parents.shape != (16,) or tuple(parents[1:]) != PARENTS[1:]:
-        raise ShapeError(
-            "kintree_table", "(2, 16) with MANO's parents", parents.tolist(), "Is this a MANO hand?"
-        )
+        raise ShapeError("kintree_table", "(2, 16) with MANO's parents", parents.tolist(), "Is this a MANO hand?")
     faces = np.array(arrays["f"]).astype(np.int64)
     tips = np.array(arrays.get("tip_ids", TIP_VERTICES)).astype(np.int64)
     if faces.ndim != 2 or faces.shape[1] != 3 or max(faces.max(), tips.max()) >= v_count:
@@ -204,9 +197,7 @@ def _checked(arrays: dict[str, np.ndarray], side: Side) -> HandAsset:
         hands_mean=take("hands_mean", (45,), np.zeros(45)),
         hands_components=take("hands_components", (45, 45), np.eye(45)),
         tip_ids=tips,
-        joint_axes=take("joint_axes", (16, 3, 3))
-        if "joint_axes" in arrays
-        else load_asset("default", side).joint_axes,
+        joint_axes=take("joint_axes", (16, 3, 3)) if "joint_axes" in arrays else load_asset("default", side).joint_axes,
         side=side,
         source=str(arrays.get("source", "user file")),
     )

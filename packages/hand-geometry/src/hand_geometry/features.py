@@ -90,9 +90,7 @@ def canonicalize(params: Mapping[str, Any]) -> dict[str, Any]:
     """
     _, _, transl = _checked_params(params)
     if transl.ndim < 3 or transl.shape[-3] == 0:
-        raise InputError(
-            f"transl: Expected at least one frame, got shape {tuple(transl.shape)}. Pass (T, 2, 3)."
-        )
+        raise InputError(f"transl: Expected at least one frame, got shape {tuple(transl.shape)}. Pass (T, 2, 3).")
     wrists = transl + rest_wrists(transl)
     origin = wrists[..., :1, :, :].mean(-2, keepdim=True)
     return {**params, "transl": like(transl - origin, params["transl"])}
@@ -140,15 +138,11 @@ def resample_params(params: Mapping[str, Any], fps_from: float, fps_to: float) -
         InputError: If a rate is not positive or the motion has no frames.
     """
     if not (fps_from > 0 and fps_to > 0):
-        raise InputError(
-            f"fps: Expected positive rates, got {fps_from} and {fps_to}. Pass frames per second."
-        )
+        raise InputError(f"fps: Expected positive rates, got {fps_from} and {fps_to}. Pass frames per second.")
     orient, pose, transl = _checked_params(params)
     frames = transl.shape[0]
     if transl.ndim != 3 or frames == 0:
-        raise InputError(
-            f"transl: Expected shape (T, 2, 3) with T >= 1, got {tuple(transl.shape)}. Pass one clip."
-        )
+        raise InputError(f"transl: Expected shape (T, 2, 3) with T >= 1, got {tuple(transl.shape)}. Pass one clip.")
     out = dict(params)
     if "fps" in out:
         out["fps"] = fps_to
@@ -160,9 +154,7 @@ def resample_params(params: Mapping[str, Any], fps_from: float, fps_to: float) -
     after = np.minimum(before + 1, frames - 1)
     share = np.clip(times - before, 0.0, 1.0)
     weight = torch.tensor(share, dtype=transl.dtype)
-    out["global_orient"] = like(
-        slerp(orient[before], orient[after], weight[:, None]), params["global_orient"]
-    )
+    out["global_orient"] = like(slerp(orient[before], orient[after], weight[:, None]), params["global_orient"])
     out["hand_pose"] = like(slerp(pose[before], pose[after], weight[:, None, None]), params["hand_pose"])
     out["transl"] = like(torch.lerp(transl[before], transl[after], weight[:, None, None]), params["transl"])
     if "valid" in params:
@@ -188,16 +180,12 @@ def like(tensor: Tensor, example: np.ndarray | Tensor) -> Any:
 def check_features(features: Tensor) -> None:
     """Raise ``ShapeError`` unless the last axis holds 198 features."""
     if features.ndim < 1 or features.shape[-1] != FEATURES:
-        raise ShapeError(
-            "features", "(..., 198)", tuple(features.shape), "Left 99 then right 99 (see the README)."
-        )
+        raise ShapeError("features", "(..., 198)", tuple(features.shape), "Left 99 then right 99 (see the README).")
 
 
 @lru_cache(maxsize=16)
 def _rest_wrists(dtype: torch.dtype, device: torch.device) -> Tensor:
-    wrists = np.stack(
-        [load_asset("default", "left").rest_joints[0], load_asset("default", "right").rest_joints[0]]
-    )
+    wrists = np.stack([load_asset("default", "left").rest_joints[0], load_asset("default", "right").rest_joints[0]])
     return torch.tensor(wrists, dtype=dtype, device=device)
 
 

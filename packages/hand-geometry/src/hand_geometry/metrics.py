@@ -37,9 +37,7 @@ def mpjpe(pred: Any, target: Any, valid: Any = None, *, align: Literal["none", "
     if align == "root":
         a, b = a - a[..., :1, :], b - b[..., :1, :]
     elif align != "none":
-        raise InputError(
-            f"align: Expected 'none' or 'root', got {align!r}. For a full alignment use pa_mpjpe."
-        )
+        raise InputError(f"align: Expected 'none' or 'root', got {align!r}. For a full alignment use pa_mpjpe.")
     return _masked_mean((a - b).norm(dim=-1).mean(-1), mask)
 
 
@@ -58,7 +56,10 @@ def pa_mpjpe(pred: Any, target: Any, valid: Any = None) -> Tensor:
         ShapeError: If the shapes differ.
     """
     a, b, mask = _checked(pred, target, valid)
-    return _masked_mean((procrustes_align(a, b) - b).norm(dim=-1).mean(-1), mask)
+    if not bool(mask.any()):
+        return a.new_tensor(float("nan"))
+    a, b = a[mask], b[mask]  # before the alignment: what is not valid may be NaN
+    return (procrustes_align(a, b) - b).norm(dim=-1).mean()
 
 
 def procrustes_align(source: Tensor, target: Tensor) -> Tensor:
@@ -74,8 +75,8 @@ def procrustes_align(source: Tensor, target: Tensor) -> Tensor:
     target_mean = target.mean(-2, keepdim=True)
     a, b = source - source.mean(-2, keepdim=True), target - target_mean
     u, s, vh = torch.linalg.svd(a.transpose(-1, -2) @ b)
-    sign = torch.sign(torch.linalg.det(u @ vh))
-    flip = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], -1)
+    one = torch.ones_like(s[..., 0])
+    flip = torch.stack([one, one, torch.where(torch.linalg.det(u @ vh) < 0, -one, one)], -1)
     rotation = (u * flip[..., None, :]) @ vh
     scale = (s * flip).sum(-1) / a.square().sum((-1, -2)).clamp(min=1e-12)
     return scale[..., None, None] * (a @ rotation) + target_mean

@@ -138,9 +138,7 @@ class HandModel(nn.Module):
         """
         rotations = self._rotations(global_orient, hand_pose)
         if betas is not None and betas.shape[-1] != self.n_betas:
-            raise ShapeError(
-                "betas", f"(..., {self.n_betas})", tuple(betas.shape), "Pass this model's components."
-            )
+            raise ShapeError("betas", f"(..., {self.n_betas})", tuple(betas.shape), "Pass this model's components.")
         if transl is not None and transl.shape[-1] != 3:
             raise ShapeError("transl", "(..., 3)", tuple(transl.shape))
         rest = self._rest_joints
@@ -153,13 +151,9 @@ class HandModel(nn.Module):
         transforms = torch.cat([world, offsets[..., None]], -1)  # (..., 16, 3, 4)
         mesh = self._skin(transforms, rotations, betas, None) if vertices else None
         tips = (
-            mesh[..., self.tip_ids, :]
-            if mesh is not None
-            else self._skin(transforms, rotations, betas, self.tip_ids)
+            mesh[..., self.tip_ids, :] if mesh is not None else self._skin(transforms, rotations, betas, self.tip_ids)
         )
-        joints = torch.cat([positions.expand(*tips.shape[:-2], 16, 3), tips], -2)[
-            ..., list(KEYPOINT_SOURCE), :
-        ]
+        joints = torch.cat([positions.expand(*tips.shape[:-2], 16, 3), tips], -2)[..., list(KEYPOINT_SOURCE), :]
         return HandOutput(joints, mesh)
 
     @staticmethod
@@ -177,9 +171,7 @@ class HandModel(nn.Module):
             raise ShapeError("global_orient", expected, tuple(global_orient.shape))
         return torch.cat([global_orient[..., None, :, :].expand(*batch, 1, 3, 3), hand_pose], -3)
 
-    def _skin(
-        self, transforms: Tensor, rotations: Tensor, betas: Tensor | None, rows: Tensor | None
-    ) -> Tensor:
+    def _skin(self, transforms: Tensor, rotations: Tensor, betas: Tensor | None, rows: Tensor | None) -> Tensor:
         """Linear blend skinning of all vertices, or of the vertices ``rows``; (..., V, 3)."""
         if self.posedirs is None and (betas is None or betas.ndim == 1):
             basis = self._skin_basis(betas, rows)  # (V, 64)

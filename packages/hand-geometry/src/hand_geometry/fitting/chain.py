@@ -127,9 +127,7 @@ def jacobian(chain: HandChain, posed: Posed) -> Array:
 
 def _cross(a: Array, b: Array) -> Array:
     x, y, z = b[..., 0], b[..., 1], b[..., 2]
-    return np.stack(
-        [a[..., 1] * z - a[..., 2] * y, a[..., 2] * x - a[..., 0] * z, a[..., 0] * y - a[..., 1] * x], -1
-    )
+    return np.stack([a[..., 1] * z - a[..., 2] * y, a[..., 2] * x - a[..., 0] * z, a[..., 0] * y - a[..., 1] * x], -1)
 
 
 def _skew(v: Array) -> Array:

@@ -117,9 +117,7 @@ def fit_keypoints(
     shape = _betas_of(betas, asset, offsets, points[seen])
     chain = HandChain.build(asset, shape, offsets)
     start = initial_state(chain, points, seen, pixels, pinhole)
-    objective = Objective(
-        chain, points, seen.astype(float), sigma_3d, pixels, pinhole, sigma_2d, _usable(smoothness)
-    )
+    objective = Objective(chain, points, seen.astype(float), sigma_3d, pixels, pinhole, sigma_2d, _usable(smoothness))
     state, iterations = minimise(objective, start, max_iterations)
     return _result(chain, state, objective, seen, shape, iterations)
 
@@ -161,7 +159,7 @@ def _checked_points(keypoints: Any, valid: Any) -> tuple[Array, NDArray[np.bool_
     points = np.array(keypoints, np.float64)
     if points.ndim != 3 or points.shape[1:] != (21, 3) or len(points) == 0:
         raise ShapeError("keypoints", "(T, 21, 3) with T >= 1", points.shape, "Pass one hand of one clip.")
-    finite = np.isfinite(points).reshape(len(points), -1).all(1)
+    finite = np.asarray(np.isfinite(points).reshape(len(points), -1).all(1), np.bool_)
     seen = finite if valid is None else np.array(valid, np.bool_)
     if seen.shape != (len(points),):
         raise ShapeError("valid", f"({len(points)},)", seen.shape, "Pass one flag a frame.")
@@ -178,9 +176,7 @@ def _checked_points(keypoints: Any, valid: Any) -> tuple[Array, NDArray[np.bool_
     return np.where(finite[:, None, None], points, 0.0), seen
 
 
-def _checked_image(
-    keypoints_2d: Any, camera: Any, seen: NDArray[np.bool_]
-) -> tuple[Array, Array] | tuple[None, None]:
+def _checked_image(keypoints_2d: Any, camera: Any, seen: NDArray[np.bool_]) -> tuple[Array, Array] | tuple[None, None]:
     if keypoints_2d is None:
         return None, None
     pixels = np.array(keypoints_2d, np.float64)
@@ -193,9 +189,7 @@ def _checked_image(
         raise ShapeError("camera", "(3, 3)", pinhole.shape)
     focal = pinhole[[0, 1], [0, 1]]
     if not np.isfinite(pinhole).all() or focal.min() < 10 or focal.max() > 1e5:
-        raise InputError(
-            f"camera: Expected a focal length of 10 to 100,000 pixels, got {focal}. Check units."
-        )
+        raise InputError(f"camera: Expected a focal length of 10 to 100,000 pixels, got {focal}. Check units.")
     if not np.isfinite(pixels[seen]).all():
         raise InputError("keypoints_2d: Expected finite numbers in valid frames. Set valid to False there.")
     return np.where(np.isfinite(pixels), pixels, 0.0), pinhole

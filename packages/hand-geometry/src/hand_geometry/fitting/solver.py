@@ -52,15 +52,12 @@ def _step(hessian: Array, gradient: Array, coupling: Array | None, damping: floa
     damped[:, _DIAGONAL, _DIAGONAL] *= 1 + damping
     damped[:, _DIAGONAL, _DIAGONAL] += 1e-6
     if coupling is None:
-        alone: Array = np.linalg.solve(damped, -gradient[..., None])[..., 0]
-        return alone
+        return np.asarray(np.linalg.solve(damped, -gradient[..., None])[..., 0], np.float64)
     band = np.zeros((PARAMETERS + 1, frames, PARAMETERS))  # LAPACK's upper banded storage
     band[PARAMETERS - _COLS + _ROWS, :, _COLS] = damped[:, _ROWS, _COLS].T
     band[0, 1:] = -coupling
     try:
-        step = solveh_banded(
-            band.reshape(PARAMETERS + 1, -1), -gradient.ravel(), overwrite_ab=True, check_finite=False
-        )
+        step = solveh_banded(band.reshape(PARAMETERS + 1, -1), -gradient.ravel(), overwrite_ab=True, check_finite=False)
     except LinAlgError:  # not positive definite: rounding of a very stiff system; a more damped try follows
         return np.zeros_like(gradient)
     return step.reshape(frames, PARAMETERS)

@@ -93,7 +93,8 @@ def _pinhole_translation(keypoints: Array, pixels: Array, camera: Array) -> Arra
     rows = equations.reshape(len(pixels), 42, 3)
     right = (ray * keypoints[..., 2:] - keypoints[..., :2]).reshape(len(pixels), 42, 1)
     normal = rows.swapaxes(1, 2)
-    transl: Array = np.linalg.solve(normal @ rows + 1e-9 * np.eye(3), normal @ right)[..., 0]
+    solved = np.linalg.solve(normal @ rows + 1e-9 * np.eye(3), normal @ right)
+    transl = np.asarray(solved[..., 0], np.float64)
     nearest = 0.1 - keypoints[..., 2].min(1)  # keep the whole hand before the camera
     transl[:, 2] = np.maximum(transl[:, 2], nearest)
     return transl

@@ -1,0 +1,109 @@
+"""Writing pictures to .mp4, .gif, .webp, or a .png film strip; beside the target first, then renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hand_geometry.errors import InputError, MissingDependencyError, ShapeError
+
+SUFFIXES = (".mp4", ".gif", ".webp", ".png")
+
+_STRIP_FRAMES = 8
+
+
+def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: float = 15) -> Path:
+    """Write a video; the suffix chooses the format.
+
+    Args:
+        path: Ends in .mp4 (H.264), .gif, .webp (animated) or .png (a film strip of eight frames). Missing
+            folders are made.
+        frames: Shape (T, H, W, 3) uint8, RGB.
+        fps: Frames per second.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: If the suffix is unknown or ``fps`` is not positive.
+        ShapeError: If ``frames`` is no video.
+        MissingDependencyError: If av (.mp4) or pillow (the others) is not installed.
+    """
+    target = Path(path)
+    frames = np.asarray(frames)
+    if target.suffix.lower() not in SUFFIXES:
+        raise InputError(f"path: Expected a name that ends in {', '.join(SUFFIXES)}, got {target.name!r}.")
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
+        raise ShapeError("frames", "(T, H, W, 3) uint8 with T >= 1", f"{frames.shape} {frames.dtype}")
+    if not fps > 0:
+        raise InputError(f"fps: Expected a positive rate, got {fps}.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _beside(target) as temporary:
+        if target.suffix.lower() == ".mp4":
+            _write_mp4(temporary, frames, fps)
+        elif target.suffix.lower() == ".png":
+            _write_strip(temporary, frames)
+        else:
+            _write_animation(temporary, frames, fps)
+    return target
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A temporary name in the same folder with the same suffix; renamed at the end, removed on failure."""
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
+    try:
+        import av
+    except ImportError as error:
+        raise MissingDependencyError("av", "Writing .mp4") from error
+    height, width = frames.shape[1] // 2 * 2, frames.shape[2] // 2 * 2  # 4:2:0 needs even sides
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"crf": "20", "preset": "medium", "movflags": "+faststart"}
+        for frame in frames:
+            image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
+            container.mux(stream.encode(image))
+        container.mux(stream.encode())
+
+
+def _write_animation(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingDependencyError("pillow", "Writing pictures") from error
+    images = [Image.fromarray(frame) for frame in frames]
+    options: dict[str, Any] = {"save_all": True, "duration": 1000 / fps, "loop": 0}
+    if path.suffix.lower() == ".gif":
+        # One palette from frames across the clip keeps colours still and the file small.
+        sample = np.concatenate(list(frames[:: max(1, len(frames) // 6)]))
+        palette = Image.fromarray(sample).quantize(128, method=Image.Quantize.MEDIANCUT)
+        images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+        options["duration"] = max(20, round(100 / fps) * 10)  # GIF counts in hundredths of a second
+    else:
+        options |= {"quality": 80, "method": 4, "duration": round(1000 / fps)}
+    images[0].save(path, append_images=images[1:], **options)
+
+
+def _write_strip(path: Path, frames: NDArray[np.uint8]) -> None:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingDependencyError("pillow", "Writing pictures") from error
+    index = np.unique(np.linspace(0, len(frames) - 1, min(_STRIP_FRAMES, len(frames))).round().astype(int))
+    Image.fromarray(np.concatenate(list(frames[index]), 1)).save(path)
