@@ -125,6 +125,7 @@ class MlflowTracking:
         self._leave("FINISHED")
         if stage is None:
             return
+        logger.info("%s: started", stage)
         self._stage = stage
         self._started[stage] = time.monotonic()
         tags = {"stage": stage, "git_revision": self._revision}
@@ -138,7 +139,9 @@ class MlflowTracking:
     def _leave(self, status: str) -> None:
         if self._stage is None:
             return
-        mlflow.log_metric("stage_seconds", time.monotonic() - self._started[self._stage])
+        seconds = time.monotonic() - self._started[self._stage]
+        logger.info("%s: %s after %.0f s", self._stage, status.lower(), seconds)
+        mlflow.log_metric("stage_seconds", seconds)
         mlflow.end_run(status)
         self._stage = None
 

@@ -1,6 +1,10 @@
 """Kedro project settings: configuration loader, hooks, and telemetry off by default."""
 
 import os
+import warnings
+
+# The option's old name is this project's front door; the version of Kedro is pinned.
+warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
