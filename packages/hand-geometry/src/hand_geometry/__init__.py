@@ -23,31 +23,34 @@ if TYPE_CHECKING:
     from hand_geometry.kinematics import features_to_joints
     from hand_geometry.metrics import acceleration_error, jitter, mpjpe, pa_mpjpe
     from hand_geometry.model import HandModel, HandOutput
+    from hand_geometry.motion_io import load_motion, save_motion
     from hand_geometry.poses import load_pose, relaxed_hand
     from hand_geometry.rendering import Camera, frame_camera, render_motion, side_by_side, write_video
 
 _HOME = {
-    "write_video": "rendering",
-    "side_by_side": "rendering",
-    "render_motion": "rendering",
-    "frame_camera": "rendering",
     "Camera": "rendering",
-    "pa_mpjpe": "metrics",
-    "mpjpe": "metrics",
-    "jitter": "metrics",
-    "acceleration_error": "metrics",
-    "KeypointFit": "fitting",
-    "fit_keypoints": "fitting",
     "HandModel": "model",
     "HandOutput": "model",
+    "KeypointFit": "fitting",
+    "acceleration_error": "metrics",
     "canonicalize": "features",
     "features_to_joints": "kinematics",
     "features_to_params": "features",
+    "fit_keypoints": "fitting",
+    "frame_camera": "rendering",
+    "jitter": "metrics",
+    "load_motion": "motion_io",
     "load_pose": "poses",
     "mirror_features": "features",
+    "mpjpe": "metrics",
+    "pa_mpjpe": "metrics",
     "params_to_features": "features",
     "relaxed_hand": "poses",
+    "render_motion": "rendering",
     "resample_params": "features",
+    "save_motion": "motion_io",
+    "side_by_side": "rendering",
+    "write_video": "rendering",
 }
 
 __all__ = [
@@ -62,6 +65,7 @@ __all__ = [
     "fit_keypoints",
     "frame_camera",
     "jitter",
+    "load_motion",
     "load_pose",
     "mirror_features",
     "mpjpe",
@@ -70,6 +74,7 @@ __all__ = [
     "relaxed_hand",
     "render_motion",
     "resample_params",
+    "save_motion",
     "side_by_side",
     "write_video",
 ]

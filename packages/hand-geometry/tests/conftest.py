@@ -1,0 +1,42 @@
+"""Motions and hands that several tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hand_geometry import HandModel, load_pose, relaxed_hand
+
+
+@pytest.fixture(scope="session")
+def hands() -> dict[str, HandModel]:
+    return {side: HandModel.load("default", side=side) for side in ("left", "right")}
+
+
+@pytest.fixture(scope="session")
+def make_motion() -> Callable[..., dict[str, np.ndarray]]:
+    """A smooth two-handed motion in front of the viewer, as parameters in NumPy."""
+
+    def make(frames: int = 12, seed: int = 0) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        phase = rng.uniform(0, 6, 4)
+        t = np.arange(frames) / 15
+        out: dict[str, list[np.ndarray]] = {"global_orient": [], "hand_pose": [], "transl": []}
+        for hand, side in enumerate(("left", "right")):
+            rest = {name: value.numpy() for name, value in relaxed_hand(side).items()}
+            curl = 0.5 + 0.4 * np.sin(3 * t + phase[hand])
+            turn = 0.2 * np.sin(2 * t[:, None] + phase[:3])
+            move = 0.04 * np.sin(2 * t[:, None] + phase[1:])
+            out["global_orient"].append(rest["global_orient"] * 0.9 + turn)
+            out["hand_pose"].append(curl[:, None, None] * load_pose("fist", side).numpy())
+            out["transl"].append(rest["transl"] + move)
+        return {name: np.stack(values, 1).astype(np.float32) for name, values in out.items()}
+
+    return make
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,121 @@
+"""Rotations: identities over the whole group, 0 and pi included, and gradients that stay finite."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hand_geometry import rotations as R
+from hand_geometry.errors import ShapeError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.spatial.transform import Rotation
+
+unit_axes = arrays("float64", (3,), elements=st.floats(-1, 1)).filter(lambda v: (v**2).sum() ** 0.5 > 0.1)
+angles = st.one_of(
+    st.just(0.0), st.just(math.pi), st.floats(0, math.pi), st.floats(0, 1e-5), st.floats(math.pi - 1e-5, math.pi)
+)
+
+
+def rotation_vector(axis, angle) -> torch.Tensor:
+    axis = torch.tensor(axis)
+    return axis / axis.norm() * angle
+
+
+@given(unit_axes, angles)
+@settings(max_examples=150, deadline=None)
+def test_axis_angle_to_matrix_agrees_with_scipy(axis, angle):
+    r = rotation_vector(axis, angle)
+    expected = torch.tensor(Rotation.from_rotvec(r.numpy()).as_matrix())
+    torch.testing.assert_close(R.axis_angle_to_matrix(r), expected, atol=1e-12, rtol=0)
+
+
+@given(unit_axes, angles)
+@settings(max_examples=150, deadline=None)
+def test_every_representation_leads_back_to_the_same_matrix(axis, angle):
+    matrix = R.axis_angle_to_matrix(rotation_vector(axis, angle))
+    torch.testing.assert_close(R.axis_angle_to_matrix(R.matrix_to_axis_angle(matrix)), matrix, atol=1e-9, rtol=0)
+    torch.testing.assert_close(R.quaternion_to_matrix(R.matrix_to_quaternion(matrix)), matrix, atol=1e-9, rtol=0)
+    torch.testing.assert_close(R.rotation_6d_to_matrix(R.matrix_to_rotation_6d(matrix)), matrix, atol=1e-12, rtol=0)
+
+
+@given(unit_axes, st.floats(0, math.pi - 1e-4))
+@settings(max_examples=150, deadline=None)
+def test_log_inverts_exp_below_pi(axis, angle):
+    r = rotation_vector(axis, angle)
+    torch.testing.assert_close(R.matrix_to_axis_angle(R.axis_angle_to_matrix(r)), r, atol=1e-8, rtol=0)
+
+
+def test_6d_is_the_first_two_rows_as_documented():
+    quarter_turn_about_z = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    assert R.matrix_to_rotation_6d(quarter_turn_about_z).tolist() == [0, -1, 0, 1, 0, 0]
+    from_axis_angle = R.axis_angle_to_rotation_6d(torch.tensor([0.0, 0.0, math.pi / 2]))
+    torch.testing.assert_close(from_axis_angle, torch.tensor([0.0, -1, 0, 1, 0, 0]), atol=1e-6, rtol=0)
+
+
+def test_6d_of_any_two_rows_is_a_rotation(generator):
+    raw = torch.randn(500, 6, generator=generator, dtype=torch.float64) * 3
+    matrix = R.rotation_6d_to_matrix(raw)
+    torch.testing.assert_close(matrix @ matrix.mT, torch.eye(3, dtype=torch.float64).expand(500, 3, 3))
+    torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(500, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 1.0, math.pi - 1e-4, math.pi - 1e-7, math.pi])
+@pytest.mark.parametrize("axis", [(1.0, 0, 0), (0, 1.0, 0), (0, 0, -1.0), (0.6, 0, 0.8), (1.0, 1, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_are_finite_everywhere(axis, angle, dtype):
+    axis = torch.tensor(axis, dtype=dtype)
+    r = (axis / axis.norm() * angle).requires_grad_()
+    matrix = R.axis_angle_to_matrix(r)
+    functions = {
+        "log": R.matrix_to_axis_angle(matrix),
+        "quaternion": R.axis_angle_to_quaternion(r),
+        "6d": R.rotation_6d_to_axis_angle(R.matrix_to_rotation_6d(matrix)),
+        "slerp": R.slerp(r, r * 0.5, torch.tensor(0.3, dtype=dtype)),
+        "distance": R.geodesic_distance(matrix, torch.eye(3, dtype=dtype)),
+    }
+    for name, value in functions.items():
+        (gradient,) = torch.autograd.grad(value.sum(), r, retain_graph=True)
+        assert gradient.isfinite().all(), name
+        assert gradient.abs().max() < 1e3, name
+
+
+def test_gradcheck_of_exp_and_log_near_pi_and_zero(generator):
+    axis = torch.nn.functional.normalize(torch.randn(6, 3, generator=generator, dtype=torch.float64), dim=-1)
+    lengths = torch.tensor([1e-6, 0.5, 1.5, 3.0, math.pi - 1e-3, 2.0], dtype=torch.float64)
+    r = (axis * lengths[:, None]).requires_grad_()
+    assert torch.autograd.gradcheck(R.axis_angle_to_matrix, r)
+    assert torch.autograd.gradcheck(lambda v: R.matrix_to_axis_angle(R.axis_angle_to_matrix(v)), r)
+
+
+def test_slerp_moves_at_constant_speed_and_takes_the_short_way():
+    start, end = torch.tensor([0.0, 0.0, 0.2]), torch.tensor([0.0, 0.0, 1.0])
+    torch.testing.assert_close(R.slerp(start, end, torch.tensor(0.25)), torch.tensor([0.0, 0.0, 0.4]))
+    across_pi = R.slerp(torch.tensor([0.0, 0.0, 3.0]), torch.tensor([0.0, 0.0, -3.0]), torch.tensor(0.5))
+    torch.testing.assert_close(across_pi.abs(), torch.tensor([0.0, 0.0, math.pi]), atol=1e-5, rtol=0)
+
+
+def test_geodesic_distance_is_the_angle_between():
+    a = R.axis_angle_to_matrix(torch.tensor([0.3, 0.0, 0.0]))
+    b = R.axis_angle_to_matrix(torch.tensor([1.0, 0.0, 0.0]))
+    assert R.geodesic_distance(a, b).item() == pytest.approx(0.7, abs=1e-6)
+    assert R.geodesic_distance(a, a).item() == pytest.approx(0.0, abs=1e-3)
+
+
+def test_quaternion_product_composes_rotations(generator):
+    a, b = torch.randn(2, 20, 3, generator=generator, dtype=torch.float64)
+    product = R.quaternion_multiply(R.axis_angle_to_quaternion(a), R.axis_angle_to_quaternion(b))
+    expected = R.axis_angle_to_matrix(a) @ R.axis_angle_to_matrix(b)
+    torch.testing.assert_close(R.quaternion_to_matrix(product), expected)
+
+
+def test_skew_is_the_cross_product(generator):
+    u, v = torch.randn(2, 7, 3, generator=generator)
+    torch.testing.assert_close((R.skew(u) @ v[..., None])[..., 0], torch.linalg.cross(u, v))
+
+
+def test_a_wrong_shape_is_named():
+    with pytest.raises(ShapeError, match=r"matrix: Expected shape \(\.\.\., 3, 3\), got \(3, 4\)"):
+        R.matrix_to_axis_angle(torch.zeros(3, 4))
