@@ -215,14 +215,14 @@ class Clutch:
 
     def _steps(self, seconds: float) -> int:
         frames = self.tokenizer.config.frames_per_latent
-        steps = round(seconds * self.config.fps / frames)
+        steps = seconds * self.config.fps / frames
         longest = self.config.max_steps * frames / self.config.fps
-        if not 1 <= steps <= self.config.max_steps:
+        if not 0.5 < steps < self.config.max_steps + 0.5:
             raise ConfigError(
                 f"Expected seconds from {frames / self.config.fps:.2f} to {longest:.2f}, got {seconds}. "
                 "Ask for a length the model was trained for."
             )
-        return steps
+        return max(1, min(round(steps), self.config.max_steps))
 
     def _whole_steps(self, features: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Repeat the last frame up to whole latent steps."""

@@ -1,0 +1,71 @@
+"""Small random models and hand-made clips that the tests share."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from clutch_llm import Clutch, ClutchConfig, build_corpus
+from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, train_tokenizer
+
+CAPTIONS = (
+    ("the left hand waves", "the left hand waves slowly with small movements"),
+    ("the right hand makes a fist", "the right hand quickly makes a fist three times"),
+    ("both hands clap", "both hands clap twice, with large movements"),
+    ("the right hand spells the letter B", "the right hand spells the letter B: all fingers extended"),
+)
+
+
+@pytest.fixture(scope="session")
+def clips() -> list[dict[str, Any]]:
+    """Sixteen smooth clips of two sources and of 8 to 32 frames; clips of a caption are alike."""
+    rng = np.random.default_rng(0)
+    clips = []
+    for k in range(16):
+        kind = k % 4
+        frames = (32, 32, 32, 8 + 4 * (k // 4))[kind]
+        phase = np.linspace(0, 3 + kind, frames)[:, None]
+        wave = np.sin(phase + np.arange(198) * (1 + kind)) + 0.01 * rng.normal(size=(frames, 198))
+        clips.append(
+            {
+                "clip_id": f"clip-{k}",
+                "source": "fingerspelling" if kind == 3 else "procedural",
+                "split": "train",
+                "fps": 15.0,
+                "features": wave.astype(np.float32),
+                "valid": np.ones((frames, 2), dtype=bool),
+                "captions": list(CAPTIONS[kind]),
+                "attributes": {},
+            }
+        )
+    return clips
+
+
+@pytest.fixture(scope="session")
+def tokenizer(clips: list[dict[str, Any]]) -> ShiftTokenizer:
+    """A tiny tokenizer, trained for a second, so that other codes mean other motions."""
+    config = ShiftConfig(width=16, codebook_size=24, code_dim=8)
+    training = TokenizerTraining(steps=80, batch_size=8, window=8, learning_rate=5e-3, source_weights={})
+    tokenizer, _ = train_tokenizer(clips, config, training)
+    tokenizer.zero_grad(set_to_none=True)
+    return tokenizer.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def examples(clips: list[dict[str, Any]], tokenizer: ShiftTokenizer) -> list[dict[str, Any]]:
+    return build_corpus(clips, tokenizer)
+
+
+@pytest.fixture(scope="session")
+def small_config() -> ClutchConfig:
+    return ClutchConfig(d_model=32, d_ff=64, heads=2, layers=1, max_steps=8)
+
+
+@pytest.fixture(scope="session")
+def clutch(tokenizer: ShiftTokenizer, small_config: ClutchConfig) -> Clutch:
+    return Clutch.create(small_config, tokenizer=tokenizer, captions=[c for pair in CAPTIONS for c in pair], seed=0)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)

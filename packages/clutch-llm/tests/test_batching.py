@@ -1,0 +1,142 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from clutch_llm import Clutch, PretrainConfig, prompts
+from clutch_llm.batching import BatchPlan, SampleMaker, collate, draw_task
+from clutch_llm.config import TASKS
+from clutch_llm.errors import DataError
+from clutch_llm.model import IGNORE
+from clutch_llm.positions import next_places, own_places
+from clutch_llm.spans import restore
+
+
+@pytest.fixture(scope="module")
+def maker(clutch: Clutch) -> SampleMaker:
+    return SampleMaker(clutch.vocabulary)
+
+
+@pytest.mark.parametrize("task", ["t2m", "m2t", "masked", "text", "t2t"])
+def test_places_of_samples_are_those_of_their_ids(maker, examples, task: str) -> None:
+    """What batching writes down equals what is read off the ids, which is what generation does."""
+    layout = maker.layout
+    for k, example in enumerate(examples):
+        sample = maker.make(task, example, np.random.default_rng(k))
+        source, target = torch.from_numpy(sample.source)[None], torch.from_numpy(sample.target)[None]
+        assert own_places(source, layout)[0].tolist() == sample.source_places.tolist()
+        shifted = torch.cat([torch.full((1, 1), layout.pad), target[:, :-1]], 1)
+        assert next_places(shifted, layout)[0].tolist() == sample.target_places.tolist()
+
+
+def test_text_to_motion_asks_with_the_caption_and_answers_with_the_motion(maker, examples) -> None:
+    sample = maker.make("t2m", examples[0], np.random.default_rng(0))
+    assert any(c in maker.vocabulary.decode_text(sample.source) for c in examples[0]["captions"])
+    np.testing.assert_array_equal(maker.vocabulary.ids_to_motion(sample.target), examples[0]["tokens"])
+
+
+def test_motion_to_text_asks_for_details_where_it_answers_with_them(maker, examples) -> None:
+    seen = set()
+    for seed in range(20):
+        sample = maker.make("m2t", examples[1], np.random.default_rng(seed))
+        answer = maker.vocabulary.decode_text(sample.target)
+        detailed = "detail" in maker.vocabulary.decode_text(sample.source)
+        assert answer == examples[1]["captions"][int(detailed)]
+        seen.add(detailed)
+    assert seen == {True, False}
+
+
+def test_masked_motion_hides_codes_only_and_asks_for_all_of_them(maker, examples) -> None:
+    layout = maker.layout
+    sample = maker.make("masked", examples[0], np.random.default_rng(3))
+    start, stop = (int(np.flatnonzero(sample.source == t)[0]) for t in (layout.som, layout.eom))
+    shown, whole = sample.source[start : stop + 1], sample.target
+    assert 0 < (shown == layout.mask).sum() < len(shown) - 2
+    np.testing.assert_array_equal(np.where(shown == layout.mask, whole, shown), whole)
+
+
+def test_corrupted_motion_gives_the_motion_back_and_keeps_every_place(maker, examples) -> None:
+    layout = maker.layout
+    for k, example in enumerate(examples):
+        sample = maker.make("motion", example, np.random.default_rng(k))
+        ids = maker.vocabulary.motion_to_ids(example["tokens"]).tolist()
+        assert restore(sample.source[:-1].tolist(), sample.target[:-1].tolist(), layout.sentinels) == ids
+        for tokens, places in ((sample.source, sample.source_places), (sample.target, sample.target_places)):
+            codes = (tokens >= layout.text_size) & (tokens < layout.som)
+            assert [ids[p] for p in places[codes]] == tokens[codes].tolist()
+
+
+def test_a_share_of_prompts_is_left_without_caption_for_guidance(clutch, examples) -> None:
+    maker = SampleMaker(clutch.vocabulary, unconditional=0.5)
+    sources = [maker.make("t2m", examples[0], np.random.default_rng(k)).source for k in range(200)]
+    free = sum(clutch.vocabulary.decode_text(s) == prompts.UNCONDITIONAL for s in sources)
+    assert 70 < free < 130
+
+
+def test_instruction_tuning_varies_the_template(clutch, examples) -> None:
+    maker = SampleMaker(clutch.vocabulary, templates="all")
+    texts = {clutch.vocabulary.decode_text(maker.make("t2m", examples[0], np.random.default_rng(k)).source)
+             for k in range(60)}  # fmt: skip
+    assert len(texts) > 10
+
+
+def test_collating_pads_and_masks(maker, examples) -> None:
+    samples = [maker.make("t2m", e, np.random.default_rng(0)) for e in examples[2:5]]
+    batch = collate(samples, maker.layout.pad)
+    for k, sample in enumerate(samples):
+        n, m = len(sample.source), len(sample.target)
+        assert batch.source[k, :n].tolist() == sample.source.tolist()
+        assert batch.source_mask[k].sum() == n
+        assert batch.target[k, :m].tolist() == sample.target.tolist()
+        assert (batch.target[k, m:] == IGNORE).all()
+        assert (batch.source[k, n:] == maker.layout.pad).all()
+
+
+def test_epochs_show_every_clip_of_a_source_equally_often(examples) -> None:
+    config = PretrainConfig(batch_size=6, source_weights={"procedural": 0.75, "fingerspelling": 0.25})
+    plan = BatchPlan(examples, config)
+    drawn = Counter(int(i) for step in range(16) for i in plan.batch(step))  # 96 draws: 72 and 24
+    procedural = [drawn[i] for i, e in enumerate(examples) if e["source"] == "procedural"]
+    spelled = [drawn[i] for i, e in enumerate(examples) if e["source"] == "fingerspelling"]
+    assert procedural == [6] * 12
+    assert spelled == [6] * 4
+
+
+def test_a_batch_depends_on_seed_and_step_alone(examples) -> None:
+    first, second = (BatchPlan(examples, PretrainConfig(batch_size=4, seed=s)) for s in (1, 2))
+    np.testing.assert_array_equal(first.batch(7), BatchPlan(examples, PretrainConfig(batch_size=4, seed=1)).batch(7))
+    assert any((first.batch(s) != second.batch(s)).any() for s in range(4))
+
+
+def test_batches_hold_like_lengths_together(examples) -> None:
+    lengths = np.array([len(e["tokens"]) for e in examples])
+    plan = BatchPlan(examples, PretrainConfig(batch_size=4))
+    spread = [np.ptp(lengths[plan.batch(s)]) for s in range(8)]
+    assert np.mean(spread) < np.ptp(lengths) / 2
+
+
+def test_weights_for_sources_that_are_not_there_are_refused(examples) -> None:
+    with pytest.raises(DataError, match="fingerspelling, procedural"):
+        BatchPlan(examples, PretrainConfig(source_weights={"procedural": 1.0}))
+    with pytest.raises(DataError, match="got none"):
+        BatchPlan([], PretrainConfig())
+
+
+def test_tasks_are_drawn_by_weight() -> None:
+    drawn = Counter(draw_task({"t2m": 3.0, "m2t": 1.0}, np.random.default_rng(k)) for k in range(400))
+    assert 250 < drawn["t2m"] < 350
+    assert set(drawn) <= set(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("caption", "hands"),
+    [
+        ("the left hand waves", "the left hand"),
+        ("waving with the right hand", "the right hand"),
+        ("both hands clap", "both hands"),
+        ("a person knocks", ""),
+        ("the left hand lies still, the right hand waves", ""),
+    ],
+)
+def test_hands_are_read_off_captions(caption: str, hands: str) -> None:
+    assert prompts.hands_of(caption) == hands

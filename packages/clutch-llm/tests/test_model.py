@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from clutch_llm import Clutch, ClutchConfig, ClutchModel
+from clutch_llm.backbone import new_t5, t5_config
+from clutch_llm.batching import SampleMaker, collate
+from clutch_llm.errors import ConfigError
+from clutch_llm.model import IGNORE
+from clutch_llm.vocabulary import TokenLayout
+
+
+def batch_of(clutch: Clutch, examples, task: str = "t2m"):
+    maker = SampleMaker(clutch.vocabulary)
+    return collate([maker.make(task, e, np.random.default_rng(0)) for e in examples], clutch.vocabulary.layout.pad)
+
+
+@torch.no_grad()
+def test_padding_changes_nothing(clutch, examples) -> None:
+    """The loss of a padded batch is the mean of the losses of its rows alone, weighted by their tokens."""
+    for task in ("t2m", "m2t"):
+        rows = [examples[3], examples[0]]
+        whole = clutch.model(batch_of(clutch, rows, task)).loss
+        alone = [batch_of(clutch, [r], task) for r in rows]
+        sizes = torch.tensor([float((b.target != IGNORE).sum()) for b in alone])
+        losses = torch.stack([clutch.model(b).loss for b in alone])
+        torch.testing.assert_close(whole, (losses * sizes).sum() / sizes.sum(), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_slot_logits_are_the_full_logits_of_their_codebook(clutch, examples) -> None:
+    batch = batch_of(clutch, [examples[3], examples[0]])
+    out = clutch.model(batch, refine=True)
+    assert out.slot_logits is not None
+    assert out.slot_logits.shape == (2, 8, 4, 24)
+    assert out.step_mask.sum(1).tolist() == [2, 8]
+    # The same cross-entropy by way of the full vocabulary, where only the slot's own codes may be drawn.
+    layout, model = clutch.vocabulary.layout, clutch.model
+    encoded = model.encode(batch.source, batch.source_mask, batch.source_places)
+    shifted = F.pad(batch.target[:, :-1].clamp(min=0), (1, 0))
+    full = model.head(model.decode(shifted, batch.target_places, encoded, batch.source_mask))
+    for step, slot in ((0, 0), (3, 1), (7, 3)):
+        start, stop = layout.slot_range(slot)
+        expected = full[1, 1 + step * 4 + slot, start:stop]
+        torch.testing.assert_close(out.slot_logits[1, step, slot], expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_the_model_is_told_its_slot_and_step(clutch) -> None:
+    """The same input at another place gives other states: what T5's relative positions alone cannot see."""
+    ids = torch.full((1, 1), clutch.vocabulary.layout.text_size)
+    states = {p: clutch.model.embed(ids, torch.tensor([[p]])) for p in (0, 1, 2, 5)}
+    for a, b in ((0, 1), (1, 2), (1, 5)):
+        assert not torch.allclose(states[a], states[b])
+
+
+def test_motion_embeddings_start_at_the_codebooks(clutch, tokenizer) -> None:
+    """Codes that are close in the codebook are close in the language model."""
+    start, stop = clutch.vocabulary.layout.slot_range(1)
+    rows = clutch.model.t5.shared.weight[start:stop].detach()
+    codes = tokenizer.codebooks()[1]
+    whitened = (codes - codes.mean(0)) / codes.std(0)
+    seen = np.corrcoef(torch.pdist(rows), torch.pdist(whitened))[0, 1]
+    assert seen > 0.999
+
+
+def test_the_papers_model_is_laid_out_without_network_or_memory() -> None:
+    config = ClutchConfig.paper()
+    layout = TokenLayout(text_size=32100, codebook_size=4096, sentinels=tuple(range(32099, 31999, -1)))
+    with torch.device("meta"):
+        model = ClutchModel(new_t5(t5_config(config, layout), light=False), layout, config.max_steps)
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    assert all(p.is_meta for p in model.parameters())
+    assert 220 < millions < 270  # Flan-T5-base has 248 M; 8,195 more tokens, one tied table less
+
+
+def test_an_unknown_base_model_without_weights_is_refused() -> None:
+    with pytest.raises(ConfigError, match="known sizes"):
+        t5_config(ClutchConfig(base_model="somebody/t5"), TokenLayout(10, 5))
