@@ -20,10 +20,11 @@ FINGERS = ("index", "middle", "ring", "pinky")
 SIDES = ("left", "right")
 
 _BASES, _TIPS = np.array([5, 9, 13, 17]), np.array([8, 12, 16, 20])
-_STRAIGHT, _CURLED, _KNUCKLE = np.radians([55.0, 115.0, 50.0])
-"""Bend of a finger's two outer joints below / above which it is straight / curled; of its knuckle, bent."""
-_SPREAD = np.radians(11.0)
-_TOUCH, _THUMB_OUT, _THUMB_ACROSS = 0.026, 0.035, -0.005
+_KNUCKLE, _OUTER, _EXTENDED, _CURLED = np.radians([50.0, 50.0, 60.0, 125.0])
+"""Flexion of a finger's knuckle, of its two outer joints, and of all three when extended / curled. Together
+with the other thresholds they stand in the valleys of the lexicon's own histograms."""
+_SPREAD = np.radians(15.5)
+_TOUCH, _THUMB_OUT, _THUMB_ACROSS = 0.03, 0.025, -0.008
 _STILL, _TRAVEL, _TURNED = 0.03, 0.06, np.radians(50.0)
 
 _FACING = {
@@ -41,7 +42,8 @@ class HandShape:
     """What a hand does, in words.
 
     Attributes:
-        fingers: for index, middle, ring, pinky: "extended", "bent", "hooked" or "curled".
+        fingers: for index, middle, ring, pinky: "extended", "bent" (at the knuckle), "hooked" (at the outer
+            joints), "curved" (at both) or "curled".
         together: the extended fingers lie side by side; None with fewer than two neighbours extended.
         crossed: index and middle finger are crossed.
         thumb: "out", "along the side", "across the palm", or "touching the ... finger".
@@ -152,11 +154,13 @@ def _bends(joints: Array, forward: Array, normal: Array) -> tuple[Array, Array]:
 
 
 def _state(knuckle: float, outer: float) -> str:
-    if outer > _CURLED:
+    if outer > _OUTER and knuckle + outer > _CURLED:
         return "curled"
-    if outer > _STRAIGHT:
-        return "hooked" if knuckle < _KNUCKLE else "curled"
-    return "bent" if knuckle > _KNUCKLE else "extended"
+    if knuckle + outer < _EXTENDED:
+        return "extended"
+    if outer < _OUTER and knuckle > _KNUCKLE:
+        return "bent"
+    return "hooked" if outer > 3 * abs(knuckle) else "curved"
 
 
 def _spread(joints: Array, across: Array, states: Sequence[str]) -> tuple[bool | None, bool]:
@@ -201,7 +205,7 @@ def _movement(joints: Array, side: int) -> str:
     axis = int(travel[:2].argmax())
     if travel[axis] > _TRAVEL:
         step = wrist[-1, axis] - wrist[0, axis]
-        if abs(step) > 0.6 * travel[axis]:
+        if abs(step) > 0.5 * np.abs(np.diff(wrist[:, axis])).sum():
             return f"moving {_FACING[(axis, 1 if step > 0 else -1)]}"
         return "moving from side to side" if axis == 0 else "moving up and down"
     if turned > _TURNED:

@@ -56,7 +56,8 @@ def clap(hand: HandTrack, cue: Cue) -> None:
     """Palms meet in the middle."""
     hand.hold(fingers=cue.direction, palm="in")
     hand.shape(0.06)
-    hand.position[:, 0] = 0.025 + 0.09 * cue.size * (1 - cue.beats())
+    hand.position[:, 0] = 0.035 + 0.09 * cue.size * (1 - cue.beats())
+    hand.bend -= 0.1
     hand.move(axis("up"), 0.05)
 
 

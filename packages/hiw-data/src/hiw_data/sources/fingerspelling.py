@@ -1,6 +1,6 @@
 """Real hands: the fingerspelling lexicon of the package spoken-to-signed, fitted to the open hand.
 
-600 recordings of letters in 20 sign languages, as landmarks that a tracker took from video. Here they become
+600 recordings of letters in 19 sign languages, as landmarks that a tracker took from video. Here they become
 clips of MANO motion: depth scale per language, a fit of each hand, frames that fit badly marked invalid, gaps
 closed, smoothing, 15 frames a second, captions from gloss, language and measured hand shape.
 """
@@ -110,9 +110,7 @@ class FingerspellingSource:
             )
         self.folder = Path(folder) if folder is not None else lexicon_folder()
         self.workers, self.max_frames = workers, max_frames
-        self.entries = _spread_limit(
-            [e for e in read_index(self.folder) if languages is None or e.language in languages], limit
-        )
+        self.entries = _spread_limit(read_index(self.folder, languages), limit)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -123,8 +121,9 @@ class FingerspellingSource:
             title="Fingerspelling lexicon (real hands)",
             synthetic=False,
             description=(
-                "Letters in 20 sign languages, from real video by a landmark tracker, fitted to the open hand. "
-                "Depth scale fitted per language. A hand that was not seen is a relaxed one, marked invalid."
+                f"Letters in {len({e.language for e in self.entries})} sign languages, from real video by a "
+                "landmark tracker, fitted to the open hand. Depth scale fitted per language. A hand that was not "
+                "seen is a relaxed one, marked invalid."
             ),
             licence="MIT, as the package that ships the landmarks; the videos behind them are not part of it",
             origin=f"spoken-to-signed {_version('spoken-to-signed')}, read with pose-format {_version('pose-format')}",
@@ -245,8 +244,11 @@ def lexicon_folder() -> Path:
     return Path(spec.origin).parent / "assets" / "fingerspelling_lexicon"
 
 
-def read_index(folder: Path) -> list[Entry]:
-    """The rows of a lexicon's index.csv, each path once.
+def read_index(folder: Path, languages: Sequence[str] | None = None) -> list[Entry]:
+    """The rows of a lexicon's index.csv in some languages, each path once.
+
+    Rows of several languages may share a recording (the lexicon spells French with the American clips):
+    the first of them counts.
 
     Raises:
         SourceError: no index.csv, or one without the columns path, signed_language and words.
@@ -261,8 +263,11 @@ def read_index(folder: Path) -> list[Entry]:
         raise SourceError(
             f"Expected rows with the columns {sorted(wanted)} in {index}, got {sorted(rows[0]) if rows else 'none'}."
         )
-    unique = {row["path"]: Entry(row["path"], row["signed_language"], row["words"]) for row in reversed(rows)}
-    return [unique[path] for path in dict.fromkeys(row["path"] for row in rows)]
+    entries: dict[str, Entry] = {}
+    for row in rows:
+        if languages is None or row["signed_language"] in languages:
+            entries.setdefault(row["path"], Entry(row["path"], row["signed_language"], row["words"]))
+    return list(entries.values())
 
 
 def _spread_limit(entries: list[Entry], limit: int | None) -> list[Entry]:

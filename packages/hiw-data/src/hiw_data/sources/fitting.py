@@ -27,7 +27,7 @@ def fit_tracks(tracks: list[Track], workers: int = 2) -> list[FittedTrack]:
 
     Args:
         tracks: hands to fit.
-        workers: processes; 0 fits in this one.
+        workers: processes; 0 fits in this one, which is slower if its linear algebra has several threads.
 
     Returns:
         As many fitted tracks, in the same order.
@@ -36,8 +36,9 @@ def fit_tracks(tracks: list[Track], workers: int = 2) -> list[FittedTrack]:
         SourceError: a worker died.
     """
     with tqdm(total=len(tracks), desc="fitting hands", unit="hand", disable=None) as bar:
-        if workers < 1 or len(tracks) < 2 * workers:
+        if workers < 1:
             return [_step(bar, fit_track(track)) for track in tracks]
+        workers = min(workers, len(tracks))
         order = sorted(range(len(tracks)), key=lambda i: -len(tracks[i].keypoints))
         shares = [order[k::workers] for k in range(workers)]
         with tempfile.TemporaryDirectory(prefix="hiw-fit-") as folder:

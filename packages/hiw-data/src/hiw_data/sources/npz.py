@@ -106,7 +106,7 @@ def read_motion(path: Path, *, default_fps: float = 30.0) -> tuple[FittedMotion,
         ClipError: damaged, a missing array, a wrong shape, numbers that are not finite, or no caption.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
             arrays = {key: data[key] for key in data.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise ClipError(f"Expected a readable .npz of plain arrays at {path.name}, got {error}") from error
