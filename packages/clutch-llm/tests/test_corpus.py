@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 from clutch_llm import build_corpus
-from clutch_llm.corpus import mirror_caption
+from clutch_llm.corpus import mirror_caption, mirrored
 from clutch_llm.errors import DataError
-from hand_geometry import mirror_features
+from shift_tokenizer import ShiftConfig, ShiftTokenizer
 
 
 def test_each_clip_gets_the_tokens_of_its_own_length(clips, examples, tokenizer) -> None:
@@ -15,15 +15,30 @@ def test_each_clip_gets_the_tokens_of_its_own_length(clips, examples, tokenizer)
         np.testing.assert_array_equal(example["tokens"], alone.numpy())
 
 
-def test_mirror_images_follow_with_hands_and_words_swapped(clips, tokenizer) -> None:
-    half = [{**clips[0], "valid": np.stack([np.ones(32, bool), np.zeros(32, bool)], 1)}]
-    original, mirrored = build_corpus(half, tokenizer, mirror_fn=mirror_features)
-    assert mirrored["captions"][0] == "the right hand waves"
-    assert mirrored["valid"][:, 1].all()
-    assert not mirrored["valid"][:, 0].any()
-    assert mirrored["clip_id"] == "clip-0#mirror"
-    # This tokenizer reads the left hand in a mirror, so the mirror image has the same codes on the other side.
-    np.testing.assert_array_equal(mirrored["tokens"], original["tokens"][:, [2, 3, 0, 1]])
+def test_mirror_images_have_hands_and_words_swapped(examples, tokenizer) -> None:
+    half = {**examples[0], "valid": np.stack([np.ones(32, bool), np.zeros(32, bool)], 1)}
+    image = mirrored([half], tokenizer)[0]
+    assert image["captions"][0] == "the right hand waves"
+    assert image["valid"][:, 1].all()
+    assert not image["valid"][:, 0].any()
+    assert image["clip_id"] == "clip-0#mirror"
+    twice = mirrored([image], tokenizer)[0]
+    np.testing.assert_allclose(twice["features"], half["features"], atol=1e-6)
+    np.testing.assert_array_equal(twice["tokens"], half["tokens"])
+    assert twice["captions"] == half["captions"]
+
+
+def test_swapping_tokens_is_what_encoding_the_mirror_image_gives(examples, tokenizer) -> None:
+    for image in mirrored(examples, tokenizer):
+        encoded = tokenizer.encode(torch.from_numpy(image["features"])[None])[0]
+        np.testing.assert_array_equal(image["tokens"], encoded.numpy())
+
+
+def test_without_a_mirrored_left_hand_motions_are_encoded_anew(examples) -> None:
+    plain = ShiftTokenizer(ShiftConfig(width=16, codebook_size=24, code_dim=8, mirror_left=False)).eval()
+    for image in mirrored(examples[:4], plain):
+        encoded = plain.encode(torch.from_numpy(image["features"])[None])[0]
+        np.testing.assert_array_equal(image["tokens"], encoded.numpy())
 
 
 @pytest.mark.parametrize(

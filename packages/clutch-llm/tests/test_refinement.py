@@ -25,8 +25,13 @@ def test_the_gradient_of_the_motion_reaches_the_language_model(clutch, examples,
     clutch.model.zero_grad()
     loss.backward()
     t5 = clutch.model.t5
-    for weight in (t5.shared.weight, t5.encoder.block[0].layer[0].SelfAttention.q.weight,
-                   t5.decoder.block[0].layer[1].EncDecAttention.v.weight, clutch.model.slot_embedding.weight):  # fmt: skip
+    weights = (
+        t5.shared.weight,
+        t5.encoder.block[0].layer[0].SelfAttention.q.weight,
+        t5.decoder.block[0].layer[1].EncDecAttention.v.weight,
+        clutch.model.slot_embedding.weight,
+    )
+    for weight in weights:
         assert weight.grad is not None
         assert torch.isfinite(weight.grad).all()
         assert weight.grad.abs().sum() > 0

@@ -126,6 +126,7 @@ class StageConfig:
         seed: seed of batches, dropout and sampling.
         tasks: share of each task among the steps; names from ``TASKS``.
         source_weights: share of each data source among the examples; empty draws every example alike.
+        mirror: share of examples that are shown mirrored: hands swapped, and the words left and right with them.
         unconditional: share of text-to-motion examples whose caption is left out, which is what
             classifier-free guidance at generation needs.
         checkpoint_every: steps between checkpoints.
@@ -144,6 +145,7 @@ class StageConfig:
     seed: int = 0
     tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 1.0})
     source_weights: Mapping[str, float] = field(default_factory=dict)
+    mirror: float = 0.5
     unconditional: float = 0.1
     checkpoint_every: int = 200
     log_every: int = 20
@@ -155,7 +157,7 @@ class StageConfig:
         _require(self.learning_rate > 0, f"{name}.learning_rate", "above 0", self.learning_rate)
         _require(self.zero_stage in (0, 1, 2, 3), f"{name}.zero_stage", "0, 1, 2 or 3", self.zero_stage)
         _require(self.precision in PRECISIONS, f"{name}.precision", f"one of {PRECISIONS}", self.precision)
-        for key in ("unconditional", "floor"):
+        for key in ("mirror", "unconditional", "floor"):
             _require(0.0 <= getattr(self, key) <= 1.0, f"{name}.{key}", "in [0, 1]", getattr(self, key))
         unknown = set(self.tasks) - set(TASKS)
         _require(not unknown, f"{name}.tasks", f"among {TASKS}", sorted(unknown))

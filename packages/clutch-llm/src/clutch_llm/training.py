@@ -21,7 +21,7 @@ from tqdm import tqdm
 from clutch_llm.batching import BatchPlan, SampleMaker, collate, draw_task
 from clutch_llm.clutch import Clutch
 from clutch_llm.config import InstructConfig, RefineConfig, StageConfig
-from clutch_llm.corpus import Clip
+from clutch_llm.corpus import Clip, mirrored
 from clutch_llm.engine import gathered_state, set_learning_rate, start_engine
 from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.refinement import JointsFn, TrueMotion, refinement_loss
@@ -116,6 +116,7 @@ class _Run:
         joints_fn: JointsFn | None,
     ) -> None:
         self.engine, self.config, self.examples = engine, config, examples
+        self.images = mirrored(examples, clutch.tokenizer) if config.mirror > 0 else None
         self.pad = clutch.vocabulary.layout.pad
         self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
         if config.batch_size % self.world:
@@ -163,8 +164,8 @@ class _Run:
         """One optimizer step; gives what is logged of it."""
         config, engine = self.config, self.engine
         task = draw_task(config.tasks, np.random.default_rng([config.seed, 3, step]))
-        chosen = [self.examples[i] for i in self.plan.batch(step)[self.rank :: self.world]]
         rng = np.random.default_rng([config.seed, 4, step, self.rank])
+        chosen = [self._either(i, rng) for i in self.plan.batch(step)[self.rank :: self.world]]
         batch = collate([self.maker.make(task, e, rng) for e in chosen], self.pad).to(engine.device)
         torch.manual_seed(int(rng.integers(2**62)))
         rate = learning_rate_at(step, config)
@@ -176,8 +177,6 @@ class _Run:
         if isinstance(config, RefineConfig) and not config.control:
             loss = loss * (0.0 if task == "masked" else config.alpha)
             if refine:
-                assert output.slot_logits is not None
-                assert output.step_mask is not None
                 rec = refinement_loss(
                     output.slot_logits,
                     output.step_mask,
@@ -193,6 +192,12 @@ class _Run:
         engine.backward(loss)
         engine.step()
         return {"loss": float(loss.detach()), **logged}
+
+    def _either(self, index: int, rng: np.random.Generator) -> Clip:
+        """An example or, by its share, its mirror image."""
+        if self.images is not None and rng.random() < self.config.mirror:
+            return self.images[index]
+        return self.examples[index]
 
     @torch.no_grad()
     def validate(self, examples: Sequence[Clip]) -> dict[str, float]:

@@ -121,9 +121,7 @@ class MotionEncoder(nn.Module):
     def __init__(self, config: EvaluatorConfig) -> None:
         super().__init__()
         w = config.width
-        self.convs = nn.ModuleList(
-            [nn.Conv1d(N_FEATURES, w, 3, 1, 1), nn.Conv1d(w, w, 4, 2, 1), nn.Conv1d(w, w, 4, 2, 1)]
-        )
+        self.convs = nn.ModuleList([nn.Conv1d(N_FEATURES, w, 4, 2, 1), nn.Conv1d(w, w, 4, 2, 1)])
         self.gru = nn.GRU(w, config.hidden, batch_first=True, bidirectional=True)
         self.head = nn.Sequential(
             nn.Linear(4 * config.hidden, 2 * config.hidden),
@@ -135,10 +133,9 @@ class MotionEncoder(nn.Module):
         """See the class."""
         h = x.transpose(1, 2)
         n = lengths
-        for i, conv in enumerate(self.convs):
-            h = h * _steps_mask(n, h.shape[-1])[:, None]
-            h = F.gelu(conv(h))
-            n = n if i == 0 else n // 2
+        for conv in self.convs:
+            h = F.gelu(conv(h * _steps_mask(n, h.shape[-1])[:, None]))
+            n = n // 2
         h = h.transpose(1, 2)
         return self.head(_pool(_gru(self.gru, h, n), _steps_mask(n, h.shape[1])))
 

@@ -64,9 +64,26 @@ def _windows(valid: Tensor, length: int) -> int:
     return int(valid.unfold(0, length, 1).all(-1).sum())
 
 
+def _measure(name: str, predicted: Tensor, truth: Tensor, valid: Tensor, fps: float) -> float:
+    if name == "mpjpe_root_mm":
+        return 1e3 * float(mpjpe(predicted, truth, valid, align="root"))
+    if name == "mpjpe_abs_mm":
+        return 1e3 * float(mpjpe(predicted, truth, valid, align="none"))
+    if name == "pa_mpjpe_mm":
+        return 1e3 * float(pa_mpjpe(predicted, truth, valid))
+    if name == "acceleration_error_m_s2":
+        return float(acceleration_error(predicted, truth, valid, fps))
+    return 1e3 * float(jitter(predicted, valid))
+
+
 @torch.no_grad()
-def clip_errors(motions: Sequence[Motion], clips: Sequence[Clip]) -> ClipErrors:
+def clip_errors(motions: Sequence[Motion], clips: Sequence[Clip], measures: Sequence[str] = MEASURES) -> ClipErrors:
     """Compare ``motions[i]`` (T_i, 198) with ``clips[i]``; metres become millimetres here.
+
+    Args:
+        motions: one per clip.
+        clips: the truth, with ``features``, ``valid`` and ``fps``.
+        measures: which of ``MEASURES`` to take.
 
     Returns:
         Errors per clip: root-aligned, absolute and Procrustes-aligned MPJPE in mm, acceleration error in
@@ -79,32 +96,26 @@ def clip_errors(motions: Sequence[Motion], clips: Sequence[Clip]) -> ClipErrors:
         raise ValueError(
             f"Expected one motion per clip, got {len(motions)} for {len(clips)} clips. Keep them in one order."
         )
-    values = {name: np.zeros(len(clips)) for name in MEASURES}
-    weights = {name: np.zeros(len(clips)) for name in MEASURES}
+    values = {name: np.zeros(len(clips)) for name in measures}
+    weights = {name: np.zeros(len(clips)) for name in measures}
     if not clips:
         return ClipErrors(values, weights)
     pairs = zip(_joints(motions), _joints([c["features"] for c in clips]), clips, strict=True)
     for i, (predicted, truth, clip) in enumerate(pairs):
         n = min(len(predicted), len(truth))
-        p, t = predicted[:n], truth[:n]
         valid = torch.as_tensor(np.asarray(clip["valid"], dtype=bool))[:n]
-        for name, window in _WINDOW.items():
-            weights[name][i] = _windows(valid, window)
-        if weights["mpjpe_root_mm"][i]:
-            values["mpjpe_root_mm"][i] = 1e3 * float(mpjpe(p, t, valid, align="root"))
-            values["mpjpe_abs_mm"][i] = 1e3 * float(mpjpe(p, t, valid, align="none"))
-            values["pa_mpjpe_mm"][i] = 1e3 * float(pa_mpjpe(p, t, valid))
-        if weights["acceleration_error_m_s2"][i]:
-            values["acceleration_error_m_s2"][i] = float(acceleration_error(p, t, valid, clip["fps"]))
-        if weights["jitter_mm_frame3"][i]:
-            values["jitter_mm_frame3"][i] = 1e3 * float(jitter(p, valid))
+        for name in measures:
+            weights[name][i] = _windows(valid, _WINDOW[name])
+            if weights[name][i]:
+                values[name][i] = _measure(name, predicted[:n], truth[:n], valid, clip["fps"])
     return ClipErrors(values, weights)
 
 
 def stack_samples(errors: Sequence[ClipErrors]) -> ClipErrors:
     """Several samples per clip as one: each clip's mean over its samples, at the clip's own weight."""
-    values = {name: np.mean([e.values[name] for e in errors], axis=0) for name in MEASURES}
-    weights = {name: np.mean([e.weights[name] for e in errors], axis=0) for name in MEASURES}
+    names = errors[0].values
+    values = {name: np.mean([e.values[name] for e in errors], axis=0) for name in names}
+    weights = {name: np.mean([e.weights[name] for e in errors], axis=0) for name in names}
     return ClipErrors(values, weights)
 
 

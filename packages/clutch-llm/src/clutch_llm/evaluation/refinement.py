@@ -17,7 +17,7 @@ from clutch_llm.evaluation.evaluator import Evaluator
 from clutch_llm.evaluation.grouping import Clip, by_source, head
 from clutch_llm.evaluation.metrics import kid_values
 from clutch_llm.evaluation.motion_errors import ClipErrors, clip_errors, stack_samples
-from clutch_llm.evaluation.text_to_motion import Samples, samples_row, spread_out
+from clutch_llm.evaluation.text_to_motion import ERRORS, Samples, samples_row, spread_out
 
 MPJPE_GOAL = -0.03
 JITTER_GOAL = -0.08
@@ -66,7 +66,7 @@ def kid_change(
 
 def _errors(samples: Samples, clips: Sequence[Clip]) -> ClipErrors:
     count = min(len(s) for s in samples)
-    return stack_samples([clip_errors([s[k] for s in samples], clips) for k in range(count)])
+    return stack_samples([clip_errors([s[k] for s in samples], clips, ERRORS) for k in range(count)])
 
 
 def compare_refinement(

@@ -29,7 +29,7 @@ from clutch_llm.evaluation.metrics import (
 from clutch_llm.evaluation.motion_errors import Motion, clip_errors, stack_samples
 
 Samples = Sequence[Sequence[Motion]]
-_ERRORS = ("mpjpe_abs_mm", "mpjpe_root_mm", "jitter_mm_frame3")
+ERRORS = ("mpjpe_abs_mm", "mpjpe_root_mm", "jitter_mm_frame3")
 _FIGURES = (
     *(f"r_precision_top{k}" for k in TOP_K),
     "r_precision_top3_std",
@@ -39,7 +39,7 @@ _FIGURES = (
     "kid_std",
     "diversity",
     "multimodality",
-    *_ERRORS,
+    *ERRORS,
 )
 
 
@@ -104,8 +104,8 @@ def samples_row(
         distance = kid(spread_out(truth), pooled, seed=seed)
         row["kid_mean"], row["kid_std"] = distance["mean"], distance["std"]
     if clips is not None:
-        errors = stack_samples([clip_errors([s[k] for s in samples], clips) for k in range(count)])
-        row |= {name: errors.mean(name) for name in _ERRORS}
+        errors = stack_samples([clip_errors([s[k] for s in samples], clips, ERRORS) for k in range(count)])
+        row |= {name: errors.mean(name) for name in ERRORS}
     return row
 
 

@@ -63,7 +63,7 @@ class WordVocabulary:
         counts = Counter(word for text in texts for word in split_words(text))
         return cls([w for w, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n >= min_count])
 
-    def encode(self, texts: Sequence[str], *, max_words: int = 40) -> Tensor:
+    def encode(self, texts: Sequence[str], *, max_words: int = 64) -> Tensor:
         """Texts to ids (N, W) int64, W the longest of them, padded with 0; an empty text is one unknown."""
         rows = [[self._ids.get(w, UNKNOWN) for w in split_words(t)][:max_words] or [UNKNOWN] for t in texts]
         ids = torch.zeros(len(rows), max((len(r) for r in rows), default=1), dtype=torch.int64)

@@ -32,15 +32,16 @@ def data_facts(summary: Mapping[str, Any], synthetic: Mapping[str, bool]) -> dic
 
     Args:
         summary: ``HiwStore.summary()``.
-        synthetic: by source, as the metrics say; an entry ``synthetic`` of the source itself comes first.
+        synthetic: by source, as the metrics say; what the source says of itself comes first.
     """
     sources = []
     for name, source in summary.get("sources", {}).items():
-        seen = source.get("valid_share")
+        seen, about = source.get("valid_share"), source.get("info") or {}
         sources.append(
             {
                 "name": name,
-                "synthetic": source.get("synthetic", synthetic.get(name)),
+                "title": about.get("title", name),
+                "synthetic": about.get("synthetic", synthetic.get(name)),
                 "clips": source.get("clips"),
                 "split": dict(source.get("clips_by_split", {})),
                 "frames": source.get("frames"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hand_geometry import render_motion, write_video
+from hand_geometry import features_to_joints, frame_camera, render_motion, write_video
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
@@ -51,27 +51,58 @@ def video_uri(frames: NDArray[np.uint8], fps: float) -> str:
         return "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def motion_uri(motion: Motion, *, fps: float, options: RenderOptions, valid: Any = None, camera: Any = None) -> str:
-    """A motion (T, 198) rendered and encoded."""
-    motion = np.asarray(motion, dtype=np.float32)
-    if motion.ndim != 2 or motion.shape[1] != 198:
-        raise ValueError(f"Expected a motion of shape (T, 198), got {motion.shape}. Pass features.")
-    cut = motion[: options.max_frames]
-    seen = None if valid is None else np.asarray(valid, dtype=bool)[: len(cut)]
-    return video_uri(render_motion(cut, fps=fps, size=options.size, valid=seen, camera=camera), fps)
+def _checked(motion: Any, options: RenderOptions) -> Motion:
+    """A motion (T, 198) cut to the options' length."""
+    features = np.asarray(motion, dtype=np.float32)
+    if features.ndim != 2 or features.shape[1] != 198:
+        raise ValueError(f"Expected a motion of shape (T, 198), got {features.shape}. Pass features.")
+    return features[: options.max_frames]
+
+
+def motion_uris(
+    motions: Sequence[Motion], seen: Sequence[NDArray[np.bool_] | None], *, fps: float, options: RenderOptions
+) -> list[str]:
+    """Motions of one sample, seen by one camera that has all of them in its picture, so that they compare.
+
+    Args:
+        motions: each (T_i, 198).
+        seen: which hands to draw in each, (T_i, 2); None for both.
+        fps: frames per second.
+        options: size and longest motion.
+
+    Returns:
+        One data URI per motion.
+    """
+    cut = [_checked(m, options) for m in motions]
+    flags = [
+        np.ones((len(m), 2), bool) if s is None else np.asarray(s, dtype=bool)[: len(m)]
+        for m, s in zip(cut, seen, strict=True)
+    ]
+    points = []
+    for motion, flag in zip(cut, flags, strict=True):
+        joints = np.asarray(features_to_joints(motion))
+        points.append(joints[flag] if flag.any() else joints)
+    camera = frame_camera(points, options.size)
+    pairs = zip(cut, flags, strict=True)
+    return [video_uri(render_motion(m, fps=fps, size=options.size, valid=f, camera=camera), fps) for m, f in pairs]
 
 
 def _panels(sample: Mapping[str, Any], options: RenderOptions) -> list[dict[str, str]]:
-    fps, valid = float(sample.get("fps", 15.0)), sample.get("valid")
-    motions = [("truth", sample.get("truth"), valid), ("reconstruction", sample.get("reconstruction"), valid)]
+    """Truth, reconstruction and generations; what was generated shows the hands that the truth shows at all."""
+    valid = None if sample.get("valid") is None else np.asarray(sample["valid"], dtype=bool)
     generations = list(sample.get("generations", ()))[: options.max_generations]
-    many = len(generations) > 1
-    motions += [(f"generated {i + 1}" if many else "generated", g, None) for i, g in enumerate(generations)]
-    return [
-        {"label": label, "uri": motion_uri(m, fps=fps, options=options, valid=seen)}
-        for label, m, seen in motions
-        if m is not None
-    ]
+    shown = [(name, sample[name], valid) for name in ("truth", "reconstruction") if sample.get(name) is not None]
+    for i, motion in enumerate(generations):
+        hands = None if valid is None or not valid.any() else np.repeat(valid.any(0)[None], len(motion), 0)
+        shown.append((f"generated {i + 1}" if len(generations) > 1 else "generated", motion, hands))
+    if not shown:
+        return []
+    uris = motion_uris([m for _, m, _ in shown], [s for _, _, s in shown], fps=_fps(sample), options=options)
+    return [{"label": label, "uri": uri} for (label, _, _), uri in zip(shown, uris, strict=True)]
+
+
+def _fps(sample: Mapping[str, Any]) -> float:
+    return float(sample.get("fps", 15.0))
 
 
 def _about(sample: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,6 +119,6 @@ def render_samples(
     ]
     texts = []
     for s in captioned[: options.max_captioned]:
-        uri = motion_uri(s["motion"], fps=float(s.get("fps", 15.0)), options=options, valid=s.get("valid"))
+        (uri,) = motion_uris([s["motion"]], [s.get("valid")], fps=_fps(s), options=options)
         texts.append(_about(s) | {"uri": uri, "captions": list(s["captions"]), "generated": s["generated"]})
     return gallery, texts

@@ -159,6 +159,13 @@ def _goals(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(goal) | tables.goal_text(goal) for goal in check_goals(metrics)]
 
 
+def _hero(sample: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The caption and the first generation of a sample, or its first picture where nothing was generated."""
+    panels = sample["panels"]
+    made = [p for p in panels if p["label"].startswith("generated")] or panels
+    return {"caption": sample["caption"], **made[0]} if made else None
+
+
 def write_report(
     out: str | os.PathLike[str],
     *,
@@ -199,7 +206,7 @@ def write_report(
     """
     options = options or RenderOptions()
     gallery, texts = render_samples(samples, captioned, options)
-    top = gallery[hero] if 0 <= hero < len(gallery) else None
+    top = _hero(gallery[hero]) if 0 <= hero < len(gallery) else None
     page = (
         _environment()
         .get_template("report.html.j2")

@@ -44,7 +44,7 @@ ROW_LABELS: dict[str, tuple[str, str]] = {
     "truth_fine": ("true caption, fine-grained", ""),
     "reconstruction": ("tokenizer's reconstruction", "the ceiling of what speaks its tokens"),
     "generated": ("generated", ""),
-    "random_caption": ("a random caption's", "true, but of another clip"),
+    "random_caption": ("a random one", "true, but of another clip"),
     "chance": ("chance", ""),
     "mean_pose": ("mean pose", "of the training clips"),
     "own_mean_pose_held": ("own mean pose, held still", "knows the clip, moves nothing"),
