@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ _spec.loader.exec_module(evaluation_clips)  # type: ignore[union-attr]
 make_clips = evaluation_clips.make_clips
 
 TINY = EvaluatorConfig(width=32, hidden=24, embedding=16, word_width=16, steps=90, batch_size=32, learning_rate=4e-3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny steps on a busy machine: threads that wait for each other cost more than they give."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
