@@ -95,7 +95,7 @@ def _metrics() -> dict[str, Any]:
                 },
             }
         },
-        "well_formed_share": 1.0,
+        "well_formed_share": {"generated": 1.0, "unconstrained": 0.5312},
     }
 
 
@@ -214,7 +214,18 @@ def test_every_section_and_figure_is_there(page: tuple[Page, str]) -> None:
         "13 min 32 s",
     ):
         assert shown in parsed.text, shown
-    for shown in ("484 / 49 / 69", "17% / 82%", "8.7", "real", "synthetic", "llm refine", "and 19 more", "overlap"):
+    for shown in (
+        "484 / 49 / 69",
+        "17% / 82%",
+        "8.7",
+        "real",
+        "synthetic",
+        "llm refine",
+        "and 19 more",
+        "overlap",
+        "53.1%",
+        "100.0%",
+    ):
         assert shown in parsed.text, shown
 
 

@@ -98,7 +98,8 @@ def check_goals(metrics: Metrics) -> list[dict[str, Any]]:
 
     Args:
         metrics: any of "tokenizer", "text_to_motion", "motion_to_text", "refinement" (what the ``evaluate_*``
-            functions and ``compare_refinement`` return) and "well_formed_share" (a fraction).
+            functions and ``compare_refinement`` return) and "well_formed_share": a fraction,
+            or a mapping with it under "generated".
 
     Returns:
         One dict per goal whose metrics are there: ``name``, ``source``, ``value``, ``bound``, ``at_most``,
@@ -107,7 +108,9 @@ def check_goals(metrics: Metrics) -> list[dict[str, Any]]:
     """
     goals = _tokenizer_goals(metrics.get("tokenizer", {})) + _t2m_goals(metrics.get("text_to_motion", {}))
     goals += _m2t_goals(metrics.get("motion_to_text", {}))
-    if metrics.get("well_formed_share") is not None:
-        share = float(metrics["well_formed_share"])
-        goals.append(_goal("Generated motions that are well-formed", "", share, 1.0, at_most=False, kind="share"))
+    form = metrics.get("well_formed_share")
+    share = form.get("generated") if isinstance(form, Mapping) else form
+    if share is not None:
+        name = "Generated motions that are well-formed"
+        goals.append(_goal(name, "", float(share), 1.0, at_most=False, kind="share"))
     return goals + _refinement_goals(metrics.get("refinement", {}))

@@ -155,6 +155,10 @@ def _synthetic(metrics: Mapping[str, Any]) -> dict[str, bool]:
     }
 
 
+def _unconstrained(form: Any) -> float | None:
+    return form.get("unconstrained") if isinstance(form, Mapping) else None
+
+
 def _goals(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(goal) | tables.goal_text(goal) for goal in check_goals(metrics)]
 
@@ -183,7 +187,8 @@ def write_report(
     Args:
         out: the file, such as ``reports/index.html``; its folder is made. It appears whole or not at all.
         metrics: any of "tokenizer", "text_to_motion", "motion_to_text", "refinement" (what the functions of
-            ``clutch_llm.evaluation`` return) and "well_formed_share".
+            ``clutch_llm.evaluation`` return) and "well_formed_share"
+            (a fraction, or a mapping of "generated" and "unconstrained").
         curves: training histories (lists of dicts with ``step``) by stage; a mapping of several draws its
             arms in one chart.
         samples: motions to show: dicts with ``caption``, ``source``, ``clip_id``, and any of ``truth``,
@@ -216,6 +221,7 @@ def write_report(
             total_seconds=(run or {}).get("seconds"),
             data=data_facts(summary or {}, _synthetic(metrics)),
             goals=_goals(metrics),
+            free_form=_unconstrained(metrics.get("well_formed_share")),
             stages=_curves(curves or {}),
             tokenizer=_tokenizer(metrics.get("tokenizer", {})),
             t2m=_retrieval(metrics.get("text_to_motion", {}), tables.T2M_COLUMNS),
