@@ -185,6 +185,7 @@ class RefineConfig(StageConfig):
         temperature_start: Gumbel-softmax temperature at the first step.
         temperature_end: and at the last one.
         joint_weight: weight of the joint positions inside the reconstruction loss.
+        velocity_weight: weight of the joint velocities inside it.
         hard: straight-through samples (one-hot forward, soft backward) rather than soft ones.
         control: no reconstruction loss and no change else: the same steps of cross-entropy alone.
     """
@@ -198,6 +199,7 @@ class RefineConfig(StageConfig):
     temperature_start: float = 1.0
     temperature_end: float = 0.5
     joint_weight: float = 1.0
+    velocity_weight: float = 1.0
     hard: bool = True
     control: bool = False
 
@@ -205,6 +207,8 @@ class RefineConfig(StageConfig):
         super().__post_init__()
         _require(self.alpha >= 0, "RefineConfig.alpha", "of at least 0", self.alpha)
         _require(self.lam >= 0, "RefineConfig.lam", "of at least 0", self.lam)
+        for key in ("joint_weight", "velocity_weight"):
+            _require(getattr(self, key) >= 0, f"RefineConfig.{key}", "of at least 0", getattr(self, key))
         for key in ("temperature_start", "temperature_end"):
             _require(getattr(self, key) > 0, f"RefineConfig.{key}", "above 0", getattr(self, key))
 

@@ -3,8 +3,8 @@
 CLUTCH trains ``L = alpha * L_LM + lambda * L_rec``. Cross-entropy calls every wrong code equally wrong; in motion
 space a neighbouring code is nearly right. So codes are drawn from the teacher-forced distributions with
 Gumbel-softmax, each slot over its own codebook, decoded by the frozen SHIFT decoder, and the decoded motion is
-compared with the true one: smooth-L1 on normalised features and on joint positions. The gradient runs from the motion
-through the decoder and the drawn codes into the language model.
+compared with the true one: smooth-L1 on normalised features, joint positions and joint velocities. The gradient runs
+from the motion through the decoder and the drawn codes into the language model.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ JointsFn = Callable[[torch.Tensor], torch.Tensor]
 
 #: A joint that is off by this many metres counts like a normalised feature that is off by one.
 JOINT_SCALE = 0.05
+#: And so does a joint that moves by this many metres too much from one frame to the next.
+VELOCITY_SCALE = 0.01
 
 
 @dataclass
@@ -73,6 +75,7 @@ def reconstruction_loss(
     *,
     joints_fn: JointsFn | None = None,
     joint_weight: float = 1.0,
+    velocity_weight: float = 1.0,
 ) -> torch.Tensor:
     """Distance of decoded from true motion over valid frames, a scalar.
 
@@ -81,21 +84,31 @@ def reconstruction_loss(
         truth: the true motions, same T.
         tokenizer: gives the normalisation.
         joints_fn: forward kinematics; without it, features alone count.
-        joint_weight: weight of the joint term.
+        joint_weight: weight of the joint positions.
+        velocity_weight: weight of the joints' frame-to-frame movement, which is where drawn codes that do not fit
+            their neighbours show.
     """
-    valid = truth.valid.to(decoded.dtype)  # (B, T, 2)
-    count = valid.sum().clamp(min=1.0)
-    apart = F.smooth_l1_loss(
-        tokenizer.normalize(decoded), tokenizer.normalize(truth.features), reduction="none"
-    )  # (B, T, 198), left hand then right
-    loss = (apart.unflatten(-1, (2, -1)).mean(-1) * valid).sum() / count
-    if joints_fn is not None and joint_weight > 0:
-        with torch.no_grad():
-            true_joints = joints_fn(truth.features)
-        error = (joints_fn(decoded) - true_joints) / JOINT_SCALE  # (B, T, 2, 21, 3)
-        joints = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").mean((-1, -2))
-        loss = loss + joint_weight * (joints * valid).sum() / count
-    return loss
+    pair = tokenizer.normalize(decoded), tokenizer.normalize(truth.features)
+    apart = F.smooth_l1_loss(*pair, reduction="none").unflatten(-1, (2, -1)).mean(-1)  # (B, T, 2)
+    loss = _valid_mean(apart, truth.valid)
+    if joints_fn is None or not (joint_weight or velocity_weight):
+        return loss
+    with torch.no_grad():
+        true_joints = joints_fn(truth.features)
+    error = joints_fn(decoded) - true_joints  # (B, T, 2, 21, 3)
+    moving = error[:, 1:] - error[:, :-1]
+    joints = _valid_mean(_smooth_l1(error / JOINT_SCALE), truth.valid)
+    velocity = _valid_mean(_smooth_l1(moving / VELOCITY_SCALE), truth.valid[:, 1:] & truth.valid[:, :-1])
+    return loss + joint_weight * joints + velocity_weight * velocity
+
+
+def _smooth_l1(error: torch.Tensor) -> torch.Tensor:
+    """Mean over joints and axes: (…, 21, 3) -> (…)."""
+    return F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").mean((-1, -2))
+
+
+def _valid_mean(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    return (values * valid).sum() / valid.sum().clamp(min=1)
 
 
 def refinement_loss(
@@ -108,8 +121,10 @@ def refinement_loss(
     hard: bool = True,
     joints_fn: JointsFn | None = None,
     joint_weight: float = 1.0,
+    velocity_weight: float = 1.0,
 ) -> torch.Tensor:
     """``L_rec`` of the motions that the logits would draw: (B, L, n_slots, K) -> a scalar with gradient."""
     drawn = pad_steps(draw_codes(slot_logits, temperature, hard=hard), step_mask)
     decoded = tokenizer.decode_probabilities(drawn)
-    return reconstruction_loss(decoded, truth, tokenizer, joints_fn=joints_fn, joint_weight=joint_weight)
+    weights = {"joint_weight": joint_weight, "velocity_weight": velocity_weight}
+    return reconstruction_loss(decoded, truth, tokenizer, joints_fn=joints_fn, **weights)

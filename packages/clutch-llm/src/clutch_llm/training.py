@@ -186,6 +186,7 @@ class _Run:
                     hard=config.hard,
                     joints_fn=self.joints_fn,
                     joint_weight=config.joint_weight,
+                    velocity_weight=config.velocity_weight,
                 )
                 loss = loss + config.lam * rec
                 logged |= {f"rec/{task}": float(rec.detach()), "temperature": config.temperature(step)}
