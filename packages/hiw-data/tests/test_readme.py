@@ -10,7 +10,6 @@ README = Path(__file__).parents[1] / "README.md"
 
 def test_every_python_snippet_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_clips").mkdir()
     snippets = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
     assert len(snippets) >= 2
     for snippet in snippets:
