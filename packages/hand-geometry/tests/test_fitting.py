@@ -18,7 +18,7 @@ CAMERA = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
 def keypoints(make_motion):
     """Joints of a known motion half a metre before a camera, (T, 2, 21, 3)."""
     joints = features_to_joints(params_to_features(make_motion(20)))
-    return joints.astype(np.float64) + [0.0, 0.0, 0.5]
+    return joints + np.array([0.0, 0.0, 0.5])
 
 
 def joints_of(fit, side, betas=None):

@@ -11,7 +11,7 @@ import zipfile
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,11 @@ class HandAsset:
     def rest_joints(self) -> Array:
         """Joints of the rest shape, shape (16, 3)."""
         return self.joint_regressor @ self.v_template
+
+
+def as_numpy(value: Any) -> NDArray[Any]:
+    """``value``, an array, a list or a torch tensor on any device, as a NumPy array; torch is not imported."""
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
 
 def check_side(side: str) -> Side:
@@ -148,7 +153,7 @@ def mirror_asset(asset: HandAsset) -> HandAsset:
 
 def _read_npz(file: Path, side: Side) -> HandAsset:
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise AssetError(

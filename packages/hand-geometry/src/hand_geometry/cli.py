@@ -185,7 +185,7 @@ def _read_arrays(path: str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise InputError(f"{path}: Expected a file of keypoints, got no such file. Check the path.")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (ValueError, OSError, EOFError, AttributeError) as error:
         raise InputError(

@@ -164,12 +164,12 @@ class HandModel(nn.Module):
         elif tuple(hand_pose.shape[-3:]) != (15, 3, 3):
             raise ShapeError("hand_pose", "(..., 15, 3) or (..., 15, 3, 3)", tuple(hand_pose.shape))
         batch = hand_pose.shape[:-3]
-        if global_orient.shape[-1:] == (3,) and global_orient.ndim == len(batch) + 1:
+        if tuple(global_orient.shape) == (*batch, 3):
             global_orient = axis_angle_to_matrix(global_orient)
-        elif tuple(global_orient.shape[-2:]) != (3, 3) or global_orient.ndim != len(batch) + 2:
-            expected = f"(..., 3) or (..., 3, 3) with the batch {tuple(batch)} of hand_pose"
+        elif tuple(global_orient.shape) != (*batch, 3, 3):
+            expected = f"{(*batch, 3)} or {(*batch, 3, 3)}, the batch of hand_pose"
             raise ShapeError("global_orient", expected, tuple(global_orient.shape))
-        return torch.cat([global_orient[..., None, :, :].expand(*batch, 1, 3, 3), hand_pose], -3)
+        return torch.cat([global_orient[..., None, :, :], hand_pose], -3)
 
     def _skin(self, transforms: Tensor, rotations: Tensor, betas: Tensor | None, rows: Tensor | None) -> Tensor:
         """Linear blend skinning of all vertices, or of the vertices ``rows``; (..., V, 3)."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hand_geometry.assets import as_numpy
 from hand_geometry.errors import InputError, MotionFileError
 from hand_geometry.features import PARAMETERS, as_tensor, features_to_params
 
@@ -50,7 +51,7 @@ def save_motion(
     arrays = {name: _plain(params[name]) for name in PARAMETERS if name in params}
     arrays["betas"] = _plain(params["betas"]) if "betas" in params else np.zeros((2, 10), np.float32)
     frames = len(arrays["transl"]) if "transl" in arrays else 0
-    arrays["valid"] = np.ones((frames, 2), np.bool_) if valid is None else np.array(valid, np.bool_)
+    arrays["valid"] = np.ones((frames, 2), np.bool_) if valid is None else as_numpy(valid).astype(np.bool_)
     arrays["fps"] = np.array(float(fps))
     arrays["captions"] = np.array(list(captions or []), dtype=np.str_)
     problem = _problem(arrays)
@@ -103,7 +104,7 @@ def load_motion(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not file.is_file():
         raise MotionFileError(f"{file}: Expected a motion file, got no such file. Check the path.")
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise MotionFileError(

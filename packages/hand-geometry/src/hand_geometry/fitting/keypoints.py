@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+from threadpoolctl import ThreadpoolController
 
-from hand_geometry.assets import ASSETS, Array, HandAsset, Side, check_side, load_asset
+from hand_geometry.assets import ASSETS, Array, HandAsset, Side, as_numpy, check_side, load_asset
 from hand_geometry.errors import InputError, ShapeError
 from hand_geometry.fitting.chain import HandChain, HandState, pose
 from hand_geometry.fitting.objective import Objective, project
@@ -112,18 +114,51 @@ def fit_keypoints(
     if along_ray is None:
         along_ray = landmark_offsets is not None and isinstance(landmark_offsets, str)
     offsets = _offsets_of(landmark_offsets, side)
+    with _blas().limit(limits=1, user_api="blas"):
+        return _fit(
+            asset,
+            points,
+            seen,
+            pixels,
+            pinhole,
+            offsets,
+            along_ray,
+            betas,
+            sigma_3d,
+            sigma_2d,
+            smoothness,
+            max_iterations,
+        )
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    """BLAS threads only get in each other's way on 51 x 51 matrices: 30 times slower where cores are shared."""
+    return ThreadpoolController()
+
+
+def _fit(
+    asset: HandAsset,
+    points: Array,
+    seen: NDArray[np.bool_],
+    pixels: Array | None,
+    pinhole: Array | None,
+    offsets: Array,
+    along_ray: bool,
+    betas: Any,
+    sigma_3d: float,
+    sigma_2d: float,
+    smoothness: tuple[float, float, float] | None,
+    max_iterations: int,
+) -> KeypointFit:
     if pixels is not None and pinhole is not None and along_ray:
         points = rotate_to_ray(points, pixels, pinhole)
     shape = _betas_of(betas, asset, offsets, points[seen])
     chain = HandChain.build(asset, shape, offsets)
     start = initial_state(chain, points, seen, pixels, pinhole)
-    objective = Objective(chain, points, seen.astype(float), sigma_3d, pixels, pinhole, sigma_2d, _usable(smoothness))
+    objective = Objective(chain, points, seen.astype(float), sigma_3d, pixels, pinhole, sigma_2d, smoothness)
     state, iterations = minimise(objective, start, max_iterations)
     return _result(chain, state, objective, seen, shape, iterations)
-
-
-def _usable(smoothness: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
-    return None if smoothness is None else (float(smoothness[0]), float(smoothness[1]), float(smoothness[2]))
 
 
 def _result(
@@ -156,11 +191,11 @@ def _result(
 
 
 def _checked_points(keypoints: Any, valid: Any) -> tuple[Array, NDArray[np.bool_]]:
-    points = np.array(keypoints, np.float64)
+    points = as_numpy(keypoints).astype(np.float64)
     if points.ndim != 3 or points.shape[1:] != (21, 3) or len(points) == 0:
         raise ShapeError("keypoints", "(T, 21, 3) with T >= 1", points.shape, "Pass one hand of one clip.")
     finite = np.asarray(np.isfinite(points).reshape(len(points), -1).all(1), np.bool_)
-    seen = finite if valid is None else np.array(valid, np.bool_)
+    seen = finite if valid is None else as_numpy(valid).astype(np.bool_)
     if seen.shape != (len(points),):
         raise ShapeError("valid", f"({len(points)},)", seen.shape, "Pass one flag a frame.")
     bad = np.flatnonzero(seen & ~finite)
@@ -179,12 +214,12 @@ def _checked_points(keypoints: Any, valid: Any) -> tuple[Array, NDArray[np.bool_
 def _checked_image(keypoints_2d: Any, camera: Any, seen: NDArray[np.bool_]) -> tuple[Array, Array] | tuple[None, None]:
     if keypoints_2d is None:
         return None, None
-    pixels = np.array(keypoints_2d, np.float64)
+    pixels = as_numpy(keypoints_2d).astype(np.float64)
     if pixels.shape != (len(seen), 21, 2):
         raise ShapeError("keypoints_2d", f"({len(seen)}, 21, 2)", pixels.shape)
     if camera is None:
         raise InputError("camera: Expected a (3, 3) pinhole matrix beside keypoints_2d, got None. Pass one.")
-    pinhole = np.array(camera, np.float64)
+    pinhole = as_numpy(camera).astype(np.float64)
     if pinhole.shape != (3, 3):
         raise ShapeError("camera", "(3, 3)", pinhole.shape)
     focal = pinhole[[0, 1], [0, 1]]
@@ -214,7 +249,7 @@ def _offsets_of(offsets: Any | Literal["mediapipe"], side: Side) -> Array:
             raise InputError(f"landmark_offsets: Expected 'mediapipe' or an array, got {offsets!r}.")
         table = np.load(ASSETS / "mediapipe_offsets_right.npy", allow_pickle=False).astype(np.float64)
         return table if side == "right" else table * [-1.0, 1.0, 1.0]
-    array = np.array(offsets, np.float64)
+    array = as_numpy(offsets).astype(np.float64)
     if array.shape != (21, 3) or not np.isfinite(array).all():
         raise ShapeError("landmark_offsets", "(21, 3), finite", array.shape)
     return array
@@ -228,7 +263,7 @@ def _betas_of(betas: Any, asset: HandAsset, offsets: Array, points: Array) -> Ar
         if betas != "fit":
             raise InputError(f"betas: Expected an array, 'fit' or None, got {betas!r}.")
         return fit_betas(asset, offsets, points)
-    array = np.array(betas, np.float64)
+    array = as_numpy(betas).astype(np.float64)
     if array.shape != (count,) or not np.isfinite(array).all():
         raise ShapeError("betas", f"({count},), finite", array.shape)
     return array

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hand_geometry.assets import Array
+from hand_geometry.assets import Array, as_numpy
 from hand_geometry.errors import InputError
 
 VIEWS = {"egocentric": (0.0, 0.62), "three-quarter": (0.55, 0.45), "front": (0.0, 0.0), "above": (0.0, 1.35)}
@@ -58,7 +58,7 @@ def frame_camera(
     if view not in VIEWS:
         raise InputError(f"view: Expected one of {', '.join(VIEWS)}, got {view!r}.")
     parts = joints if isinstance(joints, list | tuple) else [joints]
-    points = np.concatenate([np.asarray(part, np.float64).reshape(-1, 3) for part in parts])
+    points = np.concatenate([as_numpy(part).astype(np.float64).reshape(-1, 3) for part in parts])
     points = points[np.isfinite(points).all(1)]
     if len(points) == 0:
         raise InputError("joints: Expected at least one finite point to look at, got none.")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hand_geometry.assets import Array, Side
+from hand_geometry.assets import Array, Side, as_numpy
 from hand_geometry.errors import InputError, MissingDependencyError, ShapeError
 from hand_geometry.features import as_tensor, features_to_params
 from hand_geometry.model import HandModel
@@ -167,7 +167,7 @@ def _parameters(motion: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def _seen(valid: Any, frames: int) -> NDArray[np.bool_]:
     if valid is None:
         return np.ones((frames, 2), np.bool_)
-    seen = np.array(valid, np.bool_)
+    seen = as_numpy(valid).astype(np.bool_)
     if seen.shape != (frames, 2):
         raise ShapeError("valid", f"({frames}, 2)", seen.shape, "One flag a frame and hand.")
     return seen
