@@ -7,8 +7,8 @@ import pytest
 from hand_geometry import features_to_joints, mirror_features
 from hiw_data import ProceduralSource
 from hiw_data.clips import Clip, check_clip
-from hiw_data.sources.actions import FAMILIES
 from hiw_data.sources.choreography import Cue, HandTrack
+from hiw_data.sources.families import FAMILIES
 from hiw_data.sources.procedural import to_features
 from hiw_data.sources.wording import ADVERBS, HANDS, MOVEMENTS, NUMBERS, TIMES, gerund, third_person
 from hypothesis import given, settings

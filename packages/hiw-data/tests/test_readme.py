@@ -17,6 +17,6 @@ def test_every_python_snippet_of_the_readme_runs(tmp_path: Path, monkeypatch: py
 
 
 def test_the_readme_counts_families_rightly() -> None:
-    from hiw_data.sources.actions import FAMILIES
+    from hiw_data.sources.families import FAMILIES
 
     assert f"{len(FAMILIES)} families" in README.read_text(encoding="utf-8")

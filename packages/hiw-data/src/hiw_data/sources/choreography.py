@@ -55,7 +55,6 @@ class Cue:
         size: factor of amplitude, see SIZES.
         direction: one of the family's directions.
         side: +1 right hand, -1 left hand.
-        partner: True where the other hand acts too.
     """
 
     t: Array
@@ -65,7 +64,6 @@ class Cue:
     size: float
     direction: str
     side: int
-    partner: bool
 
     @property
     def done(self) -> Array:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from hiw_data.clips import Clip, SkippedClip
-from hiw_data.sources.actions import FAMILIES, Family
 from hiw_data.sources.base import SourceInfo
 from hiw_data.sources.choreography import SIZES, SPEEDS, Array, Cue, HandTrack
+from hiw_data.sources.families import FAMILIES, Family
 from hiw_data.sources.wording import NUMBERS, TIMES, fine_caption, short_caption
 
 BLOCK = 256
@@ -151,7 +151,6 @@ def _write_tracks(
                 size=SIZES[attributes["size"]],
                 direction=attributes["direction"],
                 side=side,
-                partner=attributes["hand"] == "both",
             )
             family.act(track, cue)
     return tracks
