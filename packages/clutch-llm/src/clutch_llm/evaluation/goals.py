@@ -38,7 +38,7 @@ def _goal(name: str, source: str, value: float | None, bound: float, *, at_most:
 def _tokenizer_goals(metrics: Metrics) -> list[dict[str, Any]]:
     return [
         _goal(
-            "Tokenizer: root-aligned error, share of the mean pose's",
+            "Tokenizer: root-aligned error, share of the mean pose’s",
             source,
             metrics[source]["mpjpe_root_share_of_mean_pose"],
             bound,
@@ -59,7 +59,7 @@ def _t2m_goals(metrics: Metrics) -> list[dict[str, Any]]:
             continue
         got, ceiling = rows[row]["r_precision_top3"], rows["reconstruction"]["r_precision_top3"]
         share = got / ceiling if got is not None and ceiling else None
-        name = "Text to motion: R-precision top 3, share of the reconstruction's"
+        name = "Text to motion: R-precision top 3, share of the reconstruction’s"
         goals.append(_goal(name, source, share, bound, at_most=False, kind="ratio"))
     return goals
 

@@ -98,7 +98,7 @@ def line_chart(title: str, series: Series, *, x_label: str = "step") -> Markup:
         low, high, log = low - 0.5, high + 0.5, False
     sx = _Scale(min(xs), max(xs), _LEFT, WIDTH - _RIGHT)
     sy = _Scale(low, high, HEIGHT - _BOTTOM, _TOP, log=log)
-    parts = [_y_axis(sy, _log_ticks(low, high) if log else nice_ticks(low, high))]
+    parts = [_y_axis(sy, _log_ticks(low, high) if log else nice_ticks(low, high, 4))]
     parts.append(_x_axis(sx, nice_ticks(min(xs), max(xs)), x_label))
     for i, points in enumerate(drawn.values()):
         path = " ".join(f"{sx(x):.1f},{sy(y):.1f}" for x, y in points)

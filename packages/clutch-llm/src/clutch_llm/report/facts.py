@@ -27,6 +27,21 @@ def run_facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     return facts + _scalars(run, (*_FIRST, "seconds", "durations"))
 
 
+def _letters(overlap: Mapping[str, Any]) -> str:
+    """How letters recur across languages and splits, as a sentence; empty without letters."""
+    if not overlap.get("letters"):
+        return ""
+    text = (
+        f"{overlap['letters']} letters, {overlap.get('letters_in_several_languages', 0)} of them in several languages"
+    )
+    shared, same = (overlap.get(f"test_clips_with_{what}_in_train") for what in ("letter", "letter_and_language"))
+    if shared is not None:
+        text += f"; {100 * shared:.0f}% of the test clips spell a letter that also occurs in training"
+    if same is not None:
+        text += f", {100 * same:.0f}% in the same language"
+    return text + "."
+
+
 def data_facts(summary: Mapping[str, Any], synthetic: Mapping[str, bool]) -> dict[str, Any]:
     """Rows per source, scalars, letters shared between splits, and what was skipped.
 
@@ -56,7 +71,7 @@ def data_facts(summary: Mapping[str, Any], synthetic: Mapping[str, bool]) -> dic
     return {
         "sources": sources,
         "facts": _scalars(summary, _SUMMARY),
-        "letters": _scalars(summary.get("letter_overlap") or {}, ()),
+        "letters": _letters(summary.get("letter_overlap") or {}),
         "skipped_count": skipped.get("count", len(listed)),
         "skipped": listed[:_MOST_SKIPPED],
     }

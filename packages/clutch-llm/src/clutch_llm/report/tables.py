@@ -42,7 +42,7 @@ ROW_LABELS: dict[str, tuple[str, str]] = {
     "truth": ("truth", ""),
     "truth_high_level": ("true caption, high-level", ""),
     "truth_fine": ("true caption, fine-grained", ""),
-    "reconstruction": ("tokenizer's reconstruction", "the ceiling of what speaks its tokens"),
+    "reconstruction": ("tokenizer’s reconstruction", ""),
     "generated": ("generated", ""),
     "random_caption": ("a random one", "true, but of another clip"),
     "chance": ("chance", ""),
