@@ -1,7 +1,8 @@
 """The state of a training run in one file, so that a run that was killed goes on as if it had not been.
 
-One safetensors file holds all tensors, and its header the step, the history and a fingerprint of everything that shapes
-the result. It is replaced as a whole, so it is never half-written and never disagrees with itself.
+One safetensors file holds all tensors, and its header the step, the history and a fingerprint of everything
+that shapes the result. It is replaced as a whole, so it is never half-written and never disagrees with
+itself.
 """
 
 import hashlib

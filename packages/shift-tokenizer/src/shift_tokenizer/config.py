@@ -13,7 +13,8 @@ DECOMPOSITIONS = ("shift", "part", "modality", "plain")
 
 @dataclass(frozen=True)
 class ShiftConfig:
-    """Sizes and choices of a tokenizer. The defaults are the demo's; `ShiftConfig.paper()` is CLUTCH as published.
+    """Sizes and choices of a tokenizer. The defaults are the demo's; `ShiftConfig.paper()` is CLUTCH as
+    published.
 
     Attributes:
         decomposition: "shift": a stream each for left trajectory, left pose, right trajectory, right pose;
@@ -26,13 +27,15 @@ class ShiftConfig:
         residual_depth: codes per stream and step, each quantising what those before it left over.
         dilations: of the residual blocks of each stage, in order.
         mirror_left: give the left hand to the network as the mirror image of a right one.
-        encoder_input: "own": the encoder of a modality sees that modality; "whole": all of the hand (as published).
+        encoder_input: "own": the encoder of a modality sees that modality; "whole": all of the hand (as
+            published).
         quantizer: "ema": codes follow the running mean of what they stand for.
         decay: of that running mean.
         reset_every: training steps between two searches for dead codes.
         reset_threshold: a code is dead when its running count is under this share of an equal share.
         std_floor: smallest standard deviation that normalisation divides by.
-        group_std: one standard deviation for wrist rotation, pose and translation each, instead of one per feature.
+        group_std: one standard deviation for wrist rotation, pose and translation each, instead of one per
+            feature.
     """
 
     decomposition: str = "shift"

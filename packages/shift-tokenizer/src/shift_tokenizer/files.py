@@ -42,9 +42,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OSError as error:
         if name is not None:
             Path(name).unlink(missing_ok=True)
-        raise ShiftTokenizerError(
-            f"Could not write {path}: {error}. Free space or choose another folder."
-        ) from error
+        raise ShiftTokenizerError(f"Could not write {path}: {error}. Free space or choose another folder.") from error
 
 
 def save_tokenizer(tokenizer: "ShiftTokenizer", folder: str | PathLike[str]) -> None:
@@ -74,17 +72,15 @@ def load_tokenizer(folder: str | PathLike[str]) -> "ShiftTokenizer":
     weights = _read_bytes(folder / WEIGHTS_FILE)
     if hashlib.sha256(weights).hexdigest() != description.get("weights_sha256"):
         raise FileFormatError(
-            f"{folder / WEIGHTS_FILE}: expected the weights that {CONFIG_FILE} was written with, got others or a damaged "
-            "file. Save or download the folder again."
+            f"{folder / WEIGHTS_FILE}: expected the weights that {CONFIG_FILE} was written with, got others or damage. "
+            "Save or download the folder again."
         )
     try:
         config = ShiftConfig.from_dict(description["config"])
         tokenizer = ShiftTokenizer(config)
         tokenizer.load_state_dict(load_tensors(weights))
     except (ConfigError, SafetensorError, RuntimeError, KeyError) as error:
-        raise FileFormatError(
-            f"{folder}: expected a complete tokenizer, got: {error}. Save it again."
-        ) from error
+        raise FileFormatError(f"{folder}: expected a complete tokenizer, got: {error}. Save it again.") from error
     return tokenizer.eval()
 
 
@@ -92,13 +88,9 @@ def _read_description(path: Path) -> dict[str, Any]:
     try:
         description = json.loads(_read_bytes(path))
     except ValueError as error:
-        raise FileFormatError(
-            f"{path}: expected JSON, got: {error}. Save or download the folder again."
-        ) from error
+        raise FileFormatError(f"{path}: expected JSON, got: {error}. Save or download the folder again.") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise FileFormatError(
-            f"{path}: expected a configuration of {FORMAT}, got something else. Check the folder."
-        )
+        raise FileFormatError(f"{path}: expected a configuration of {FORMAT}, got something else. Check the folder.")
     if description.get("format_version") != FORMAT_VERSION:
         raise FileFormatError(
             f"{path}: expected format version {FORMAT_VERSION}, got {description.get('format_version')!r}. "
@@ -111,9 +103,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FileFormatError(
-            f"{path}: expected a readable file, got: {error}. Check the folder's path."
-        ) from error
+        raise FileFormatError(f"{path}: expected a readable file, got: {error}. Check the folder's path.") from error
 
 
 def state_to_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

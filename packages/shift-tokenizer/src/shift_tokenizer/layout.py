@@ -5,9 +5,9 @@ Convention:
     `[global_orient 6D (0:6) | hand_pose 15 x 6D (6:96) | transl in metres (96:99)]`.
     A 6D rotation is the first two rows of its matrix, row after row: the identity is `[1, 0, 0, 0, 1, 0]`.
 
-    Mirroring at the plane x = 0 turns a rotation matrix R into M R M with M = diag(-1, 1, 1). It flips the sign of
-    those entries that have exactly one index 0: the 6D signs are `[+, -, -, -, +, +]`, and `transl` changes x.
-    So a left hand becomes a right hand by 99 signs, without any kinematics.
+    Mirroring at the plane x = 0 turns a rotation matrix R into M R M with M = diag(-1, 1, 1). It flips the
+    sign of those entries that have exactly one index 0: the 6D signs are `[+, -, -, -, +, +]`, and `transl`
+    changes x. So a left hand becomes a right hand by 99 signs, without any kinematics.
 """
 
 import torch

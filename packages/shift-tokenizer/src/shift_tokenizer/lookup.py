@@ -1,13 +1,17 @@
-"""Nearest code: one operation, `vq_lookup`, with interchangeable backends, and the statistics that follow from it.
+"""Nearest code: one operation, `vq_lookup`, with interchangeable backends, and the statistics that follow
+from it.
 
-Every backend answers the same question: for each row of x (N, D), which row of the codebook (K, D) has the smallest
-squared Euclidean distance; among equals the lowest index. Design:
+Every backend answers the same question: for each row of x (N, D), which row of the codebook (K, D) has the
+smallest squared Euclidean distance; among equals the lowest index. Design:
 
-- `reference` compares in float64, row block by row block, by the plain difference: short, slow, the truth in tests.
-- `cpu` ranks by |c|^2 / 2 - x.c with blocked matrix products, so it holds a block and never N x K. Cancellation makes
-  that inexact, so it bounds its own rounding error, and settles rows whose two best codes lie within the bound in
-  float64, and those that are in doubt even there by the plain difference. Its answer is the reference's. `gemm` is the same on other devices.
-- Further backends register themselves in `BACKENDS`; "auto" takes the first, by rank, that supports the tensors.
+- `reference` compares in float64, row block by row block, by the plain difference: short, slow, the truth in
+  tests.
+- `cpu` ranks by |c|^2 / 2 - x.c with blocked matrix products, so it holds a block and never N x K.
+  Cancellation makes that inexact, so it bounds its own rounding error, and settles rows whose two best codes
+  lie within the bound in float64, and those that are in doubt even there by the plain difference. Its answer
+  is the reference's. `gemm` is the same on other devices.
+- Further backends register themselves in `BACKENDS`; "auto" takes the first, by rank, that supports the
+  tensors.
 
 Gradients: `quantized` passes its gradient straight through to x (van den Oord et al. 2017), `sq_error` is
 differentiable in x (commitment) and in the codebook.
@@ -61,8 +65,8 @@ def vq_lookup(x: Tensor, codebook: Tensor, *, backend: str = "auto") -> tuple[Te
         backend: "auto", "reference", "cpu", or another registered name.
 
     Returns:
-        indices (N,) int64; quantized (N, D), the codes in x's type, whose gradient goes straight through to x;
-        sq_error (N,), the squared distance, differentiable in x and the codebook.
+        indices (N,) int64; quantized (N, D), the codes in x's type, whose gradient goes straight through to
+        x; sq_error (N,), the squared distance, differentiable in x and the codebook.
 
     Raises:
         ShapeError: shapes, types or devices do not fit.
@@ -94,9 +98,7 @@ def codebook_statistics(x: Tensor, indices: Tensor, codebook_size: int) -> tuple
     rows = x if x.dtype in (torch.float32, torch.float64) else x.float()
     counts = torch.bincount(indices, minlength=codebook_size)
     if counts.shape[0] != codebook_size:
-        raise ShapeError(
-            f"Expected indices under {codebook_size}, got {int(indices.max())}. Pass the codebook's size."
-        )
+        raise ShapeError(f"Expected indices under {codebook_size}, got {int(indices.max())}. Pass the codebook's size.")
     sums = rows.new_zeros(codebook_size, rows.shape[1]).index_add_(0, indices, rows)
     return counts.to(rows.dtype), sums
 
@@ -152,9 +154,7 @@ def _nearest_block(rows: Tensor, codes: Tensor, half_norms: Tensor, largest: flo
     index = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
     for start in range(0, len(codes), _CODES_IN_BLOCK):
         stop = start + _CODES_IN_BLOCK
-        scores = torch.addmm(
-            half_norms[start:stop], rows, codes[start:stop].T, alpha=-1
-        )  # (b, k), half scale
+        scores = torch.addmm(half_norms[start:stop], rows, codes[start:stop].T, alpha=-1)  # (b, k), half scale
         value, where = scores.min(1)
         scores.scatter_(1, where[:, None], torch.inf)
         rival = torch.minimum(torch.maximum(best, value), scores.amin(1))
@@ -188,9 +188,7 @@ def _choose(x: Tensor, codebook: Tensor, name: str) -> Backend:
     if name == "auto":
         return max((b for b in BACKENDS.values() if b.supports(x, codebook)), key=lambda b: b.rank)
     if name not in BACKENDS:
-        raise BackendError(
-            f"Expected a backend of auto, {', '.join(sorted(BACKENDS))}, got {name!r}. Choose one."
-        )
+        raise BackendError(f"Expected a backend of auto, {', '.join(sorted(BACKENDS))}, got {name!r}. Choose one.")
     if not BACKENDS[name].supports(x, codebook):
         raise BackendError(
             f"Expected tensors that backend {name!r} supports, got {x.dtype} on {x.device}. Use backend='auto'."

@@ -1,6 +1,8 @@
-"""Training losses: masked means over what is seen, in the normalised space and, through a caller's function, on joints.
+"""Training losses: masked means over what is seen, in the normalised space and, through a caller's function,
+on joints.
 
-Why by group: in one mean over 99 numbers the wrist's rotation has 6 % of the loss, though its error moves every joint.
+Why by group: in one mean over 99 numbers the wrist's rotation has 6 % of the loss, though its error moves
+every joint.
 """
 
 from collections.abc import Callable
@@ -43,24 +45,21 @@ def reconstruction_losses(prediction: Tensor, target: Tensor, weights: Tensor) -
 
 def translation_velocity_loss(prediction: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """Smooth-L1 between the frame differences of the normalised translation; arguments as above."""
-    moved = [
-        split_hands(x)[..., TRANSLATION.start : TRANSLATION.stop].diff(dim=1) for x in (prediction, target)
-    ]
+    moved = [split_hands(x)[..., TRANSLATION.start : TRANSLATION.stop].diff(dim=1) for x in (prediction, target)]
     error = F.smooth_l1_loss(*moved, reduction="none").mean(-1)  # (B, T - 1, 2)
     both = torch.minimum(weights[:, 1:], weights[:, :-1])
     return (error * both).sum() / both.sum().clamp(min=1e-6)
 
 
-def joint_losses(
-    prediction: Tensor, target: Tensor, weights: Tensor, joints_fn: JointsFn
-) -> tuple[Tensor, Tensor]:
+def joint_losses(prediction: Tensor, target: Tensor, weights: Tensor, joints_fn: JointsFn) -> tuple[Tensor, Tensor]:
     """Smooth-L1 of joint positions, absolute and relative to each wrist.
 
     Args:
         prediction: (B, T, 198) features, not normalised.
         target: (B, T, 198).
         weights: (B, T, 2).
-        joints_fn: features (B, T, 198) to joints (B, T, 2, J, 3) in metres, joint 0 the wrist; differentiable.
+        joints_fn: features (B, T, 198) to joints (B, T, 2, J, 3) in metres, joint 0 the wrist;
+            differentiable.
 
     Returns:
         the absolute and the wrist-relative loss, both scalars, in units of 5 cm.
@@ -76,9 +75,7 @@ def commitment_loss(sq_errors: tuple[Tensor, ...], dim: int) -> Tensor:
     return torch.stack([error.mean() for error in sq_errors]).sum() / dim
 
 
-def joint_error_mm(
-    prediction: Tensor, target: Tensor, valid: Tensor, joints_fn: JointsFn
-) -> tuple[float, float]:
+def joint_error_mm(prediction: Tensor, target: Tensor, valid: Tensor, joints_fn: JointsFn) -> tuple[float, float]:
     """Mean joint error of valid hands in mm: absolute, and with the wrists put together (root-aligned).
 
     Arguments as in `joint_losses`; `valid` (B, T, 2) bool.
@@ -91,7 +88,5 @@ def joint_error_mm(
 
 
 def _joint_mean(error: Tensor, weights: Tensor) -> Tensor:
-    per_hand = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=_JOINT_BETA).mean(
-        (-1, -2)
-    )
+    per_hand = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=_JOINT_BETA).mean((-1, -2))
     return (per_hand * weights).sum() / weights.sum().clamp(min=1e-6)

@@ -1,10 +1,13 @@
-"""A vector quantizer whose codes follow the running mean of what they stand for, with dead codes brought back.
+"""A vector quantizer whose codes follow the running mean of what they stand for, with dead codes brought
+back.
 
 Design:
-- All state (codes, running counts and sums, steps, whether codes were drawn) is in buffers, so that it is saved.
+- All state (codes, running counts and sums, steps, whether codes were drawn) is in buffers, so that it is
+  saved.
 - `forward` only looks up. `update` changes the codes, and draws from a generator that the caller gives.
-- A dead code takes a random latent together with a running count of its own (1.5 times the threshold). Without that
-  count it dies again before it has been used, and 5 to 12 % of the codes end up doing all the work.
+- A dead code takes a random latent together with a running count of its own (1.5 times the threshold).
+  Without that count it dies again before it has been used, and 5 to 12 % of the codes end up doing all the
+  work.
 
 Source of the running means: van den Oord et al. 2017, appendix A.1.
 """
@@ -26,9 +29,7 @@ class EmaQuantizer(nn.Module):
     steps: Tensor
     ready: Tensor
 
-    def __init__(
-        self, size: int, dim: int, *, decay: float, reset_every: int, reset_threshold: float
-    ) -> None:
+    def __init__(self, size: int, dim: int, *, decay: float, reset_every: int, reset_threshold: float) -> None:
         super().__init__()
         self.size, self.dim = size, dim
         self.decay, self.reset_every, self.reset_threshold = decay, reset_every, reset_threshold
@@ -116,9 +117,7 @@ class ResidualQuantizer(nn.Module):
 
     def embed(self, indices: Tensor) -> Tensor:
         """Indices (..., R) -> the sum of their codes (..., D)."""
-        return torch.stack(
-            [q.codebook[i] for q, i in zip(self.quantizers(), indices.unbind(-1), strict=True)]
-        ).sum(0)
+        return torch.stack([q.codebook[i] for q, i in zip(self.quantizers(), indices.unbind(-1), strict=True)]).sum(0)
 
     def embed_probabilities(self, probabilities: Tensor) -> Tensor:
         """Distributions (..., R, K) -> the expected sum of codes (..., D)."""

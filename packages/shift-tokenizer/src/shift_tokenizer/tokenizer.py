@@ -1,9 +1,10 @@
 """`ShiftTokenizer`: motion of two hands to tokens and back.
 
 Design:
-- One `Stream` (encoder, quantizer, decoder) per modality; hands that are coded apart go through it stacked on the
-  batch axis, so they share weights and codebook.
-- Inside, features are mirrored (the left hand, if so configured) and standardised: `normalize` and `denormalize`.
+- One `Stream` (encoder, quantizer, decoder) per modality; hands that are coded apart go through it stacked on
+  the batch axis, so they share weights and codebook.
+- Inside, features are mirrored (the left hand, if so configured) and standardised: `normalize` and
+  `denormalize`.
 - `encode`, `decode` and `decode_probabilities` give a clip the same whatever else is in the batch.
 """
 
@@ -109,8 +110,8 @@ class ShiftTokenizer(nn.Module):
     def fit_normalisation(self, features: Tensor, valid: Tensor) -> None:
         """Sets mean and standard deviation from frames: features (N, 198), valid (N, 2).
 
-        A mirrored left hand shares the right hand's statistics. A hand with fewer than two valid frames takes the
-        other's; with none at all, nothing is changed.
+        A mirrored left hand shares the right hand's statistics. A hand with fewer than two valid frames takes
+        the other's; with none at all, nothing is changed.
         """
         hands = split_hands(features) * self.signs
         seen = [hands[valid[:, hand], hand] for hand in range(HANDS)]
@@ -132,8 +133,8 @@ class ShiftTokenizer(nn.Module):
 
         Args:
             normalized: (B, T, 198) from `normalize`, T a multiple of frames_per_latent.
-            mask: (B, T) bool, true on each clip's own frames (a multiple of frames_per_latent, from the start);
-                None if all are.
+            mask: (B, T) bool, true on each clip's own frames (a multiple of frames_per_latent, from the
+                start); None if all are.
         """
         frame_mask = None if mask is None else self._stack_mask(mask.to(normalized.dtype))
         step_mask = None if frame_mask is None else frame_mask[:, :: self.config.frames_per_latent]
@@ -153,8 +154,8 @@ class ShiftTokenizer(nn.Module):
 
         Args:
             features: (B, T, 198), or (T, 198) for one clip; finite; T a multiple of frames_per_latent.
-            valid: (B, T, 2) or (T, 2) bool. Where given, what is not valid takes the nearest valid frame of that hand
-                before encoding (a hand without a valid frame stays as it is).
+            valid: (B, T, 2) or (T, 2) bool. Where given, what is not valid takes the nearest valid frame of
+                that hand before encoding (a hand without a valid frame stays as it is).
 
         Returns:
             tokens (B, T / frames_per_latent, n_slots) int64, or without B for one clip.
@@ -173,9 +174,7 @@ class ShiftTokenizer(nn.Module):
                 "Expected finite features, got NaN or infinity. Mark such frames as not valid, or drop them."
             )
         per_stream = []
-        for stream, inputs in zip(
-            self.stream_list(), self._stream_inputs(self.normalize(features)), strict=True
-        ):
+        for stream, inputs in zip(self.stream_list(), self._stream_inputs(self.normalize(features)), strict=True):
             z = stream.encoder(inputs)
             per_stream.append(stream.quantizer(z.flatten(0, 1))[0].unflatten(0, z.shape[:2]))
         return self._join_slots(per_stream, len(features))
@@ -221,8 +220,8 @@ class ShiftTokenizer(nn.Module):
     def decode_probabilities(self, probabilities: Tensor) -> Tensor:
         """Distributions over codes to features, differentiable.
 
-        Each slot's code becomes its expectation. With one-hot distributions this is `decode`; with straight-through
-        samples it carries a gradient from motion space back to whoever predicted the tokens.
+        Each slot's code becomes its expectation. With one-hot distributions this is `decode`; with
+        straight-through samples it carries a gradient from motion space back to whoever predicted the tokens.
 
         Args:
             probabilities: (B, L, n_slots, K).
@@ -241,9 +240,7 @@ class ShiftTokenizer(nn.Module):
 
     def codebooks(self) -> Tensor:
         """All codes (n_codebooks, K, D); slot s indexes number `config.slot_codebook[s]`."""
-        return torch.stack(
-            [q.codebook for stream in self.stream_list() for q in stream.quantizer.quantizers()]
-        )
+        return torch.stack([q.codebook for stream in self.stream_list() for q in stream.quantizer.quantizers()])
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Writes config.json and model.safetensors into a folder, each of them whole or not at all."""
@@ -252,9 +249,7 @@ class ShiftTokenizer(nn.Module):
         save_tokenizer(self, folder)
 
     @classmethod
-    def from_pretrained(
-        cls, folder: str | PathLike[str], *, device: str | torch.device = "cpu"
-    ) -> "ShiftTokenizer":
+    def from_pretrained(cls, folder: str | PathLike[str], *, device: str | torch.device = "cpu") -> "ShiftTokenizer":
         """Reads what `save_pretrained` wrote.
 
         Raises:
@@ -316,12 +311,7 @@ class ShiftTokenizer(nn.Module):
 
     def _check_features(self, features: Tensor) -> None:
         step = self.config.frames_per_latent
-        if (
-            features.ndim != 3
-            or features.shape[-1] != FEATURES
-            or features.shape[1] % step
-            or not features.shape[1]
-        ):
+        if features.ndim != 3 or features.shape[-1] != FEATURES or features.shape[1] % step or not features.shape[1]:
             raise ShapeError(
                 f"Expected features (B, T, {FEATURES}) with T a multiple of {step} and above 0, got "
                 f"{tuple(features.shape)}. Repeat the last frame until T fits."
@@ -330,9 +320,7 @@ class ShiftTokenizer(nn.Module):
     def _check_tokens(self, tokens: Tensor) -> None:
         slots, size = self.config.n_slots, self.config.codebook_size
         if tokens.ndim != 3 or tokens.shape[2] != slots:
-            raise ShapeError(
-                f"Expected tokens (B, L, {slots}), got {tuple(tokens.shape)}. Give {slots} tokens a step."
-            )
+            raise ShapeError(f"Expected tokens (B, L, {slots}), got {tuple(tokens.shape)}. Give {slots} tokens a step.")
         if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < size:
             raise ShapeError(
                 f"Expected tokens from 0 to {size - 1}, got {int(tokens.min())} to {int(tokens.max())}. "
@@ -343,9 +331,7 @@ class ShiftTokenizer(nn.Module):
 def _hold_nearest(features: Tensor, valid: Tensor) -> Tensor:
     """Replaces what is not valid by the nearest valid frame of the same hand; ties go to the earlier frame."""
     if valid.shape != (*features.shape[:2], HANDS):
-        raise ShapeError(
-            f"Expected valid {(*features.shape[:2], HANDS)}, got {tuple(valid.shape)}. One flag per hand."
-        )
+        raise ShapeError(f"Expected valid {(*features.shape[:2], HANDS)}, got {tuple(valid.shape)}. One flag per hand.")
     valid = valid.bool()
     length = features.shape[1]
     frames = torch.arange(length, device=features.device)[None, :, None].expand(valid.shape)  # (B, T, 2)

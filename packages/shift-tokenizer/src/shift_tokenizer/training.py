@@ -1,9 +1,10 @@
 """Training a tokenizer: `train_tokenizer`, exact and resumable.
 
 Design:
-- All chance comes from one generator, whose state is saved with the model, the optimizer and the step: a run that was
-  killed ends bit for bit as one that was not (on the same machine and number of threads).
-- A batch mixes its sources by fixed shares, so that a small real source is not drowned by a large synthetic one.
+- All chance comes from one generator, whose state is saved with the model, the optimizer and the step: a run
+  that was killed ends bit for bit as one that was not (on the same machine and number of threads).
+- A batch mixes its sources by fixed shares, so that a small real source is not drowned by a large synthetic
+  one.
 - Geometry comes in from outside: `joints_fn` turns features into joints, `mirror_fn` mirrors a whole motion.
 """
 
@@ -50,12 +51,14 @@ class TokenizerTraining:
         batch_size: windows per step.
         window: frames per window; a multiple of frames_per_latent.
         learning_rate: its peak; warmed up over `warmup_steps`, then a cosine down to `final_rate` of it.
-        source_weights: share of each source in a batch; a source that is not named gets the mean of those named.
-        rotation_weight, translation_weight, pose_weight: of the smooth-L1 of wrist rotation, translation, pose.
-            As published, with two models: 2/3, 1/3, 1.
+        source_weights: share of each source in a batch; a source that is not named gets the mean of those
+            named.
+        rotation_weight, translation_weight, pose_weight: of the smooth-L1 of wrist rotation, translation,
+            pose. As published, with two models: 2/3, 1/3, 1.
         commitment_weight: of the latents' distance to their codes.
         velocity_weight: of the frame differences of the translation.
-        joint_weight, root_joint_weight: of joint positions, absolute and relative to the wrist; need a `joints_fn`.
+        joint_weight, root_joint_weight: of joint positions, absolute and relative to the wrist; need a
+            `joints_fn`.
         invalid_weight: weight of a hand that is not seen, so that what stands in for it is learnt a little.
         mirror_probability: how often a window is replaced by its mirror image; needs a `mirror_fn`.
         gradient_clip: largest norm of the gradient.
@@ -71,9 +74,7 @@ class TokenizerTraining:
     warmup_steps: int = 20
     final_rate: float = 0.02
     weight_decay: float = 1e-4
-    source_weights: Mapping[str, float] = field(
-        default_factory=lambda: {"fingerspelling": 0.33, "procedural": 0.67}
-    )
+    source_weights: Mapping[str, float] = field(default_factory=lambda: {"fingerspelling": 0.33, "procedural": 0.67})
     rotation_weight: float = 1.0
     translation_weight: float = 0.5
     pose_weight: float = 1.0
@@ -152,11 +153,12 @@ def train_tokenizer(
         config: of the tokenizer.
         training: of the run.
         val_clips: clips of which the reconstruction error is logged.
-        joints_fn: features (B, T, 198) to joints (B, T, 2, J, 3) in metres, differentiable, joint 0 the wrist. Without
-            it the joint losses are left out.
-        mirror_fn: features (B, T, 198) to those of the mirrored motion, hands swapped. Needed for mirror_probability.
-        checkpoint_dir: where the state is kept while training runs. If it holds one of the same configuration and data,
-            training goes on from there. It is removed in the end.
+        joints_fn: features (B, T, 198) to joints (B, T, 2, J, 3) in metres, differentiable, joint 0 the
+            wrist. Without it the joint losses are left out.
+        mirror_fn: features (B, T, 198) to those of the mirrored motion, hands swapped. Needed for
+            mirror_probability.
+        checkpoint_dir: where the state is kept while training runs. If it holds one of the same configuration
+            and data, training goes on from there. It is removed in the end.
         on_log: called with the step (from 1) and its metrics.
 
     Returns:
@@ -203,8 +205,8 @@ def evaluate_reconstruction(
     """Encodes and decodes clips and measures what comes back, for all and by source.
 
     Returns:
-        reconstruction (smooth-L1 of normalized features), mpjpe_mm and root_mpjpe_mm if there is a joints_fn; by source
-        with `/name` behind; codes_in_use and perplexity, the mean over the codebooks.
+        reconstruction (smooth-L1 of normalized features), mpjpe_mm and root_mpjpe_mm if there is a joints_fn;
+        by source with `/name` behind; codes_in_use and perplexity, the mean over the codebooks.
     """
     device = tokenizer.mean.device
     features = [torch.as_tensor(clip["features"], dtype=torch.float32, device=device) for clip in clips]
@@ -224,9 +226,7 @@ def evaluate_reconstruction(
             continue
         ending = f"/{name}" if name else ""
         groups = reconstruction_losses(tokenizer.normalize(made), tokenizer.normalize(truth), seen.float())
-        result[f"{prefix}reconstruction{ending}"] = (
-            float(groups.rotation + groups.translation + groups.pose) / 3
-        )
+        result[f"{prefix}reconstruction{ending}"] = float(groups.rotation + groups.translation + groups.pose) / 3
         if joints_fn is not None:
             errors = joint_error_mm(made, truth, seen, joints_fn)
             result[f"{prefix}mpjpe_mm{ending}"], result[f"{prefix}root_mpjpe_mm{ending}"] = errors
@@ -349,9 +349,7 @@ class _Run:
         if self.joints_fn is not None and settings.joint_weight + settings.root_joint_weight > 0:
             decoded = self.tokenizer.denormalize(output.reconstruction)
             losses["joint"], losses["root_joint"] = joint_losses(decoded, features, weights, self.joints_fn)
-        total = sum(
-            (getattr(settings, f"{name}_weight") * value for name, value in losses.items()), torch.zeros(())
-        )
+        total = sum((getattr(settings, f"{name}_weight") * value for name, value in losses.items()), torch.zeros(()))
         return {"loss": total, **losses}
 
     @torch.no_grad()

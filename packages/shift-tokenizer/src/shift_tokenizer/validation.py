@@ -54,6 +54,4 @@ def _span(low: float, high: float) -> str:
 
 
 def _refuse(owner: object, name: str, expected: str, value: object) -> None:
-    raise ConfigError(
-        f"{type(owner).__name__}.{name}: expected {expected}, got {value!r}. Correct this field."
-    )
+    raise ConfigError(f"{type(owner).__name__}.{name}: expected {expected}, got {value!r}. Correct this field.")

@@ -38,7 +38,8 @@ class WindowSampler:
             clips: dicts with "features" (T, 198), and optionally "valid" (T, 2), "source", "clip_id".
             window: frames of a window.
             batch_size: windows of a batch.
-            source_weights: share of the batch by source; a source that is not named gets the mean of those that are.
+            source_weights: share of the batch by source; a source that is not named gets the mean of those
+                that are.
             step: frames per latent, which every clip's length must be a multiple of.
         """
         check_clips(clips, step)
@@ -81,9 +82,7 @@ def allot(sources: Sequence[str], weights: Mapping[str, float], batch_size: int)
     shares = {s: float(weights.get(s, default)) for s in sources}
     total = sum(shares.values())
     if total <= 0:
-        raise DataError(
-            f"Expected a positive weight for one of the sources {', '.join(sources)}, got {dict(weights)}."
-        )
+        raise DataError(f"Expected a positive weight for one of the sources {', '.join(sources)}, got {dict(weights)}.")
     exact = {s: batch_size * share / total for s, share in shares.items()}
     counts = {s: int(value) for s, value in exact.items()}
     for s in sorted(sources, key=lambda s: counts[s] - exact[s])[: batch_size - sum(counts.values())]:
@@ -104,16 +103,14 @@ def check_clips(clips: Sequence[Clip], step: int) -> None:
         shape = np.shape(clip.get("features", ()))
         if len(shape) != 2 or shape[1] != FEATURES or shape[0] < step or shape[0] % step:
             raise DataError(
-                f"Clip {name}: expected features (T, {FEATURES}) with T a multiple of {step}, got {shape}. Pad or cut it."
+                f"Clip {name}: expected features (T, {FEATURES}) with T a multiple of {step}, got {shape}. Cut it."
             )
         if clip_valid(clip).shape != (shape[0], HANDS):
             raise DataError(
                 f"Clip {name}: expected valid {(shape[0], HANDS)}, got {clip_valid(clip).shape}. One flag per hand."
             )
         if not np.isfinite(np.asarray(clip["features"], np.float32)).all():
-            raise DataError(
-                f"Clip {name}: expected finite features, got NaN or infinity. Repair or drop the clip."
-            )
+            raise DataError(f"Clip {name}: expected finite features, got NaN or infinity. Repair or drop the clip.")
 
 
 def clip_valid(clip: Clip) -> np.ndarray:
