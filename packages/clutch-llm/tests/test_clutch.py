@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from clutch_llm import Clutch, ClutchConfig, PretrainConfig, from_mapping, train_stage
-from clutch_llm.errors import CheckpointError, ConfigError, DataError
+from clutch_llm.errors import CheckpointError, ClutchError, ConfigError, DataError
 from clutch_llm.vocabulary import SPECIALS
 
 
@@ -37,7 +37,7 @@ def test_a_failed_save_leaves_the_old_model(clutch, tmp_path: Path, monkeypatch)
     def full(*args, **kwargs) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("clutch_llm.clutch.save_file", full)
+    monkeypatch.setattr("clutch_llm.files.save_file", full)
     with pytest.raises(OSError, match="No space"):
         clutch.save_pretrained(tmp_path / "model")
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
@@ -53,7 +53,7 @@ def test_the_model_card_tells_stages_and_limits(clutch, examples, tmp_path: Path
     assert Clutch.from_pretrained(tmp_path / "m").stages == trained.stages
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "text_tokenizer.json"])
 @pytest.mark.parametrize("harm", ["missing", "truncated"])
 def test_a_missing_or_broken_file_is_named(clutch, tmp_path: Path, name: str, harm: str) -> None:
     clutch.save_pretrained(tmp_path / "m")
@@ -62,7 +62,7 @@ def test_a_missing_or_broken_file_is_named(clutch, tmp_path: Path, name: str, ha
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(CheckpointError, match=str(tmp_path / "m")):
+    with pytest.raises(ClutchError, match=str(tmp_path / "m")):
         Clutch.from_pretrained(tmp_path / "m")
 
 
@@ -112,8 +112,6 @@ def test_a_t5_from_a_folder_is_taken_over_trained_and_saved(
 
 
 def test_a_base_model_that_is_not_there_is_named(tokenizer, tmp_path: Path) -> None:
-    from clutch_llm.errors import ClutchError
-
     with pytest.raises(ClutchError, match="nowhere"):
         Clutch.create(ClutchConfig(base_model=str(tmp_path / "nowhere")), tokenizer=tokenizer)
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,23 +10,20 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from shift_tokenizer import ShiftTokenizer
-from transformers import T5Config
 
 from clutch_llm import prompts
 from clutch_llm.backbone import load_t5, new_t5, seed_motion_embeddings, t5_config
 from clutch_llm.batching import SampleMaker
-from clutch_llm.card import model_card
-from clutch_llm.config import ClutchConfig, from_mapping
-from clutch_llm.errors import CheckpointError, ConfigError, DataError
+from clutch_llm.config import ClutchConfig
+from clutch_llm.errors import ConfigError, DataError
+from clutch_llm.files import load_parts, save_clutch
 from clutch_llm.generation import Prompt, Sampling, generate_free, generate_motion, generate_text
 from clutch_llm.model import ClutchModel
 from clutch_llm.vocabulary import Vocabulary, well_formed
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
 #: Rows decoded side by side.
 CHUNK = 256
 
@@ -235,44 +227,7 @@ class Clutch:
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write one folder that `from_pretrained` opens; it is written beside and renamed, never half there."""
-        folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            self._write(staged)
-            staged.chmod(0o755)
-            if folder.exists():
-                aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-                os.replace(folder, aside)
-                os.replace(staged, folder)
-                shutil.rmtree(aside)
-            else:
-                os.replace(staged, folder)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
-
-    def _write(self, folder: Path) -> None:
-        t5, layout = self.model.t5, self.vocabulary.layout
-        tied = t5.lm_head.weight is t5.shared.weight
-        shape = {"codebook_size": layout.codebook_size, "slot_codebook": list(layout.slot_codebook)}
-        shape["frames_per_latent"] = self.tokenizer.config.frames_per_latent
-        config = dataclasses.asdict(self.config)
-        meta = {
-            "format_version": FORMAT_VERSION,
-            "clutch": config,
-            "layout": shape,
-            "t5": t5.config.to_diff_dict(),
-            "tied_head": tied,
-            "output_scale": self.model.output_scale,
-            "stages": self.stages,
-        }
-        (folder / "config.json").write_text(json.dumps(meta, indent=2))
-        names = dict(self.model.named_parameters())  # each tied weight once
-        save_file({n: p.detach().cpu().contiguous() for n, p in names.items()}, folder / "model.safetensors")
-        self.vocabulary.save(folder / "text_tokenizer.json")
-        self.tokenizer.save_pretrained(folder / "tokenizer")
-        card = model_card(parameters=self.n_parameters, config=config, layout=shape, stages=self.stages)
-        (folder / "README.md").write_text(card)
+        save_clutch(self, Path(folder))
 
     @classmethod
     def from_pretrained(cls, folder: Path | str) -> Clutch:
@@ -281,59 +236,7 @@ class Clutch:
         Raises:
             CheckpointError: when the folder is not there, is of another version, or a file is missing or broken.
         """
-        folder = Path(folder)
-        meta = _read_meta(folder)
-        tokenizer = ShiftTokenizer.from_pretrained(folder / "tokenizer")
-        config = from_mapping(ClutchConfig, meta["clutch"])
-        shape = meta["layout"]
-        vocabulary = Vocabulary.load(
-            folder / "text_tokenizer.json",
-            codebook_size=shape["codebook_size"],
-            slot_codebook=shape["slot_codebook"],
-        )
-        model = _empty_model(meta, config, vocabulary)
-        try:
-            weights = load_file(folder / "model.safetensors")
-            missing, unexpected = model.load_state_dict(weights, strict=False)
-        except Exception as error:
-            raise CheckpointError(
-                f"Expected the weights of a CLUTCH model in {folder / 'model.safetensors'}, got: {error}. "
-                "Save or copy the model again."
-            ) from error
-        missing = [name for name in missing if name in dict(model.named_parameters())]
-        if missing or unexpected:
-            raise CheckpointError(
-                f"Expected the weights that config.json describes, got {len(missing)} missing and "
-                f"{len(unexpected)} unknown in {folder}. Save or copy the model again."
-            )
-        return cls(config, vocabulary, model.eval(), tokenizer.eval(), meta["stages"])
-
-
-def _empty_model(meta: dict[str, Any], config: ClutchConfig, vocabulary: Vocabulary) -> ClutchModel:
-    with torch.random.fork_rng():
-        t5 = new_t5(T5Config(**meta["t5"]), light=config.base_model is None)
-    if meta["tied_head"]:
-        t5.lm_head.weight = t5.shared.weight
-    else:
-        t5.lm_head.weight = torch.nn.Parameter(torch.empty_like(t5.shared.weight))
-    model = ClutchModel(t5, vocabulary.layout, config.max_steps)
-    model.output_scale = meta["output_scale"]
-    return model
-
-
-def _read_meta(folder: Path) -> dict[str, Any]:
-    try:
-        meta: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"Expected a CLUTCH model folder at {folder}, got: {error}. Train one, or correct the path."
-        ) from error
-    if meta.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(
-            f"Expected a model of format version {FORMAT_VERSION}, got {meta.get('format_version')!r} in {folder}. "
-            "Use the clutch-llm that wrote it, or train again."
-        )
-    return meta
+        return cls(**load_parts(Path(folder)))
 
 
 def _checked(text: str) -> str:

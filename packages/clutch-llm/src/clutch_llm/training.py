@@ -24,12 +24,16 @@ from clutch_llm.config import InstructConfig, RefineConfig, StageConfig
 from clutch_llm.corpus import Clip, mirrored
 from clutch_llm.engine import gathered_state, set_learning_rate, start_engine
 from clutch_llm.errors import ConfigError, DataError
+from clutch_llm.model import TokenBatch
 from clutch_llm.refinement import JointsFn, TrueMotion, refinement_loss
 from clutch_llm.training_state import History, TrainingState, fingerprint
 
 logger = logging.getLogger(__name__)
 
 LogFn = Callable[[int, dict[str, float]], None]
+
+#: Tasks that answer with a whole motion, which can be compared in motion space.
+REFINED_TASKS = ("t2m", "masked")
 
 #: Validation looks at this many examples, this often in a run.
 VAL_EXAMPLES, VAL_TIMES = 128, 5
@@ -171,28 +175,38 @@ class _Run:
         rate = learning_rate_at(step, config)
         set_learning_rate(engine, rate)
         engine.train()
-        refine = isinstance(config, RefineConfig) and not config.control and task in ("t2m", "masked")
-        output = engine(batch, refine)
-        loss, logged = output.loss, {"lr": rate, f"ce/{task}": float(output.loss.detach())}
-        if isinstance(config, RefineConfig) and not config.control:
-            loss = loss * (0.0 if task == "masked" else config.alpha)
-            if refine:
-                rec = refinement_loss(
-                    output.slot_logits,
-                    output.step_mask,
-                    TrueMotion.of(chosen).to(engine.device),
-                    self.tokenizer,
-                    temperature=config.temperature(step),
-                    hard=config.hard,
-                    joints_fn=self.joints_fn,
-                    joint_weight=config.joint_weight,
-                    velocity_weight=config.velocity_weight,
-                )
-                loss = loss + config.lam * rec
-                logged |= {f"rec/{task}": float(rec.detach()), "temperature": config.temperature(step)}
+        loss, logged = self._loss(batch, task, chosen, step)
         engine.backward(loss)
         engine.step()
-        return {"loss": float(loss.detach()), **logged}
+        return {"loss": float(loss.detach()), "lr": rate, **logged}
+
+    def _loss(
+        self, batch: TokenBatch, task: str, chosen: list[Clip], step: int
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """The stage's loss and what is logged of it."""
+        config = self.config
+        if not isinstance(config, RefineConfig) or config.control:
+            loss = self.engine(batch).loss
+            return loss, {f"ce/{task}": float(loss.detach())}
+        refine = task in REFINED_TASKS
+        output = self.engine(batch, refine)
+        logged = {f"ce/{task}": float(output.loss.detach())}
+        loss = output.loss * (0.0 if task == "masked" else config.alpha)
+        if refine:
+            reconstruction = refinement_loss(
+                output.slot_logits,
+                output.step_mask,
+                TrueMotion.of(chosen).to(self.engine.device),
+                self.tokenizer,
+                temperature=config.temperature(step),
+                hard=config.hard,
+                joints_fn=self.joints_fn,
+                joint_weight=config.joint_weight,
+                velocity_weight=config.velocity_weight,
+            )
+            loss = loss + config.lam * reconstruction
+            logged |= {f"rec/{task}": float(reconstruction.detach()), "temperature": config.temperature(step)}
+        return loss, logged
 
     def _either(self, index: int, rng: np.random.Generator) -> Clip:
         """An example or, by its share, its mirror image."""
@@ -202,13 +216,14 @@ class _Run:
 
     @torch.no_grad()
     def validate(self, examples: Sequence[Clip]) -> dict[str, float]:
-        """Cross-entropy of both directions on the first held-out examples."""
+        """Cross-entropy of both directions on held-out examples, spread over the split."""
         self.engine.eval()
         row = {}
         maker = SampleMaker(self.maker.vocabulary)
         for task in ("t2m", "m2t"):
             rng = np.random.default_rng(0)
-            some = sorted(examples[:VAL_EXAMPLES], key=lambda e: len(e["tokens"]))
+            spread = examples[:: max(1, len(examples) // VAL_EXAMPLES)]
+            some = sorted(spread, key=lambda e: len(e["tokens"]))
             batches = [some[k : k + 32] for k in range(0, len(some), 32)]
             losses = [
                 float(self.engine(collate([maker.make(task, e, rng) for e in b], self.pad).to(self.engine.device)).loss)

@@ -178,8 +178,18 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path, *, codebook_size: int, slot_codebook: Sequence[int]) -> Vocabulary:
-        """Read a tokenizer file written by `save`."""
-        return cls(Tokenizer.from_file(str(path)), codebook_size, slot_codebook)
+        """Read a tokenizer file written by `save`.
+
+        Raises:
+            VocabularyError: when the file is missing, broken, or of other codebooks.
+        """
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises nothing more precise
+            raise VocabularyError(
+                f"Expected a text tokenizer at {path}, got: {error}. Save the model again."
+            ) from error
+        return cls(tokenizer, codebook_size, slot_codebook)
 
     def save(self, path: Path) -> None:
         """Write the tokenizer, motion tokens included, as one JSON file."""

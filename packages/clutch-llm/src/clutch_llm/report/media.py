@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 Motion = NDArray[np.float32]
+_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -109,16 +113,24 @@ def _about(sample: Mapping[str, Any]) -> dict[str, Any]:
     return {key: sample.get(key) for key in ("source", "clip_id", "synthetic")}
 
 
+def _shown(sample: Mapping[str, Any], options: RenderOptions) -> dict[str, Any]:
+    return _about(sample) | {"caption": sample["caption"], "panels": _panels(sample, options)}
+
+
+def _captioned(sample: Mapping[str, Any], options: RenderOptions) -> dict[str, Any]:
+    (uri,) = motion_uris([sample["motion"]], [sample.get("valid")], fps=_fps(sample), options=options)
+    return _about(sample) | {"uri": uri, "captions": list(sample["captions"]), "generated": sample["generated"]}
+
+
 def render_samples(
     samples: Sequence[Mapping[str, Any]], captioned: Sequence[Mapping[str, Any]], options: RenderOptions
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Samples and captioned motions with their pictures, in the given order, as many as the options say."""
-    gallery = [
-        _about(s) | {"caption": s["caption"], "panels": _panels(s, options)}
-        for s in tqdm(samples[: options.max_samples], desc="pictures", disable=None)
-    ]
-    texts = []
-    for s in captioned[: options.max_captioned]:
-        (uri,) = motion_uris([s["motion"]], [s.get("valid")], fps=_fps(s), options=options)
-        texts.append(_about(s) | {"uri": uri, "captions": list(s["captions"]), "generated": s["generated"]})
-    return gallery, texts
+    """Samples and captioned motions with their pictures, in the given order, as many as the options say.
+
+    Rendering and encoding leave the interpreter's lock, so threads share the work.
+    """
+    first, second = samples[: options.max_samples], captioned[: options.max_captioned]
+    jobs = [partial(_shown, s, options) for s in first] + [partial(_captioned, s, options) for s in second]
+    with ThreadPoolExecutor(max_workers=min(_THREADS, os.cpu_count() or 1)) as pool:
+        done = list(tqdm(pool.map(lambda job: job(), jobs), desc="pictures", total=len(jobs), disable=None))
+    return done[: len(first)], done[len(first) :]
