@@ -174,20 +174,21 @@ def test_wrong_inputs_are_named(motion, frames, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("package", "call"),
-    [
-        ("numba", "render_motion(np.tile(np.float32([1, 0, 0, 0, 1, 0] * 16 + [0] * 3), (1, 2)))"),
-        ("PIL", "write_video('x.gif', np.zeros((1, 4, 4, 3), np.uint8))"),
-        ("av", "write_video('x.mp4', np.zeros((1, 4, 4, 3), np.uint8))"),
-    ],
-)
-def test_a_missing_package_is_named_with_the_extra_that_brings_it(package, call, tmp_path):
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(tmp_path):
+    calls = {
+        "numba": "render_motion(np.tile(np.float32([1, 0, 0, 0, 1, 0] * 16 + [0] * 3), (1, 2)))",
+        "pillow": "write_video('x.gif', np.zeros((1, 4, 4, 3), np.uint8))",
+        "av": "write_video('x.mp4', np.zeros((1, 4, 4, 3), np.uint8))",
+    }
     code = (
-        f"import sys; sys.modules[{package!r}] = None\n"
+        "import sys\nfor name in ('numba', 'PIL', 'av'):\n    sys.modules[name] = None\n"
         "import numpy as np\nfrom hand_geometry import render_motion, write_video\n"
-        f"from hand_geometry.errors import MissingDependencyError\ntry:\n    {call}\n"
-        "except MissingDependencyError as error:\n    print(error)\n"
+        "from hand_geometry.errors import MissingDependencyError\n"
+    )
+    code += "".join(
+        f"try:\n    {call}\nexcept MissingDependencyError as error:\n    print(error)\n" for call in calls.values()
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "hand-geometry[render]" in done.stdout
+    for line, package in zip(done.stdout.splitlines(), calls, strict=True):
+        assert f"'{package}'" in line
+        assert "hand-geometry[render]" in line

@@ -1,9 +1,10 @@
 """The rasteriser's light: what the samples of a pixel show, shaded and averaged; compiled by numba on first use.
 
 Design:
-    * A warm key from above left, a cool sky and a fill from the right, wrapped so that nothing is black; red falls
-      off last, as in skin. Ambient occlusion compares depths around a pixel: it is what separates the fingers.
-    * Samples of one pixel that lie on one surface are shaded once, from their mean normal and colour.
+    * A warm key from above left, a cool sky, a fill from the right and a little light from the eye, wrapped so that
+      nothing is black; red falls off last, as in skin. Ambient occlusion compares depths around a pixel: it is what
+      separates the fingers.
+    * Samples of one pixel that lie on one surface are shaded once, where the first of them is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,16 @@ from numba import njit
 from hand_geometry.rendering.raster import OPTIONS, Floats, Ints
 
 _ONE_SURFACE = 1.02  # ratio of depths within a pixel
+
+# Where occlusion is looked for, metres on the screen plane: two rings of six.
+_RINGS = np.array(
+    [
+        (radius * math.cos((k + shift) * math.pi / 3), radius * math.sin((k + shift) * math.pi / 3))
+        for radius, shift in ((0.006, 0.0), (0.016, 0.5))
+        for k in range(6)
+    ],
+    np.float32,
+)
 
 
 @njit(**OPTIONS)
@@ -40,14 +51,14 @@ def resolve(
     height, width = out.shape[0], out.shape[1]
     count = samples * samples
     total = np.empty(3, np.float32)
-    one = np.empty(7, np.float32)
-    mean = np.empty(7, np.float32)
+    surface = np.empty(7, np.float32)
     for y in range(height):
         for x in range(width):
-            dim = 1.0 - shadow[y // 2, x // 2]
+            dim = np.float32(1.0) - shadow[y // 2, x // 2]
+            x0, y0 = x * samples, y * samples
             hits, nearest, farthest = 0, np.float32(0.0), np.float32(1e9)
-            for sy in range(y * samples, (y + 1) * samples):
-                for sx in range(x * samples, (x + 1) * samples):
+            for sy in range(y0, y0 + samples):
+                for sx in range(x0, x0 + samples):
                     if triangle[sy, sx] > 0:
                         hits += 1
                         nearest = max(nearest, inverse_depth[sy, sx])
@@ -55,25 +66,17 @@ def resolve(
             for k in range(3):
                 total[k] = background[k] * dim * (count - hits)
             if hits > 0:
+                dark = _occlusion(inverse_depth, x0 + samples // 2, y0 + samples // 2, nearest, lens[0])
                 together = nearest < farthest * _ONE_SURFACE
-                mean[:] = 0
-                dark = _occlusion(inverse_depth, x * samples, y * samples, samples, nearest, lens[0])
-                for sy in range(y * samples, (y + 1) * samples):
-                    for sx in range(x * samples, (x + 1) * samples):
-                        t = triangle[sy, sx] - 1
-                        if t < 0:
-                            continue
-                        _interpolate(t, sx + 0.5, sy + 0.5, normals, colors, faces, screen, one)
-                        if together:
-                            mean += one
-                        else:
-                            _add_shaded(one, 1, sx + 0.5, sy + 0.5, lens, dark, background, dim, total)
-                if together:
-                    mean /= hits
-                    middle = 0.5 * samples
-                    _add_shaded(
-                        mean, hits, x * samples + middle, y * samples + middle, lens, dark, background, dim, total
-                    )
+                for sample in range(count):
+                    sx, sy = x0 + sample % samples, y0 + sample // samples
+                    if triangle[sy, sx] == 0:
+                        continue
+                    _interpolate(triangle[sy, sx] - 1, sx + 0.5, sy + 0.5, normals, colors, faces, screen, surface)
+                    weight = hits if together else 1
+                    _add_shaded(surface, weight, sx + 0.5, sy + 0.5, lens, dark, background, dim, total)
+                    if together:
+                        break
             for k in range(3):
                 out[y, x, k] = np.uint8(min(1.0, total[k] / count) * 255.0 + 0.5)
 
@@ -99,23 +102,21 @@ def _interpolate(
 
 
 @njit(**OPTIONS)
-def _occlusion(inverse_depth: Floats, x: int, y: int, samples: int, inverse: float, focal: float) -> float:
+def _occlusion(inverse_depth: Floats, x: int, y: int, inverse: float, focal: float) -> float:
     """Share of the surroundings that stands before a pixel, 0..1, within about 2 cm."""
     height, width = inverse_depth.shape
     here = 1.0 / inverse
+    scale = focal * inverse
     total = 0.0
-    for ring in range(2):
-        radius = (0.006 + 0.010 * ring) * focal * inverse
-        for k in range(6):
-            angle = (k + 0.5 * ring) * 1.0471976
-            sx = int(x + 0.5 * samples + radius * math.cos(angle))
-            sy = int(y + 0.5 * samples + radius * math.sin(angle))
-            if sx < 0 or sy < 0 or sx >= width or sy >= height or inverse_depth[sy, sx] <= inverse:
-                continue
-            gap = here - 1.0 / inverse_depth[sy, sx]
-            if gap > 0.003:
-                total += min(1.0, (gap - 0.003) / 0.008) * max(0.0, 1.0 - gap / 0.08)
-    return total / 12.0
+    for k in range(_RINGS.shape[0]):
+        sx = int(x + scale * _RINGS[k, 0])
+        sy = int(y + scale * _RINGS[k, 1])
+        if sx < 0 or sy < 0 or sx >= width or sy >= height or inverse_depth[sy, sx] <= inverse:
+            continue
+        gap = here - 1.0 / inverse_depth[sy, sx]
+        if gap > 0.003:
+            total += min(1.0, (gap - 0.003) / 0.008) * max(0.0, 1.0 - gap / 0.08)
+    return total / _RINGS.shape[0]
 
 
 @njit(**OPTIONS)
@@ -140,6 +141,7 @@ def _add_shaded(
     key = max(0.0, (nx * -0.42 + ny * -0.72 + nz * -0.55 + 0.38) / 1.38)
     fill = max(0.0, (nx * 0.75 + ny * 0.05 + nz * -0.66 + 0.5) / 1.5)
     sky = 0.5 - 0.5 * ny
+    head = 0.22 * facing
     open_air = 1.0 - 0.75 * dark
     hx, hy, hz = vx - 0.42, vy - 0.72, vz - 0.55
     half = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-12)
@@ -148,9 +150,9 @@ def _add_shaded(
     glint *= glint  # eighth power: a broad, soft highlight
     glow = (0.07 * glint * glint * open_air + 0.14 * (1.0 - facing) ** 3 * sky) * weight
     edge = (1.0 - 0.18 * (1.0 - facing) ** 2) * weight
-    red = surface[3] * (0.34 + 0.17 * sky + 0.66 * key + 0.12 * fill) * math.sqrt(open_air) * edge + glow
-    green = surface[4] * (0.30 + 0.19 * sky + 0.65 * key + 0.13 * fill) * open_air * edge + glow
-    blue = surface[5] * (0.28 + 0.21 * sky + 0.63 * key + 0.15 * fill) * open_air * edge + glow
+    red = surface[3] * (0.28 + 0.15 * sky + 0.58 * key + 0.12 * fill + head) * math.sqrt(open_air) * edge + glow
+    green = surface[4] * (0.25 + 0.17 * sky + 0.57 * key + 0.13 * fill + head) * open_air * edge + glow
+    blue = surface[5] * (0.23 + 0.19 * sky + 0.56 * key + 0.15 * fill + head) * open_air * edge + glow
     alpha = surface[6]
     rest = (1.0 - alpha) * dim * weight
     total[0] += min(red, np.float32(weight)) * alpha + background[0] * rest

@@ -90,14 +90,24 @@ def _write_animation(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
     images = [Image.fromarray(frame) for frame in frames]
     options: dict[str, Any] = {"save_all": True, "duration": 1000 / fps, "loop": 0}
     if path.suffix.lower() == ".gif":
-        # One palette from frames across the clip keeps colours still and the file small.
-        sample = np.concatenate(list(frames[:: max(1, len(frames) // 6)]))
-        palette = Image.fromarray(sample).quantize(128, method=Image.Quantize.MEDIANCUT)
+        palette = Image.fromarray(_palette_sample(frames)).quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
         images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
         options["duration"] = max(20, round(100 / fps) * 10)  # GIF counts in hundredths of a second
     else:
         options |= {"quality": 80, "method": 4, "duration": round(1000 / fps)}
     images[0].save(path, append_images=images[1:], **options)
+
+
+def _palette_sample(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pixels for one palette of the whole clip, (1, N, 3): those that differ from the first, and a few of the rest.
+
+    One palette keeps colours still; leaving the background out leaves all 256 colours to the hands.
+    """
+    pixels = frames[:: max(1, len(frames) // 8)].reshape(-1, 3)
+    away = (np.abs(pixels.astype(np.int16) - pixels[0]) > 2).any(1)
+    drawn = pixels[away]
+    drawn = drawn[:: max(1, len(drawn) // 60_000)]
+    return np.concatenate([drawn, pixels[:: max(1, len(pixels) // 500)]])[None]
 
 
 def _write_strip(path: Path, frames: NDArray[np.uint8]) -> None:
