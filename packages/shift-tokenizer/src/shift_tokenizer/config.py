@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .layout import HAND_FEATURES, HANDS, POSE, TRAJECTORY
-from .validation import from_mapping, require_choice, require_integer, require_number
+from .validation import from_mapping, require_choice, require_integer, require_integers, require_number
 
 DECOMPOSITIONS = ("shift", "part", "modality", "plain")
 
@@ -55,6 +55,7 @@ class ShiftConfig:
     group_std: bool = False
 
     def __post_init__(self) -> None:
+        require_integers(self, "dilations", 1)
         object.__setattr__(self, "dilations", tuple(self.dilations))
         require_choice(self, "decomposition", DECOMPOSITIONS)
         for name in ("width", "codebook_size", "code_dim", "residual_depth", "reset_every"):
@@ -67,9 +68,6 @@ class ShiftConfig:
         require_number(self, "reset_threshold", 0.0, 1.0)
         require_number(self, "std_floor", 1e-8)
         require_choice(self, "group_std", (True, False))
-        for dilation in self.dilations:
-            if isinstance(dilation, bool) or not isinstance(dilation, int) or dilation < 1:
-                require_choice(self, "dilations", ("a sequence of integers of at least 1",))
 
     @classmethod
     def paper(cls, **changes: Any) -> "ShiftConfig":

@@ -34,7 +34,7 @@ from .losses import (
 from .progress import progress_bar
 from .tokenizer import ShiftOutput, ShiftTokenizer
 from .usage import codebook_usage, usage_of_counts
-from .validation import from_mapping, require_integer, require_number
+from .validation import from_mapping, require_choice, require_integer, require_number, require_weights
 from .windows import Clip, WindowSampler, check_clips, clip_valid, hash_clips
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class TokenizerTraining:
         gradient_clip: largest norm of the gradient.
         seed: of weights, batches and codebooks.
         log_every, validate_every, checkpoint_every: in steps; they do not change the result.
-        device: "auto" takes a GPU if there is one.
+        device: "cpu", "cuda", or "auto": a GPU if there is one.
     """
 
     steps: int = 1200
@@ -102,11 +102,8 @@ class TokenizerTraining:
         require_number(self, "mirror_probability", 0.0, 1.0)
         for name in ("weight_decay", "invalid_weight", *_LOSS_WEIGHTS):
             require_number(self, name, 0.0)
-        if not isinstance(self.source_weights, Mapping) or any(w < 0 for w in self.source_weights.values()):
-            raise ConfigError(
-                f"TokenizerTraining.source_weights: expected names with weights of at least 0, got "
-                f"{self.source_weights!r}. Correct this field."
-            )
+        require_weights(self, "source_weights")
+        require_choice(self, "device", ("auto", "cpu", "cuda"))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TokenizerTraining":
@@ -295,9 +292,10 @@ class _Run:
         self._initialise_codes(normalized, frames, valid)
         output = self.tokenizer(normalized, frames)
         losses = self._losses(output, normalized, features, valid, mask)
-        if not bool(losses["loss"].isfinite()):
+        loss = float(losses["loss"].detach())
+        if not math.isfinite(loss):
             raise ShiftTokenizerError(
-                f"Step {state.step + 1}: expected a finite loss, got {float(losses['loss'])}. Lower learning_rate."
+                f"Step {state.step + 1}: expected a finite loss, got {loss}. Lower learning_rate, or check joints_fn."
             )
         for group in state.optimizer.param_groups:
             group["lr"] = self.learning_rate(state.step)

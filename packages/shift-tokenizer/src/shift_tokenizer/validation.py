@@ -33,11 +33,25 @@ def require_integer(owner: object, name: str, low: int, high: float = math.inf) 
         _refuse(owner, name, f"an integer {_span(low, high)}", value)
 
 
+def require_integers(owner: object, name: str, low: int) -> None:
+    """Raises ConfigError unless `owner.name` is a list or tuple, not empty, of ints of at least `low`."""
+    value = getattr(owner, name)
+    good = isinstance(value, list | tuple) and len(value) > 0
+    if not good or any(isinstance(v, bool) or not isinstance(v, int) or v < low for v in value):
+        _refuse(owner, name, f"a list of integers {_span(low, math.inf)}", value)
+
+
+def require_weights(owner: object, name: str) -> None:
+    """Raises ConfigError unless `owner.name` maps names to finite numbers of at least 0."""
+    value = getattr(owner, name)
+    if not isinstance(value, Mapping) or not all(_is_number(weight) and weight >= 0 for weight in value.values()):
+        _refuse(owner, name, "names with numbers of at least 0", value)
+
+
 def require_number(owner: object, name: str, low: float, high: float = math.inf) -> None:
     """Raises ConfigError unless `owner.name` is a finite number in [low, high]."""
     value = getattr(owner, name)
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or not low <= value <= high:
+    if not _is_number(value) or not low <= value <= high:
         _refuse(owner, name, f"a number {_span(low, high)}", value)
 
 
@@ -47,6 +61,10 @@ def require_choice(owner: object, name: str, choices: Iterable[object]) -> None:
     value = getattr(owner, name)
     if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
         _refuse(owner, name, "one of " + ", ".join(map(repr, choices)), value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _span(low: float, high: float) -> str:

@@ -1,0 +1,140 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shift_tokenizer import BACKENDS, Backend, codebook_statistics, register_backend, vq_lookup
+from shift_tokenizer.errors import BackendError, ShapeError
+
+SIZES = st.sampled_from([1, 2, 17, 77, 99])
+
+
+def brute_force(x: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+    """Squared distances (N, K) in float64."""
+    return torch.cdist(x.double(), codebook.double(), compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu", "auto"])
+@settings(max_examples=25, deadline=None)
+@given(n=SIZES, k=SIZES, d=SIZES, seed=st.integers(0, 10_000), offset=st.sampled_from([0.0, 30.0]))
+def test_lookup_finds_the_nearest_code_on_odd_shapes(
+    backend: str, n: int, k: int, d: int, seed: int, offset: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, d, generator=generator) + offset
+    codebook = torch.randn(k, d, generator=generator) + offset
+    indices, quantized, sq_error = vq_lookup(x, codebook, backend=backend)
+    distances = brute_force(x, codebook)
+    torch.testing.assert_close(distances[torch.arange(n), indices], distances.amin(1), rtol=1e-12, atol=1e-12)
+    assert torch.equal(quantized, codebook[indices])
+    torch.testing.assert_close(sq_error.double(), distances.amin(1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_ties_go_to_the_lowest_index(backend: str) -> None:
+    codes = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    codebook = torch.cat([codes, codes, codes])
+    indices, _, sq_error = vq_lookup(codes + 0.0, codebook, backend=backend)
+    assert torch.equal(indices, torch.arange(40))
+    assert torch.equal(sq_error, torch.zeros(40))
+    halfway = vq_lookup(torch.zeros(5, 1), torch.tensor([[3.0], [1.0], [-1.0], [1.0]]), backend=backend)[0]
+    assert torch.equal(halfway, torch.ones(5, dtype=torch.int64))
+
+
+def test_blocks_do_not_change_the_answer() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, codebook = torch.randn(300, 3, generator=generator), torch.randn(9000, 3, generator=generator)
+    assert torch.equal(vq_lookup(x, codebook, backend="cpu")[0], brute_force(x, codebook).argmin(1))
+
+
+def test_a_far_away_cloud_is_settled_in_float64() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 16, generator=generator) * 1e-3 + 100
+    codebook = torch.randn(50, 16, generator=generator) * 1e-3 + 100
+    assert torch.equal(vq_lookup(x, codebook, backend="cpu")[0], brute_force(x, codebook).argmin(1))
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_lookup_takes_views_and_nothing(backend: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    wide, codes = torch.randn(2 * 7, 30, generator=generator), torch.randn(7, 11, generator=generator).T
+    view = wide.T[::2]  # (15, 14), both strides odd
+    expected = brute_force(view[:, :7], codes).argmin(1)
+    assert torch.equal(vq_lookup(view[:, :7], codes, backend=backend)[0], expected)
+    indices, quantized, sq_error = vq_lookup(torch.empty(0, 7), codes, backend=backend)
+    assert indices.shape == (0,)
+    assert indices.dtype == torch.int64
+    assert quantized.shape == (0, 7)
+    assert sq_error.shape == (0,)
+
+
+def test_half_types_are_compared_in_float32() -> None:
+    x = torch.randn(50, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    codebook = torch.randn(20, 8, generator=torch.Generator().manual_seed(1))
+    indices, quantized, _ = vq_lookup(x, codebook)
+    assert torch.equal(indices, brute_force(x, codebook).argmin(1))
+    assert quantized.dtype == torch.bfloat16
+
+
+def test_gradients_are_straight_through_and_of_the_commitment() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(12, 4, generator=generator, requires_grad=True)
+    codebook = torch.randn(5, 4, generator=generator, requires_grad=True)
+    weight = torch.randn(12, 4, generator=generator)
+    indices, quantized, sq_error = vq_lookup(x, codebook)
+    (quantized * weight).sum().backward(retain_graph=True)
+    assert torch.equal(x.grad, weight)
+    assert torch.equal(codebook.grad, torch.zeros_like(codebook))
+    x.grad = None
+    sq_error.sum().backward()
+    plain_x, plain_codes = x.detach().requires_grad_(), codebook.detach().requires_grad_()
+    (plain_x - plain_codes[indices]).square().sum().backward()
+    torch.testing.assert_close(x.grad, plain_x.grad)
+    torch.testing.assert_close(codebook.grad, plain_codes.grad)
+
+
+def test_statistics_count_and_sum_the_rows_of_each_code() -> None:
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    counts, sums = codebook_statistics(x, torch.tensor([2, 0, 2]), 4)
+    assert counts.tolist() == [1, 0, 2, 0]
+    assert sums.tolist() == [[3, 4], [0, 0], [6, 8], [0, 0]]
+    with pytest.raises(ShapeError, match="under 2"):
+        codebook_statistics(x, torch.tensor([2, 0, 2]), 2)
+    with pytest.raises(ShapeError, match="Flatten both"):
+        codebook_statistics(x, torch.tensor([2, 0]), 4)
+
+
+@pytest.mark.parametrize(
+    ("x", "codebook"),
+    [
+        (torch.zeros(3, 4), torch.zeros(5, 3)),
+        (torch.zeros(3), torch.zeros(5, 3)),
+        (torch.zeros(3, 4), torch.zeros(0, 4)),
+        (torch.zeros(3, 4, dtype=torch.int64), torch.zeros(5, 4)),
+    ],
+)
+def test_what_does_not_fit_is_refused(x: torch.Tensor, codebook: torch.Tensor) -> None:
+    with pytest.raises(ShapeError, match=r"Expected .* got"):
+        vq_lookup(x, codebook)
+
+
+def test_a_backend_can_be_added_and_is_taken_by_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shift_tokenizer.lookup.BACKENDS", dict(BACKENDS))
+    last = Backend("last", 99, lambda x, c: len(x) > 2, lambda x, c: torch.full((len(x),), len(c) - 1))
+    monkeypatch.setitem(vq_lookup.__globals__["BACKENDS"], "last", last)
+    codebook = torch.zeros(4, 2)
+    assert vq_lookup(torch.zeros(3, 2), codebook)[0].tolist() == [3, 3, 3]
+    assert vq_lookup(torch.zeros(2, 2), codebook)[0].tolist() == [0, 0]
+    with pytest.raises(BackendError, match="supports"):
+        vq_lookup(torch.zeros(2, 2), codebook, backend="last")
+    with pytest.raises(BackendError, match="'nearest'"):
+        vq_lookup(torch.zeros(2, 2), codebook, backend="nearest")
+
+
+def test_registering_replaces_the_backend_of_that_name() -> None:
+    before = BACKENDS["reference"]
+    replacement = Backend("reference", 0, before.supports, lambda x, c: torch.zeros(len(x), dtype=torch.int64))
+    try:
+        register_backend(replacement)
+        assert vq_lookup(torch.ones(2, 1), torch.tensor([[0.0], [1.0]]), backend="reference")[0].tolist() == [0, 0]
+    finally:
+        register_backend(before)

@@ -1,0 +1,103 @@
+import torch
+from shift_tokenizer.quantizer import EmaQuantizer, ResidualQuantizer
+
+
+def quantizer(size: int = 4, dim: int = 2, **changes: float) -> EmaQuantizer:
+    settings = {"decay": 0.9, "reset_every": 1000, "reset_threshold": 0.2, **changes}
+    return EmaQuantizer(size, dim, **settings)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_codes_are_drawn_from_latents_once() -> None:
+    made = quantizer()
+    latents = torch.tensor([[10.0, 0.0], [0.0, 10.0]])
+    made.initialise(latents, generator())
+    drawn = made.codebook.clone()
+    assert float(torch.cdist(drawn, latents).amin(1).max()) < 0.5
+    made.initialise(latents + 100, generator(1))
+    assert torch.equal(made.codebook, drawn)
+
+
+def test_running_means_follow_the_latents_of_each_code() -> None:
+    made = quantizer()
+    made.counts.copy_(torch.tensor([2.0, 1.0, 1.0, 1.0]))
+    made.sums.copy_(made.codebook * made.counts[:, None])
+    latents = torch.tensor([[1.0, 1.0], [3.0, 3.0], [5.0, 7.0]])
+    before_counts, before_sums = made.counts.clone(), made.sums.clone()
+    made.update(latents, torch.tensor([0, 0, 2]), latents, generator())
+    counts = 0.9 * before_counts + 0.1 * torch.tensor([2.0, 0.0, 1.0, 0.0])
+    sums = 0.9 * before_sums + 0.1 * torch.tensor([[4.0, 4.0], [0.0, 0.0], [5.0, 7.0], [0.0, 0.0]])
+    torch.testing.assert_close(made.counts, counts)
+    torch.testing.assert_close(made.codebook, sums / counts[:, None])
+
+
+def test_codes_settle_on_the_means_of_clusters() -> None:
+    made = quantizer(decay=0.5)
+    centres = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0], [5.0, 5.0]])
+    random = generator()
+    latents = centres.repeat(20, 1) + 0.1 * torch.randn(80, 2, generator=random)
+    made.codebook.copy_(centres + 1)
+    for _ in range(30):
+        made.update(latents, made(latents)[0], latents, random)
+    means = torch.stack([latents[i::4].mean(0) for i in range(4)])
+    torch.testing.assert_close(made.codebook, means, atol=1e-4, rtol=0)
+
+
+def test_a_dead_code_comes_back_with_a_count_of_its_own() -> None:
+    made = quantizer(reset_every=2)
+    latents = torch.full((40, 2), 3.0)
+    made.codebook.copy_(torch.tensor([[3.0, 3.0], [50.0, 50.0], [60.0, 60.0], [70.0, 70.0]]))
+    made.counts.copy_(torch.tensor([10.0, 0.0, 0.0, 10.0]))
+    made.sums.copy_(made.codebook * made.counts[:, None])
+    made.update(latents, made(latents)[0], latents, generator())
+    assert torch.equal(made.codebook[3], torch.tensor([70.0, 70.0]))
+    made.update(latents, made(latents)[0], latents, generator())
+    threshold = 0.2 * 40 / 4
+    torch.testing.assert_close(made.codebook[1:3], torch.full((2, 2), 3.0))
+    torch.testing.assert_close(made.counts[1:3], torch.full((2,), 1.5 * threshold))
+    torch.testing.assert_close(made.codebook[3], torch.tensor([70.0, 70.0]))
+
+
+def test_without_a_pool_no_code_is_reset_and_none_turns_into_nan() -> None:
+    made = quantizer(reset_every=1)
+    made.counts.zero_()
+    made.sums.zero_()
+    made.update(torch.ones(3, 2), torch.zeros(3, dtype=torch.int64), torch.empty(0, 2), generator())
+    assert bool(made.codebook.isfinite().all())
+    torch.testing.assert_close(made.codebook[0], torch.ones(2))
+
+
+def test_looking_up_changes_nothing() -> None:
+    made = quantizer().train()
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    made(torch.randn(10, 2, generator=generator()))
+    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
+
+
+def test_residual_levels_leave_less_and_less_over() -> None:
+    levels = [quantizer(16, 3, reset_threshold=0.1, decay=0.5) for _ in range(3)]
+    stack = ResidualQuantizer(levels)
+    latents = torch.randn(200, 3, generator=generator())
+    random = generator(1)
+    stack.initialise(latents, random)
+    visible = torch.ones(200, dtype=torch.bool)
+    for _ in range(10):
+        stack.update(latents, stack(latents)[0], visible, random)
+    indices, quantized, error = stack(latents)
+    assert indices.shape == (200, 3)
+    left_over = [float((latents - stack.embed(indices)[:, :]).square().mean())]
+    left_over.insert(0, float((latents - levels[0].codebook[indices[:, 0]]).square().mean()))
+    assert left_over[1] < 0.5 * left_over[0]
+    torch.testing.assert_close(quantized, stack.embed(indices))
+    assert error.shape == (200,)
+
+
+def test_residual_gradient_is_straight_through() -> None:
+    stack = ResidualQuantizer([quantizer(8, 3), quantizer(8, 3)])
+    latents = torch.randn(5, 3, generator=generator(), requires_grad=True)
+    weight = torch.randn(5, 3, generator=generator(1))
+    (stack(latents)[1] * weight).sum().backward()
+    torch.testing.assert_close(latents.grad, weight)

@@ -1,0 +1,235 @@
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from shift_tokenizer import (
+    ConfigError,
+    DataError,
+    ShiftConfig,
+    ShiftTokenizer,
+    ShiftTokenizerError,
+    TokenizerTraining,
+    evaluate_reconstruction,
+    train_tokenizer,
+)
+from shift_tokenizer.checkpoint import STATE_FILE
+from shift_tokenizer.losses import joint_losses, reconstruction_losses, translation_velocity_loss
+from shift_tokenizer.windows import WindowSampler, allot
+
+from .conftest import make_clip
+
+JointsFn = Callable[[torch.Tensor], torch.Tensor]
+TINY = TokenizerTraining(steps=7, batch_size=6, window=16, checkpoint_every=3, log_every=2, validate_every=2)
+
+
+class KilledError(Exception):
+    pass
+
+
+def equal(one: ShiftTokenizer, other: ShiftTokenizer) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def kill_at(step: int) -> Callable[[int, dict[str, float]], None]:
+    def on_log(done: int, metrics: dict[str, float]) -> None:
+        if done == step:
+            raise KilledError
+
+    return on_log
+
+
+def without_times(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{k: v for k, v in entry.items() if k != "seconds_per_step"} for entry in history]
+
+
+def test_a_killed_run_ends_bit_for_bit_as_one_that_was_not(
+    clips: list[dict], config: ShiftConfig, joints_fn: JointsFn, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(config, reset_every=2, residual_depth=2)
+    whole, history = train_tokenizer(clips, config, TINY, joints_fn=joints_fn)
+    with pytest.raises(KilledError):
+        train_tokenizer(clips, config, TINY, joints_fn=joints_fn, checkpoint_dir=tmp_path, on_log=kill_at(4))
+    assert (tmp_path / STATE_FILE).exists()
+    torch.manual_seed(123)
+    seen: list[int] = []
+    resumed, rest = train_tokenizer(
+        clips, config, TINY, joints_fn=joints_fn, checkpoint_dir=tmp_path, on_log=lambda step, _: seen.append(step)
+    )
+    assert seen == [4, 6, 7]
+    assert equal(whole, resumed)
+    assert without_times(rest) == without_times(history)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_stage_trains_again_to_the_same_bytes(
+    clips: list[dict], config: ShiftConfig, tmp_path: Path
+) -> None:
+    first, _ = train_tokenizer(clips, config, TINY, checkpoint_dir=tmp_path)
+    second, history = train_tokenizer(clips, config, TINY, checkpoint_dir=tmp_path)
+    assert equal(first, second)
+    assert [entry["step"] for entry in history] == [2, 4, 6, 7]
+
+
+@pytest.mark.parametrize("what", ["training", "config", "data", "file"])
+def test_a_state_of_something_else_is_left_with_a_log_line(
+    what: str, clips: list[dict], config: ShiftConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(KilledError):
+        train_tokenizer(clips, config, TINY, checkpoint_dir=tmp_path, on_log=kill_at(4))
+    training = TINY
+    if what == "training":
+        training = dataclasses.replace(TINY, learning_rate=1e-3)
+    elif what == "config":
+        config = dataclasses.replace(config, width=24)
+    elif what == "data":
+        clips[0]["features"] = clips[0]["features"] + 0.01
+    else:
+        (tmp_path / STATE_FILE).write_bytes(b"not a state")
+    seen: list[int] = []
+    with caplog.at_level(logging.WARNING):
+        train_tokenizer(clips, config, training, checkpoint_dir=tmp_path, on_log=lambda step, _: seen.append(step))
+    assert seen[0] == 2
+    assert "from the beginning" in caplog.text
+
+
+def test_logging_and_saving_more_often_does_not_change_the_result(
+    clips: list[dict], config: ShiftConfig, tmp_path: Path
+) -> None:
+    often = dataclasses.replace(TINY, log_every=1, validate_every=1, checkpoint_every=1)
+    one, _ = train_tokenizer(clips, config, TINY)
+    other, _ = train_tokenizer(clips, config, often, val_clips=clips[:2], checkpoint_dir=tmp_path)
+    assert equal(one, other)
+
+
+@pytest.mark.parametrize("decomposition", ["shift", "part", "modality", "plain"])
+def test_every_decomposition_learns(
+    decomposition: str, clips: list[dict], config: ShiftConfig, joints_fn: JointsFn
+) -> None:
+    config = dataclasses.replace(config, decomposition=decomposition)
+    training = dataclasses.replace(TINY, steps=120, learning_rate=1e-2, log_every=60)
+    untrained = ShiftTokenizer(config)
+    mean = np.concatenate([clip["features"] for clip in clips]).mean(0)
+    tokenizer, history = train_tokenizer(clips, config, training, val_clips=clips, joints_fn=joints_fn)
+    assert history[-1]["loss"] < history[0]["loss"]
+    error = sum(
+        float((tokenizer.decode(tokenizer.encode(c["features"])) - torch.from_numpy(c["features"])).abs().mean())
+        for c in clips
+    )
+    still = sum(float(np.abs(c["features"] - mean).mean()) for c in clips)
+    assert error < 0.75 * still
+    assert history[-1]["val_mpjpe_mm"] < evaluate_reconstruction(untrained, clips, joints_fn)["mpjpe_mm"]
+    assert history[-1]["val_codes_in_use"] > 0.3
+
+
+def test_mirroring_shows_both_hands_what_only_one_did(config: ShiftConfig) -> None:
+    config = dataclasses.replace(config, mirror_left=False, decomposition="plain")
+    clip = make_clip(np.random.default_rng(0), 16)
+    calls = []
+
+    def mirror(features: torch.Tensor) -> torch.Tensor:
+        calls.append(features.shape)
+        return features.roll(99, -1)
+
+    training = dataclasses.replace(TINY, mirror_probability=0.5)
+    train_tokenizer([clip], config, training, mirror_fn=mirror)
+    assert calls == [(6, 16, 198)] * TINY.steps
+    with pytest.raises(ConfigError, match="mirror_fn"):
+        train_tokenizer([clip], config, training)
+
+
+def test_windows_lie_within_their_clip_and_say_what_is_padding() -> None:
+    clips = []
+    for number, frames in enumerate((8, 40)):
+        stamp = np.zeros((frames, 198), np.float32)
+        stamp[:, 0], stamp[:, 1] = number, np.arange(frames)
+        clips.append({"features": stamp, "source": str(number)})
+    sampler = WindowSampler(clips, window=16, batch_size=8, source_weights={"0": 0.25, "1": 0.75}, step=4)
+    starts = set()
+    for seed in range(20):
+        features, valid, mask = sampler.draw(torch.Generator().manual_seed(seed))
+        number, frame = features[..., 0], features[..., 1]
+        assert number[:, 0].tolist() == [0] * 2 + [1] * 6
+        assert torch.equal(number, number[:, :1].expand_as(number))
+        steps = frame.diff(dim=1)
+        assert torch.equal(steps, (mask[:, 1:]).float())
+        assert torch.equal(mask.sum(1), torch.tensor([8] * 2 + [16] * 6))
+        assert torch.equal(valid, mask[..., None].expand_as(valid))
+        starts |= set(frame[2:, 0].tolist())
+    assert min(starts) == 0
+    assert max(starts) == 24
+
+
+def test_batches_are_shared_out_by_weight() -> None:
+    assert allot(["a", "b"], {"a": 0.33, "b": 0.67}, 48) == {"a": 16, "b": 32}
+    assert allot(["a", "b"], {"a": 0.001, "b": 1}, 8) == {"a": 1, "b": 7}
+    assert allot(["a", "b", "c"], {"a": 1, "b": 0}, 6) == {"a": 4, "b": 0, "c": 2}
+    assert allot(["b"], {"a": 1.0, "b": 3.0}, 5) == {"b": 5}
+    assert sum(allot(["a", "b", "c"], {}, 7).values()) == 7
+    with pytest.raises(DataError, match="positive weight"):
+        allot(["a"], {"a": 0.0}, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": np.zeros((9, 198))}, "multiple of 4"),
+        ({"features": np.zeros((8, 99))}, r"features \(T, 198\)"),
+        ({"features": np.full((8, 198), np.nan)}, "finite"),
+        ({"valid": np.ones((4, 2), bool)}, "valid"),
+    ],
+)
+def test_a_malformed_clip_is_named(change: dict, message: str, config: ShiftConfig) -> None:
+    clip = {"clip_id": "the-bad-one", "features": np.zeros((8, 198), np.float32), **change}
+    with pytest.raises(DataError, match=f"the-bad-one.*{message}"):
+        train_tokenizer([clip], config, TINY)
+    with pytest.raises(DataError, match="at least one clip"):
+        train_tokenizer([], config, TINY)
+
+
+def test_a_window_must_fit_the_latent_step(clips: list[dict], config: ShiftConfig) -> None:
+    with pytest.raises(ConfigError, match="multiple of frames_per_latent 4"):
+        train_tokenizer(clips, config, dataclasses.replace(TINY, window=18))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(clips: list[dict], config: ShiftConfig) -> None:
+    def broken(features: torch.Tensor) -> torch.Tensor:
+        return features.unflatten(-1, (2, 33, 3)) * torch.inf
+
+    with pytest.raises(ShiftTokenizerError, match="Step 1: expected a finite loss"):
+        train_tokenizer(clips, config, TINY, joints_fn=broken)
+
+
+def test_losses_count_only_what_is_weighted(joints_fn: JointsFn) -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(2, 8, 198, generator=generator)
+    weights = torch.zeros(2, 8, 2)
+    weights[0, 2:6, 1] = 1.0
+    broken = target.unflatten(-1, (2, 99)).masked_fill(weights[..., None] == 0, 50.0).flatten(2)
+    groups = reconstruction_losses(broken, target, weights)
+    assert [float(g) for g in (groups.rotation, groups.translation, groups.pose)] == [0, 0, 0]
+    assert float(translation_velocity_loss(broken, target, weights)) == 0
+    assert [float(x) for x in joint_losses(broken, target, weights, joints_fn)] == [0, 0]
+
+
+def test_each_group_has_its_own_mean(joints_fn: JointsFn) -> None:
+    target = torch.zeros(1, 4, 198)
+    prediction = target.clone()
+    prediction[..., 0:6], prediction[..., 6:96], prediction[..., 96:99] = 1.0, 2.0, 4.0
+    weights = torch.zeros(1, 4, 2)
+    weights[..., 0] = 1.0
+    groups = reconstruction_losses(prediction, target, weights)
+    assert [float(g) for g in (groups.rotation, groups.translation, groups.pose)] == [0.5, 3.5, 1.5]
+    prediction[..., 1, 96:99] = 6.0
+    assert float(translation_velocity_loss(prediction, target, weights)) > 0
+    moved = target.clone()
+    moved[..., 96:99] += 0.05
+    absolute, relative = joint_losses(
+        moved, target, weights, lambda f: joints_fn(f)[..., :1, :].expand(-1, -1, -1, 3, 3)
+    )
+    assert float(absolute) == pytest.approx(0.85, abs=1e-5)
+    assert float(relative) == pytest.approx(0, abs=1e-6)
