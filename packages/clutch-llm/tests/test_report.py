@@ -142,6 +142,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, str]:
                     "info": {"synthetic": False, "title": EVIL},
                 }
             },
+            "letter_overlap": {
+                "letters": 187,
+                "letters_in_several_languages": 39,
+                "test_clips_with_letter_in_train": 0.94,
+            },
             "skipped": {"count": 20, "clips": [{"clip_id": EVIL, "source": "s", "reason": "corrupt"}]},
         },
         run={"revision": "abc1234", "machine": EVIL, "seconds": 812, "durations": {"data": 41.2, "llm_refine": 148.0}},
@@ -222,6 +227,8 @@ def test_every_section_and_figure_is_there(page: tuple[Page, str]) -> None:
         "synthetic",
         "llm refine",
         "and 19 more",
+        "187 letters, 39 of them",
+        "94% of the test clips",
         "overlap",
         "53.1%",
         "100.0%",
