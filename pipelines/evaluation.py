@@ -123,7 +123,7 @@ def measure_m2t(
 ) -> tuple[dict[str, Any], list[str]]:
     """Motion to text by the final model, and what it said of each clip."""
     clips = protocol.clips(store)
-    captions = clutch.caption([clip["features"] for clip in clips])
+    captions = clutch.caption([clip["features"] for clip in clips], detailed=True)
     return evaluate_m2t(evaluator, clips, captions, seed=protocol.seed), captions
 
 

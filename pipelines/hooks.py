@@ -27,6 +27,7 @@ from pipelines.tracking import flatten, git_revision, log_summary
 logger = logging.getLogger(__name__)
 
 EXPERIMENT = "clutch"
+PACKAGES = {"hand_geometry", "shift_tokenizer", "hiw_data", "clutch_llm"}
 
 
 def rank() -> int:
@@ -182,7 +183,6 @@ def explain(error: BaseException) -> str | None:
             return f"A port is in use: {link}. Set MASTER_PORT to a free one, or unset it to have one chosen."
         if isinstance(link, ModuleNotFoundError) and link.name:
             return f"The package '{link.name}' is missing. Run `make setup`, or install it with pip."
-    first = chain[0]
-    if type(first).__module__.split(".")[0] in {"hand_geometry", "shift_tokenizer", "hiw_data", "clutch_llm"}:
-        return str(first)
+        if type(link).__module__.split(".")[0] in PACKAGES:
+            return str(link)
     return None
