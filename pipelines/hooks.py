@@ -16,12 +16,14 @@ from typing import Any
 
 import click
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 from kedro.io import MemoryDataset
 from kedro.pipeline.node import Node
 
 import mlflow
 from pipelines.charts import draw_curves
 from pipelines.datasets import HiwStoreDataset, PretrainedDataset
+from pipelines.parameters import ParameterError, check_parameters, expected_types
 from pipelines.tracking import flatten, git_revision, log_summary
 
 logger = logging.getLogger(__name__)
@@ -160,6 +162,14 @@ class OneWriter:
 
 class ClearErrors:
     """Turns what a user can mend into one line; anything else keeps its traceback."""
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Check every parameter's name and type before anything runs."""
+        try:
+            check_parameters(context.config_loader["parameters"], expected_types(pipelines.values()))
+        except ParameterError as error:
+            raise click.ClickException(str(error)) from error
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:

@@ -1,17 +1,8 @@
-"""Kedro project settings: configuration loader, hooks, and telemetry off by default."""
-
-import os
-import warnings
-
-# The option's old name is this project's front door; the version of Kedro is pinned.
-warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
-
-os.environ.setdefault("DO_NOT_TRACK", "true")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+"""Kedro project settings: the configuration loader and the hooks."""
 
 from kedro.config import OmegaConfigLoader
 
-from pipelines.hooks import ClearErrors, MlflowTracking
+from pipelines.hooks import ClearErrors, MlflowTracking, OneWriter, rank
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {
@@ -19,4 +10,4 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "globals": "soft"},  # an environment says only what it changes
 }
-HOOKS = (MlflowTracking(), ClearErrors())
+HOOKS = (*([MlflowTracking()] if rank() == 0 else []), OneWriter(), ClearErrors())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from clutch_llm import Clutch, ClutchConfig
+from clutch_llm import ClutchConfig
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from shift_tokenizer import ShiftConfig, ShiftTokenizer
@@ -46,8 +46,11 @@ def test_the_papers_models_have_the_papers_sizes():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"pretrain": {"stpes": 3}}, "stpes"),
-        ({"pretrain": {"steps": "many"}}, "steps"),
+        ({"pretrain": {"stpes": 3}}, "Did you mean 'steps'"),
+        ({"pretrain": {"steps": "many"}}, "Expected int for the parameter 'pretrain.steps', got 'many'"),
+        ({"tokenzier": {}}, "Did you mean 'tokenizer'"),
+        ({"tokenizer": {"modle": {}}}, "Did you mean 'model'"),
+        ({"data": {"build": {"split": [0.8, "some", 0.1]}}}, "data.build.split"),
         ({"tokenizer": {"model": {"decomposition": "fingers"}}}, "decomposition"),
     ],
 )

@@ -6,10 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from kedro.io import DatasetError
+
 from pipelines.datasets import ArraysDataset, HiwStoreDataset, PretrainedDataset
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z][a-z_0-9/]{0,8}", fullmatch=True), arrays(np.int64, array_shapes()), max_size=4))
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z][a-z_0-9/]{0,8}", fullmatch=True), arrays(np.int64, array_shapes()), max_size=4
+    )
+)
 def test_arrays_come_back_as_they_were(tmp_path_factory, named):
     dataset = ArraysDataset(filepath=str(tmp_path_factory.mktemp("arrays") / "a.npz"))
     dataset.save(named)

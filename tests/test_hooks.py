@@ -8,6 +8,7 @@ import pytest
 from clutch_llm.errors import ConfigError
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
+
 from pipelines.hooks import ClearErrors, OneWriter, explain, stage_of
 
 
