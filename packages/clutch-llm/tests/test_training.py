@@ -7,6 +7,7 @@ import pytest
 import torch
 from clutch_llm import InstructConfig, PretrainConfig, RefineConfig, train_stage
 from clutch_llm import training_state as states
+from clutch_llm.corpus import mirrored
 from clutch_llm.errors import ConfigError, DataError, MissingDependencyError
 from clutch_llm.training import learning_rate_at
 from hand_geometry import features_to_joints
@@ -58,6 +59,18 @@ def test_masked_prediction_refines_without_cross_entropy(clutch, examples) -> No
     config = RefineConfig(steps=5, tasks={"masked": 1.0}, lam=3.0, **SHORT)
     _, history = train_stage(clutch, examples, config)
     assert history[0]["loss"] == pytest.approx(3.0 * history[0]["rec/masked"], rel=1e-4)
+
+
+def test_mirrored_examples_are_another_half_of_the_data(clutch, examples) -> None:
+    """Shown mirrored all the time, a run is the run over the mirrored examples shown as they are."""
+    config = {"steps": 5, "tasks": {"m2t": 1.0}, **SHORT}
+    images = mirrored(examples, clutch.tokenizer)
+    _, seen = train_stage(clutch, examples, PretrainConfig(mirror=1.0, **config))
+    _, given = train_stage(clutch, images, PretrainConfig(mirror=0.0, **config))
+    _, plain = train_stage(clutch, examples, PretrainConfig(mirror=0.0, **config))
+    assert seen[0]["loss"] != plain[0]["loss"]
+    # The draws differ by the coin that decides on mirroring, so the losses are alike and not equal.
+    assert seen[0]["loss"] == pytest.approx(given[0]["loss"], rel=0.1)
 
 
 class KilledError(Exception):

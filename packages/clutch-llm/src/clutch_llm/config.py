@@ -86,7 +86,7 @@ class ClutchConfig:
     decoder_layers: int | None = None
     dropout: float = 0.1
     feed_forward: str = "relu"
-    text_vocabulary: int = 1200
+    text_vocabulary: int = 800
     max_steps: int = 18
     fps: float = 15.0
 

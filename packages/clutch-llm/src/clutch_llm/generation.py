@@ -170,7 +170,7 @@ def generate_motion(
 
 @torch.inference_mode()
 def generate_text(
-    model: ClutchModel, prompts: Sequence[Prompt], *, max_tokens: int = 64, use_cache: bool = True
+    model: ClutchModel, prompts: Sequence[Prompt], *, max_tokens: int = 96, use_cache: bool = True
 ) -> list[list[int]]:
     """The likeliest text for each prompt, token by token; motion tokens and sentinels cannot be drawn."""
     model.eval()

@@ -67,8 +67,8 @@ class EvaluatorConfig:
     hidden: int = 96
     embedding: int = 128
     word_width: int = 96
-    steps: int = 600
-    batch_size: int = 96
+    steps: int = 400
+    batch_size: int = 64
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     source_weights: Mapping[str, float] | None = None

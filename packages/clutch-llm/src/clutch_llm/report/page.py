@@ -13,16 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clutch_llm.evaluation.goals import check_goals, final_row
-from clutch_llm.report import published, tables
-from clutch_llm.report.charts import line_chart
+from clutch_llm.report import published, sections, tables
 from clutch_llm.report.facts import data_facts, run_facts
 from clutch_llm.report.media import RenderOptions, render_samples
+from clutch_llm.report.sections import History
 
 logger = logging.getLogger(__name__)
-
-History = Sequence[Mapping[str, float]]
-_CHARTS_PER_STAGE = 6
 
 
 def _environment() -> Any:
@@ -39,135 +35,6 @@ def _environment() -> Any:
     )
     env.filters |= {"number": tables.format_value, "percent": tables.percent, "duration": tables.duration}
     return env
-
-
-def _arms(curve: History | Mapping[str, History]) -> dict[str, History]:
-    return dict(curve) if isinstance(curve, Mapping) else {"": curve}
-
-
-def _stage_charts(arms: Mapping[str, History]) -> list[dict[str, Any]]:
-    """One chart per figure of a stage's history: losses first, at most six."""
-    keys = dict.fromkeys(k for history in arms.values() for entry in history for k in entry if k != "step")
-    ranked = sorted(keys, key=lambda k: (k != "loss", "loss" not in k, list(keys).index(k)))
-    charts = []
-    for key in ranked:
-        series = {
-            name: [(float(e["step"]), float(e[key])) for e in history if isinstance(e.get(key), int | float)]
-            for name, history in arms.items()
-        }
-        svg = line_chart(key.replace("_", " "), {n or "run": p for n, p in series.items()})
-        if svg:
-            last = [p[-1][1] for p in series.values() if p]
-            charts.append(
-                {
-                    "title": key.replace("_", " "),
-                    "svg": svg,
-                    "last": tables.format_value(last[0]) if len(last) == 1 else "",
-                }
-            )
-        if len(charts) == _CHARTS_PER_STAGE:
-            break
-    return charts
-
-
-def _curves(curves: Mapping[str, History | Mapping[str, History]]) -> list[dict[str, Any]]:
-    stages = []
-    for name, curve in curves.items():
-        arms = _arms(curve)
-        charts = _stage_charts(arms)
-        if charts:
-            stages.append({"name": name.replace("_", " "), "charts": charts, "legend": [a for a in arms if a]})
-    return stages
-
-
-def _tokenizer(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "source": s,
-            **_head(m),
-            "table": tables.metric_table("", m["rows"], tables.TOKENIZER_COLUMNS),
-            "share": m["mpjpe_root_share_of_mean_pose"],
-        }
-        for s, m in metrics.items()
-    ]
-
-
-def _head(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: metrics.get(key) for key in ("synthetic", "clips", "seconds", "group_size", "groups", "overlap")}
-
-
-def _retrieval(metrics: Mapping[str, Any], columns: Sequence[tables.Column]) -> list[dict[str, Any]]:
-    return [
-        {
-            "source": s,
-            **_head(m),
-            "table": tables.metric_table("", m["rows"], columns),
-            "final": final_row(m["rows"]),
-        }
-        for s, m in metrics.items()
-    ]
-
-
-_CHANGES = (
-    ("mpjpe_abs", "absolute MPJPE", "mpjpe_abs_3_percent_lower", "goal: at least 3% lower"),
-    ("jitter", "jitter", "jitter_8_percent_lower", "goal: at least 8% lower"),
-)
-
-
-def _refinement(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    sections = []
-    for source, m in metrics.items():
-        changes = []
-        for key, label, goal, wanted in _CHANGES:
-            c = m["change"][key]
-            interval = (
-                "" if c["change"] is None else f"{tables.percent(c['ci95_low'])} to {tables.percent(c['ci95_high'])}"
-            )
-            changes.append(
-                {
-                    "label": label,
-                    "value": tables.percent(c["change"]),
-                    "interval": interval,
-                    "goal": wanted,
-                    "met": m["goals"][goal],
-                }
-            )
-        kid = m["change"]["kid"]
-        noise = "" if kid["standard_error"] is None else f"± {tables.format_value(2 * kid['standard_error'])}"
-        changes.append(
-            {
-                "label": "KID",
-                "value": tables.format_value(kid["difference"]),
-                "interval": noise,
-                "goal": "goal: no worse than its noise",
-                "met": m["goals"]["kid_no_worse"],
-            }
-        )
-        table = tables.metric_table("", m["arms"], tables.REFINEMENT_COLUMNS)
-        sections.append({"source": source, **_head(m), "table": table, "changes": changes})
-    return sections
-
-
-def _synthetic(metrics: Mapping[str, Any]) -> dict[str, bool]:
-    by_source = [m for m in metrics.values() if isinstance(m, Mapping)]
-    return {
-        s: bool(f["synthetic"]) for m in by_source for s, f in m.items() if isinstance(f, Mapping) and "synthetic" in f
-    }
-
-
-def _unconstrained(form: Any) -> float | None:
-    return form.get("unconstrained") if isinstance(form, Mapping) else None
-
-
-def _goals(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [dict(goal) | tables.goal_text(goal) for goal in check_goals(metrics)]
-
-
-def _hero(sample: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The caption and the first generation of a sample, or its first picture where nothing was generated."""
-    panels = sample["panels"]
-    made = [p for p in panels if p["label"].startswith("generated")] or panels
-    return {"caption": sample["caption"], **made[0]} if made else None
 
 
 def write_report(
@@ -211,7 +78,7 @@ def write_report(
     """
     options = options or RenderOptions()
     gallery, texts = render_samples(samples, captioned, options)
-    top = _hero(gallery[hero]) if 0 <= hero < len(gallery) else None
+    top = sections.hero(gallery[hero]) if 0 <= hero < len(gallery) else None
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -219,14 +86,14 @@ def write_report(
             run=run_facts(run or {}),
             durations=dict((run or {}).get("durations", {})),
             total_seconds=(run or {}).get("seconds"),
-            data=data_facts(summary or {}, _synthetic(metrics)),
-            goals=_goals(metrics),
-            free_form=_unconstrained(metrics.get("well_formed_share")),
-            stages=_curves(curves or {}),
-            tokenizer=_tokenizer(metrics.get("tokenizer", {})),
-            t2m=_retrieval(metrics.get("text_to_motion", {}), tables.T2M_COLUMNS),
-            m2t=_retrieval(metrics.get("motion_to_text", {}), tables.M2T_COLUMNS),
-            refinement=_refinement(metrics.get("refinement", {})),
+            data=data_facts(summary or {}, sections.synthetic(metrics)),
+            goals=sections.goals(metrics),
+            free_form=sections.unconstrained(metrics.get("well_formed_share")),
+            stages=sections.curves(curves or {}),
+            tokenizer=sections.tokenizer(metrics.get("tokenizer", {})),
+            t2m=sections.retrieval(metrics.get("text_to_motion", {}), tables.T2M_COLUMNS),
+            m2t=sections.retrieval(metrics.get("motion_to_text", {}), tables.M2T_COLUMNS),
+            refinement=sections.refinement(metrics.get("refinement", {})),
             gallery=gallery,
             captioned=texts,
             hero=top,
