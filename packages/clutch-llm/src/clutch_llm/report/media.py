@@ -97,7 +97,7 @@ def _panels(sample: Mapping[str, Any], options: RenderOptions) -> list[dict[str,
     generations = list(sample.get("generations", ()))[: options.max_generations]
     shown = [(name, sample[name], valid) for name in ("truth", "reconstruction") if sample.get(name) is not None]
     for i, motion in enumerate(generations):
-        hands = None if valid is None or not valid.any() else np.repeat(valid.any(0)[None], len(motion), 0)
+        hands = None if valid is None or not valid.any() else np.repeat(valid.any(0, keepdims=True), len(motion), 0)
         shown.append((f"generated {i + 1}" if len(generations) > 1 else "generated", motion, hands))
     if not shown:
         return []
