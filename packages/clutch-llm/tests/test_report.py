@@ -16,6 +16,7 @@ from clutch_llm.evaluation.text_to_motion import empty_row
 from clutch_llm.report import RenderOptions, write_report
 from clutch_llm.report.charts import format_number, line_chart, nice_ticks, thin
 from clutch_llm.report.media import motion_uris
+from clutch_llm.report.sections import longest
 from clutch_llm.report.tables import T2M_COLUMNS, duration, format_value, goal_text, metric_table, percent
 
 _spec = importlib.util.spec_from_file_location("evaluation_clips", Path(__file__).with_name("evaluation_clips.py"))
@@ -278,6 +279,14 @@ def test_pictures_of_one_motion_are_the_same_and_of_two_are_not() -> None:
     first, second, third = motion_uris([a, a, b], [None, None, None], fps=15, options=SMALL)
     assert first == second != third
     assert first.startswith("data:video/mp4;base64,")
+
+
+def test_the_longest_motion_stands_at_the_top() -> None:
+    short, long = _sample("short"), _sample("long")
+    long["generations"] = [np.repeat(long["truth"], 2, 0)]
+    assert longest([short, short, long, long]) == 2
+    assert longest([{}, short]) == 1
+    assert longest([]) == 0
 
 
 @pytest.mark.parametrize("size", [(47, 36), (2, 2)])

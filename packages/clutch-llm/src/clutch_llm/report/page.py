@@ -46,7 +46,7 @@ def write_report(
     captioned: Sequence[Mapping[str, Any]] = (),
     summary: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
-    hero: int = 0,
+    hero: int | None = None,
     options: RenderOptions | None = None,
 ) -> Path:
     """Write the page.
@@ -66,7 +66,7 @@ def write_report(
         summary: of the data, as ``hiw_data.HiwStore.summary()`` gives it.
         run: of the run: ``revision``, ``data_hash``, ``machine``, ``environment``, ``started``, ``seconds``,
             ``durations`` by stage; further scalar entries are listed as they are.
-        hero: which sample's first generation moves at the top.
+        hero: which sample's first generation moves at the top; None: the first of the longest.
         options: size of the pictures and how many samples are shown.
 
     Returns:
@@ -78,7 +78,8 @@ def write_report(
     """
     options = options or RenderOptions()
     gallery, texts = render_samples(samples, captioned, options)
-    top = sections.hero(gallery[hero]) if 0 <= hero < len(gallery) else None
+    first = sections.longest(samples[: len(gallery)]) if hero is None else hero
+    top = sections.hero(gallery[first]) if 0 <= first < len(gallery) else None
     page = (
         _environment()
         .get_template("report.html.j2")

@@ -134,6 +134,12 @@ def goals(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(goal) | tables.goal_text(goal) for goal in check_goals(metrics)]
 
 
+def longest(samples: Sequence[Mapping[str, Any]]) -> int:
+    """Index of the first sample with the longest first generation: the one with most to see; 0 for no samples."""
+    lengths = [len(s["generations"][0]) if len(s.get("generations", ())) else 0 for s in samples]
+    return max(range(len(lengths)), key=lengths.__getitem__, default=0)
+
+
 def hero(sample: Mapping[str, Any]) -> dict[str, Any] | None:
     """The caption and the first generation of a sample, or its first picture where nothing was generated."""
     panels = sample["panels"]
