@@ -9,9 +9,11 @@ from .errors import (
     ShapeError,
     ShiftTokenizerError,
 )
+from .evaluation import evaluate_reconstruction
 from .lookup import BACKENDS, Backend, codebook_statistics, register_backend, vq_lookup
+from .settings import TokenizerTraining
 from .tokenizer import ShiftTokenizer
-from .training import TokenizerTraining, evaluate_reconstruction, train_tokenizer
+from .training import train_tokenizer
 from .usage import CodebookUsage, codebook_usage
 
 __version__ = "0.1.0"

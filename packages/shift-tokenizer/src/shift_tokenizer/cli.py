@@ -14,8 +14,9 @@ import torch
 from .arrays import find_files, read_clip, read_tokens, write_array
 from .config import ShiftConfig
 from .errors import ConfigError, ShiftTokenizerError
+from .settings import TokenizerTraining
 from .tokenizer import ShiftTokenizer
-from .training import TokenizerTraining, train_tokenizer
+from .training import train_tokenizer
 from .usage import codebook_usage, usage_of_counts
 
 _EXAMPLES = """examples:

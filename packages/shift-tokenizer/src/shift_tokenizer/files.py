@@ -4,20 +4,18 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
+from torch import Tensor
 
 from .config import ShiftConfig
 from .errors import ConfigError, FileFormatError, ShiftTokenizerError
-
-if TYPE_CHECKING:
-    from .tokenizer import ShiftTokenizer
 
 FORMAT = "shift-tokenizer"
 FORMAT_VERSION = 1
@@ -45,28 +43,26 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise ShiftTokenizerError(f"Could not write {path}: {error}. Free space or choose another folder.") from error
 
 
-def save_tokenizer(tokenizer: "ShiftTokenizer", folder: str | PathLike[str]) -> None:
+def write_folder(folder: str | PathLike[str], config: ShiftConfig, tensors: Mapping[str, Tensor]) -> None:
     """Writes the two files; the configuration names the hash of the weights that belong to it."""
-    weights = dump_tensors(state_to_cpu(tokenizer.state_dict()), metadata={"format": "pt"})
+    weights = dump_tensors(state_to_cpu(tensors), metadata={"format": "pt"})
     description = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "feature_layout": "left 99, right 99; each global_orient 6D, hand_pose 15 x 6D, transl",
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        "config": tokenizer.config.to_dict(),
+        "config": config.to_dict(),
     }
     write_atomic(Path(folder) / WEIGHTS_FILE, weights)
     write_atomic(Path(folder) / CONFIG_FILE, (json.dumps(description, indent=2) + "\n").encode())
 
 
-def load_tokenizer(folder: str | PathLike[str]) -> "ShiftTokenizer":
-    """Reads a folder written by `save_tokenizer`.
+def read_folder(folder: str | PathLike[str]) -> tuple[ShiftConfig, dict[str, Tensor]]:
+    """Reads what `write_folder` wrote.
 
     Raises:
         FileFormatError: a file is missing, corrupt or of another version.
     """
-    from .tokenizer import ShiftTokenizer
-
     folder = Path(folder)
     description = _read_description(folder / CONFIG_FILE)
     weights = _read_bytes(folder / WEIGHTS_FILE)
@@ -76,12 +72,9 @@ def load_tokenizer(folder: str | PathLike[str]) -> "ShiftTokenizer":
             "Save or download the folder again."
         )
     try:
-        config = ShiftConfig.from_dict(description["config"])
-        tokenizer = ShiftTokenizer(config)
-        tokenizer.load_state_dict(load_tensors(weights))
-    except (ConfigError, SafetensorError, RuntimeError, KeyError) as error:
+        return ShiftConfig.from_dict(description["config"]), load_tensors(weights)
+    except (ConfigError, SafetensorError, KeyError, TypeError) as error:
         raise FileFormatError(f"{folder}: expected a complete tokenizer, got: {error}. Save it again.") from error
-    return tokenizer.eval()
 
 
 def _read_description(path: Path) -> dict[str, Any]:
@@ -106,6 +99,6 @@ def _read_bytes(path: Path) -> bytes:
         raise FileFormatError(f"{path}: expected a readable file, got: {error}. Check the folder's path.") from error
 
 
-def state_to_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def state_to_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous copies on the CPU, as safetensors wants them."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from .config import ShiftConfig
-from .errors import ShapeError
+from .errors import FileFormatError, ShapeError
+from .files import read_folder, write_folder
 from .layout import (
     FEATURES,
     HAND_FEATURES,
@@ -28,8 +29,8 @@ from .layout import (
     mirror_signs,
     split_hands,
 )
-from .networks import Decoder, Encoder
-from .quantizer import EmaQuantizer, ResidualQuantizer
+from .ragged import buckets, hold_nearest
+from .streams import Stream
 
 
 @dataclass(frozen=True)
@@ -47,29 +48,6 @@ class ShiftOutput:
     latents: tuple[Tensor, ...]
     indices: tuple[Tensor, ...]
     sq_errors: tuple[Tensor, ...]
-
-
-class Stream(nn.Module):
-    """Encoder, quantizer and decoder of one modality."""
-
-    def __init__(self, config: ShiftConfig, features: tuple[int, ...]) -> None:
-        super().__init__()
-        hands = HANDS // config.n_parts
-        inputs = len(features) if config.encoder_input == "own" else HAND_FEATURES
-        shape = (config.frames_per_latent, config.n_stages, config.dilations)
-        self.encoder = Encoder(inputs * hands, config.width, config.code_dim, *shape)
-        self.quantizer = ResidualQuantizer([_quantizer(config) for _ in range(config.residual_depth)])
-        self.decoder = Decoder(config.code_dim, config.width, len(features) * hands, *shape)
-
-
-def _quantizer(config: ShiftConfig) -> EmaQuantizer:
-    return EmaQuantizer(
-        config.codebook_size,
-        config.code_dim,
-        decay=config.decay,
-        reset_every=config.reset_every,
-        reset_threshold=config.reset_threshold,
-    )
 
 
 class ShiftTokenizer(nn.Module):
@@ -168,7 +146,7 @@ class ShiftTokenizer(nn.Module):
             return self.encode(features[None], None if valid is None else torch.as_tensor(valid)[None])[0]
         self._check_features(features)
         if valid is not None:
-            features = _hold_nearest(features, torch.as_tensor(valid, device=features.device))
+            features = hold_nearest(features, torch.as_tensor(valid, device=features.device))
         if not bool(features.isfinite().all()):
             raise ShapeError(
                 "Expected finite features, got NaN or infinity. Mark such frames as not valid, or drop them."
@@ -187,7 +165,7 @@ class ShiftTokenizer(nn.Module):
         Clips of equal length share a batch, so that each gives what `encode` gives for it alone.
         """
         tokens: list[Tensor] = [torch.empty(0)] * len(clips)
-        for members in _buckets([len(clip) for clip in clips], batch_size):
+        for members in buckets([len(clip) for clip in clips], batch_size):
             batch = torch.stack([torch.as_tensor(clips[i]) for i in members])
             mask = None if valid is None else torch.stack([torch.as_tensor(valid[i]) for i in members])
             for i, result in zip(members, self.encode(batch, mask), strict=True):
@@ -211,7 +189,7 @@ class ShiftTokenizer(nn.Module):
     def decode_list(self, tokens: Sequence[Tensor], *, batch_size: int = 64) -> list[Tensor]:
         """Tokens (L_i, n_slots) of any lengths to features (L_i * frames_per_latent, 198)."""
         clips: list[Tensor] = [torch.empty(0)] * len(tokens)
-        for members in _buckets([len(t) for t in tokens], batch_size):
+        for members in buckets([len(t) for t in tokens], batch_size):
             batch = self.decode(torch.stack([torch.as_tensor(tokens[i]) for i in members]))
             for i, result in zip(members, batch, strict=True):
                 clips[i] = result
@@ -244,9 +222,7 @@ class ShiftTokenizer(nn.Module):
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Writes config.json and model.safetensors into a folder, each of them whole or not at all."""
-        from .files import save_tokenizer
-
-        save_tokenizer(self, folder)
+        write_folder(folder, self.config, self.state_dict())
 
     @classmethod
     def from_pretrained(cls, folder: str | PathLike[str], *, device: str | torch.device = "cpu") -> "ShiftTokenizer":
@@ -255,9 +231,15 @@ class ShiftTokenizer(nn.Module):
         Raises:
             FileFormatError: a file is missing, corrupt or of another version.
         """
-        from .files import load_tokenizer
-
-        return load_tokenizer(folder).to(device)
+        config, tensors = read_folder(folder)
+        tokenizer = cls(config)
+        try:
+            tokenizer.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise FileFormatError(
+                f"{folder}: expected weights that fit config.json, got: {error}. Save it again."
+            ) from None
+        return tokenizer.eval().to(device)
 
     def stream_list(self) -> list[Stream]:
         """The streams, one per modality."""
@@ -326,30 +308,3 @@ class ShiftTokenizer(nn.Module):
                 f"Expected tokens from 0 to {size - 1}, got {int(tokens.min())} to {int(tokens.max())}. "
                 "Take off the offset of the vocabulary first."
             )
-
-
-def _hold_nearest(features: Tensor, valid: Tensor) -> Tensor:
-    """Replaces what is not valid by the nearest valid frame of the same hand; ties go to the earlier frame."""
-    if valid.shape != (*features.shape[:2], HANDS):
-        raise ShapeError(f"Expected valid {(*features.shape[:2], HANDS)}, got {tuple(valid.shape)}. One flag per hand.")
-    valid = valid.bool()
-    length = features.shape[1]
-    frames = torch.arange(length, device=features.device)[None, :, None].expand(valid.shape)  # (B, T, 2)
-    earlier = frames.masked_fill(~valid, -length).cummax(1).values
-    later = frames.masked_fill(~valid, 3 * length).flip(1).cummin(1).values.flip(1)
-    nearest = torch.where(frames - earlier <= later - frames, earlier, later)
-    source = torch.where(valid.any(1, keepdim=True), nearest, frames)
-    hands = split_hands(features)
-    return join_hands(hands.gather(1, source[..., None].expand_as(hands)))
-
-
-def _buckets(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Groups indices of equal length into batches, shortest first."""
-    by_length: dict[int, list[int]] = {}
-    for index, length in enumerate(lengths):
-        by_length.setdefault(length, []).append(index)
-    return [
-        members[start : start + batch_size]
-        for _, members in sorted(by_length.items())
-        for start in range(0, len(members), batch_size)
-    ]

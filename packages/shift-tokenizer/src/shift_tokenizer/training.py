@@ -8,12 +8,10 @@ Design:
 - Geometry comes in from outside: `joints_fn` turns features into joints, `mirror_fn` mirrors a whole motion.
 """
 
-import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
 
@@ -23,112 +21,17 @@ from torch import Tensor, nn
 from .checkpoint import TrainingState, fingerprint, load_state, remove_state, save_state
 from .config import ShiftConfig
 from .errors import ConfigError, ShiftTokenizerError
-from .losses import (
-    JointsFn,
-    commitment_loss,
-    joint_error_mm,
-    joint_losses,
-    reconstruction_losses,
-    translation_velocity_loss,
-)
+from .evaluation import evaluate_reconstruction
+from .losses import JointsFn, commitment_loss, joint_losses, reconstruction_losses, translation_velocity_loss
 from .progress import progress_bar
+from .settings import NO_INFLUENCE, TokenizerTraining
 from .tokenizer import ShiftOutput, ShiftTokenizer
-from .usage import codebook_usage, usage_of_counts
-from .validation import from_mapping, require_choice, require_integer, require_number, require_weights
-from .windows import Clip, WindowSampler, check_clips, clip_valid, hash_clips
+from .usage import usage_of_counts
+from .windows import Clip, WindowSampler, check_clips, hash_clips
 
 logger = logging.getLogger(__name__)
 
 OnLog = Callable[[int, dict[str, float]], None]
-
-
-@dataclass(frozen=True)
-class TokenizerTraining:
-    """How a tokenizer is trained. The defaults are the demo's.
-
-    Attributes:
-        steps: optimizer steps.
-        batch_size: windows per step.
-        window: frames per window; a multiple of frames_per_latent.
-        learning_rate: its peak; warmed up over `warmup_steps`, then a cosine down to `final_rate` of it.
-        source_weights: share of each source in a batch; a source that is not named gets the mean of those
-            named.
-        rotation_weight, translation_weight, pose_weight: of the smooth-L1 of wrist rotation, translation,
-            pose. As published, with two models: 2/3, 1/3, 1.
-        commitment_weight: of the latents' distance to their codes.
-        velocity_weight: of the frame differences of the translation.
-        joint_weight, root_joint_weight: of joint positions, absolute and relative to the wrist; need a
-            `joints_fn`.
-        invalid_weight: weight of a hand that is not seen, so that what stands in for it is learnt a little.
-        mirror_probability: how often a window is replaced by its mirror image; needs a `mirror_fn`.
-        gradient_clip: largest norm of the gradient.
-        seed: of weights, batches and codebooks.
-        log_every, validate_every, checkpoint_every: in steps; they do not change the result.
-        device: "cpu", "cuda", or "auto": a GPU if there is one.
-    """
-
-    steps: int = 1200
-    batch_size: int = 48
-    window: int = 32
-    learning_rate: float = 2e-3
-    warmup_steps: int = 20
-    final_rate: float = 0.02
-    weight_decay: float = 1e-4
-    source_weights: Mapping[str, float] = field(default_factory=lambda: {"fingerspelling": 0.33, "procedural": 0.67})
-    rotation_weight: float = 1.0
-    translation_weight: float = 0.5
-    pose_weight: float = 1.0
-    commitment_weight: float = 0.25
-    velocity_weight: float = 1.0
-    joint_weight: float = 1.0
-    root_joint_weight: float = 1.0
-    invalid_weight: float = 0.05
-    mirror_probability: float = 0.0
-    gradient_clip: float = 1.0
-    seed: int = 0
-    log_every: int = 50
-    validate_every: int = 400
-    checkpoint_every: int = 200
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "window", "log_every", "validate_every", "checkpoint_every"):
-            require_integer(self, name, 1)
-        require_integer(self, "warmup_steps", 0)
-        require_integer(self, "seed", 0, 2**63 - 1)
-        require_number(self, "learning_rate", 1e-9, 1.0)
-        require_number(self, "final_rate", 0.0, 1.0)
-        require_number(self, "gradient_clip", 1e-9)
-        require_number(self, "mirror_probability", 0.0, 1.0)
-        for name in ("weight_decay", "invalid_weight", *_LOSS_WEIGHTS):
-            require_number(self, name, 0.0)
-        require_weights(self, "source_weights")
-        require_choice(self, "device", ("auto", "cpu", "cuda"))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TokenizerTraining":
-        """Builds it from plain values (JSON, YAML).
-
-        Raises:
-            ConfigError: a field is unknown or out of range.
-        """
-        return from_mapping(cls, values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**dataclasses.asdict(self), "source_weights": dict(self.source_weights)}
-
-
-_LOSS_WEIGHTS = (
-    "rotation_weight",
-    "translation_weight",
-    "pose_weight",
-    "commitment_weight",
-    "velocity_weight",
-    "joint_weight",
-    "root_joint_weight",
-)
-_NO_INFLUENCE = ("log_every", "validate_every", "checkpoint_every", "device")
 
 
 def train_tokenizer(
@@ -196,40 +99,6 @@ def train_tokenizer(
     return run.tokenizer.eval(), state.history
 
 
-def evaluate_reconstruction(
-    tokenizer: ShiftTokenizer, clips: Sequence[Clip], joints_fn: JointsFn | None = None, *, prefix: str = ""
-) -> dict[str, float]:
-    """Encodes and decodes clips and measures what comes back, for all and by source.
-
-    Returns:
-        reconstruction (smooth-L1 of normalized features), mpjpe_mm and root_mpjpe_mm if there is a joints_fn;
-        by source with `/name` behind; codes_in_use and perplexity, the mean over the codebooks.
-    """
-    device = tokenizer.mean.device
-    features = [torch.as_tensor(clip["features"], dtype=torch.float32, device=device) for clip in clips]
-    valid = [torch.as_tensor(clip_valid(clip), device=device) for clip in clips]
-    tokens = tokenizer.encode_list(features)
-    decoded = tokenizer.decode_list(tokens)
-    usage = codebook_usage(tokens, tokenizer.config, valid=[v.cpu() for v in valid])
-    result = {
-        f"{prefix}codes_in_use": sum(u.in_use for u in usage) / len(usage),
-        f"{prefix}perplexity": sum(u.perplexity for u in usage) / len(usage),
-    }
-    sources = [str(clip.get("source", "")) for clip in clips]
-    for name in (None, *sorted(set(sources))):
-        chosen = [i for i, source in enumerate(sources) if name in (None, source)]
-        truth, made, seen = (torch.cat([x[i] for i in chosen])[None] for x in (features, decoded, valid))
-        if not bool(seen.any()):
-            continue
-        ending = f"/{name}" if name else ""
-        groups = reconstruction_losses(tokenizer.normalize(made), tokenizer.normalize(truth), seen.float())
-        result[f"{prefix}reconstruction{ending}"] = float(groups.rotation + groups.translation + groups.pose) / 3
-        if joints_fn is not None:
-            errors = joint_error_mm(made, truth, seen, joints_fn)
-            result[f"{prefix}mpjpe_mm{ending}"], result[f"{prefix}root_mpjpe_mm{ending}"] = errors
-    return result
-
-
 class _Run:
     """The objects of one training run, and its step."""
 
@@ -274,7 +143,7 @@ class _Run:
 
     def fingerprint(self, clips: Sequence[Clip]) -> str:
         """Hash of all that shapes the result."""
-        settings = {k: v for k, v in self.training.to_dict().items() if k not in _NO_INFLUENCE}
+        settings = {k: v for k, v in self.training.to_dict().items() if k not in NO_INFLUENCE}
         return fingerprint(
             config=self.config.to_dict(),
             training=settings,
