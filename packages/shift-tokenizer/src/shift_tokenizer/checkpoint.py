@@ -1,8 +1,7 @@
 """The state of a training run in one file, so that a run that was killed goes on as if it had not been.
 
 One safetensors file holds all tensors, and its header the step, the history and a fingerprint of everything
-that shapes the result. It is replaced as a whole, so it is never half-written and never disagrees with
-itself.
+that shapes the result. It is replaced as a whole, so it is never half-written nor at odds with itself.
 """
 
 import hashlib

@@ -13,8 +13,7 @@ DECOMPOSITIONS = ("shift", "part", "modality", "plain")
 
 @dataclass(frozen=True)
 class ShiftConfig:
-    """Sizes and choices of a tokenizer. The defaults are the demo's; `ShiftConfig.paper()` is CLUTCH as
-    published.
+    """Sizes and choices of a tokenizer; the defaults are the demo's, `ShiftConfig.paper()` are the published ones.
 
     Attributes:
         decomposition: "shift": a stream each for left trajectory, left pose, right trajectory, right pose;

@@ -1,17 +1,14 @@
-"""Nearest code: one operation, `vq_lookup`, with interchangeable backends, and the statistics that follow
-from it.
+"""Nearest code: one operation with interchangeable backends, and the statistics that follow from it.
 
 Every backend answers the same question: for each row of x (N, D), which row of the codebook (K, D) has the
 smallest squared Euclidean distance; among equals the lowest index. Design:
 
-- `reference` compares in float64, row block by row block, by the plain difference: short, slow, the truth in
-  tests.
+- `reference` compares in float64, block by block, by the plain difference: short, slow, the truth in tests.
 - `cpu` ranks by |c|^2 / 2 - x.c with blocked matrix products, so it holds a block and never N x K.
   Cancellation makes that inexact, so it bounds its own rounding error, and settles rows whose two best codes
   lie within the bound in float64, and those that are in doubt even there by the plain difference. Its answer
   is the reference's. `gemm` is the same on other devices.
-- Further backends register themselves in `BACKENDS`; "auto" takes the first, by rank, that supports the
-  tensors.
+- Further backends register themselves in `BACKENDS`; "auto" takes the highest in rank that supports x.
 
 Gradients: `quantized` passes its gradient straight through to x (van den Oord et al. 2017), `sq_error` is
 differentiable in x (commitment) and in the codebook.

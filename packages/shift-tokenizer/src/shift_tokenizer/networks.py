@@ -2,8 +2,8 @@
 
 Design:
 - Tensors are (B, T, C), channels last. On a CPU a convolution is one matrix product over the taps that reach
-  into the clip, 1.2 to 1.7 times as fast on two cores as `Conv1d` at the demo's sizes. Weights are (k, in,
-  out) for it.
+  into the clip. Against `Conv1d`, at width 112 and 96 hands, forward and backward: 1.1 to 1.6 times as fast on
+  8 and 16 frames, 0.9 on 32, 5 where the dilation leaves the clip. Weights are (k, in, out) for it.
 - Ragged batches: a mask (B, T, 1) zeroes what lies past the end of each clip before every convolution. That
   is what zero padding does to a clip on its own, so a clip in a padded batch gives exactly what it gives
   alone.

@@ -1,9 +1,7 @@
-"""A vector quantizer whose codes follow the running mean of what they stand for, with dead codes brought
-back.
+"""A vector quantizer whose codes are running means of what they stand for, with dead codes brought back.
 
 Design:
-- All state (codes, running counts and sums, steps, whether codes were drawn) is in buffers, so that it is
-  saved.
+- All state (codes, running counts and sums, steps, whether codes were drawn) is in buffers, and so is saved.
 - `forward` only looks up. `update` changes the codes, and draws from a generator that the caller gives.
 - A dead code takes a random latent together with a running count of its own (1.5 times the threshold).
   Without that count it dies again before it has been used, and 5 to 12 % of the codes end up doing all the

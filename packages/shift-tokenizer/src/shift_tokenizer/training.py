@@ -3,8 +3,7 @@
 Design:
 - All chance comes from one generator, whose state is saved with the model, the optimizer and the step: a run
   that was killed ends bit for bit as one that was not (on the same machine and number of threads).
-- A batch mixes its sources by fixed shares, so that a small real source is not drowned by a large synthetic
-  one.
+- A batch mixes its sources by fixed shares: a small real source is not drowned by a large synthetic one.
 - Geometry comes in from outside: `joints_fn` turns features into joints, `mirror_fn` mirrors a whole motion.
 """
 

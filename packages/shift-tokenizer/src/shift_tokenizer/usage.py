@@ -15,8 +15,7 @@ class CodebookUsage:
 
     Attributes:
         counts: (K,) how often each code was used.
-        perplexity: exp of the entropy of the codes' shares: K if all are used alike, 1 if a single one is; 0
-            if none.
+        perplexity: exp of the entropy of the codes' shares: K if all are used alike, 1 if one is, 0 if none.
         in_use: share of the codes that were used at all, 0 to 1.
     """
 
