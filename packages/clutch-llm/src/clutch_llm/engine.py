@@ -94,9 +94,13 @@ def set_learning_rate(engine: Any, learning_rate: float) -> None:
         group["lr"] = learning_rate
 
 
-def gathered_state(engine: Any) -> dict[str, torch.Tensor]:
-    """The whole model's weights as float32 on the CPU, also when ZeRO-3 has spread them over ranks."""
-    deepspeed = _import_deepspeed()
-    parameters = list(engine.module.parameters())
-    with deepspeed.zero.GatheredParameters(parameters, modifier_rank=None):
-        return {name: value.detach().float().cpu().clone() for name, value in engine.module.state_dict().items()}
+def gathered_weights(engine: Any) -> dict[str, torch.Tensor]:
+    """Every weight by name, whole and float32 on the CPU: also where ZeRO has spread it or bf16 works on a copy."""
+    _import_deepspeed()
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    weights = {}
+    for name, parameter in engine.module.named_parameters():
+        full = safe_get_full_fp32_param(parameter)
+        weights[name] = (parameter if full is None else full).detach().float().cpu().clone()
+    return weights

@@ -22,7 +22,7 @@ from clutch_llm.batching import BatchPlan, SampleMaker, collate, draw_task
 from clutch_llm.clutch import Clutch
 from clutch_llm.config import InstructConfig, RefineConfig, StageConfig
 from clutch_llm.corpus import Clip, mirrored
-from clutch_llm.engine import gathered_state, set_learning_rate, start_engine
+from clutch_llm.engine import gathered_weights, set_learning_rate, start_engine
 from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.model import TokenBatch
 from clutch_llm.refinement import JointsFn, TrueMotion, refinement_loss
@@ -76,13 +76,15 @@ def train_stage(
         run = _Run(engine, clutch, examples, config, joints_fn)
         state = TrainingState(checkpoint_dir, mark)
         history = run.train(state, val_examples or (), on_log)
-        weights = gathered_state(engine)
+        weights = gathered_weights(engine)
     finally:
         engine.destroy()
     state.clear()
     trained = copy.copy(clutch)
     trained.model = copy.deepcopy(clutch.model)
-    trained.model.load_state_dict(weights)
+    with torch.no_grad():
+        for name, parameter in trained.model.named_parameters():
+            parameter.copy_(weights[name])
     trained.stages = [
         *clutch.stages,
         {"stage": type(config).__name__, "steps": config.steps, "seed": config.seed},
