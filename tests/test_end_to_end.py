@@ -28,7 +28,7 @@ STAGES = {
 
 def test_the_whole_road_leaves_metrics_for_every_source(project):
     metrics = json.loads((project / "reports/test/metrics.json").read_text())
-    for part in ("tokenizer", "t2m", "m2t", "refinement"):
+    for part in ("tokenizer", "text_to_motion", "motion_to_text", "refinement"):
         assert set(metrics[part]) == {"fingerspelling", "procedural"}
     rows = metrics["tokenizer"]["procedural"]["rows"]
     assert {"reconstruction", "mean_pose", "own_mean_pose_held"} <= set(rows)
