@@ -67,7 +67,7 @@ class EvaluatorConfig:
     hidden: int = 96
     embedding: int = 128
     word_width: int = 96
-    steps: int = 400
+    steps: int = 500
     batch_size: int = 64
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
@@ -115,13 +115,27 @@ def _steps_mask(lengths: Tensor, steps: int) -> Tensor:
     return torch.arange(steps, device=lengths.device)[None] < lengths[:, None]
 
 
+class HalvingConv(nn.Linear):
+    """Convolution over time of width 4 and stride 2, as one matrix product: (B, T, C) -> (B, T // 2, D).
+
+    On a CPU this is twice as fast as ``nn.Conv1d`` at these sizes, backwards above all.
+    """
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__(4 * channels, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return super().forward(F.pad(x, (0, 0, 1, 1)).unfold(1, 4, 2).flatten(2))
+
+
 class MotionEncoder(nn.Module):
     """Normalised features (B, T, 198) and lengths (B,) -> (B, E), not on the sphere yet; T at least 4."""
 
     def __init__(self, config: EvaluatorConfig) -> None:
         super().__init__()
         w = config.width
-        self.convs = nn.ModuleList([nn.Conv1d(N_FEATURES, w, 4, 2, 1), nn.Conv1d(w, w, 4, 2, 1)])
+        self.convs = nn.ModuleList([HalvingConv(N_FEATURES, w), HalvingConv(w, w)])
         self.gru = nn.GRU(w, config.hidden, batch_first=True, bidirectional=True)
         self.head = nn.Sequential(
             nn.Linear(4 * config.hidden, 2 * config.hidden),
@@ -131,12 +145,10 @@ class MotionEncoder(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """See the class."""
-        h = x.transpose(1, 2)
-        n = lengths
+        h, n = x, lengths
         for conv in self.convs:
-            h = F.gelu(conv(h * _steps_mask(n, h.shape[-1])[:, None]))
+            h = F.gelu(conv(h * _steps_mask(n, h.shape[1])[..., None]))
             n = n // 2
-        h = h.transpose(1, 2)
         return self.head(_pool(_gru(self.gru, h, n), _steps_mask(n, h.shape[1])))
 
 
