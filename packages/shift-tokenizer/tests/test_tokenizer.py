@@ -57,6 +57,13 @@ def test_one_hot_probabilities_decode_like_tokens(
     torch.testing.assert_close(tokenizer.decode_probabilities(one_hot), tokenizer.decode(tokens))
 
 
+def test_half_precision_probabilities_are_taken(tokenizer: ShiftTokenizer) -> None:
+    probabilities = torch.full((1, 2, 4, 24), 1 / 32, dtype=torch.bfloat16)  # exact in both types
+    assert torch.equal(
+        tokenizer.decode_probabilities(probabilities), tokenizer.decode_probabilities(probabilities.float())
+    )
+
+
 def test_each_slot_moves_its_own_features(tokenizer: ShiftTokenizer) -> None:
     tokens = torch.zeros(1, 4, 4, dtype=torch.int64)
     trajectory, pose = [*range(6), 96, 97, 98], [*range(6, 96)]
@@ -109,6 +116,20 @@ def test_training_on_a_padded_batch_sees_what_encoding_sees(tokenizer: ShiftToke
     for row, clip in enumerate((short, long)):
         tokens = tokenizer.encode(clip)
         torch.testing.assert_close(decoded[row, : clip.shape[1]], tokenizer.decode(tokens)[0], atol=1e-5, rtol=1e-4)
+
+
+def test_hands_that_are_left_out_cost_nothing_and_change_nothing(tokenizer: ShiftTokenizer) -> None:
+    normalized = tokenizer.normalize(batch(3, 16))
+    mask = torch.arange(16) < torch.tensor([[8], [16], [12]])
+    hands = torch.tensor([[True, True], [False, True], [True, False]])
+    whole, part = tokenizer(normalized, mask), tokenizer(normalized, mask, hands)
+    chosen = hands.flatten()
+    for one, other in zip(whole.latents + whole.indices, part.latents + part.indices, strict=True):
+        torch.testing.assert_close(one[chosen], other)
+    made = part.reconstruction.unflatten(-1, (2, 99)).transpose(1, 2)  # (B, 2, T, 99)
+    assert float(made[~hands].detach().abs().max()) == 0
+    expected = whole.reconstruction.unflatten(-1, (2, 99)).transpose(1, 2)
+    torch.testing.assert_close(made[hands], expected[hands])
 
 
 def test_a_mirrored_motion_gets_the_tokens_of_the_other_hand(config: ShiftConfig) -> None:
@@ -187,6 +208,8 @@ def test_features_of_a_wrong_shape_are_refused(tokenizer: ShiftTokenizer, shape:
 def test_tokens_that_are_no_codes_are_refused(tokenizer: ShiftTokenizer) -> None:
     with pytest.raises(ShapeError, match=r"Expected tokens \(B, L, 4\)"):
         tokenizer.decode(torch.zeros(1, 3, 3, dtype=torch.int64))
+    with pytest.raises(ShapeError, match=r"Expected tokens \(B, L, 4\)"):
+        tokenizer.decode(torch.zeros(0, 4, dtype=torch.int64))
     for wrong in (-1, 24):
         with pytest.raises(ShapeError, match="from 0 to 23"):
             tokenizer.decode(torch.full((1, 3, 4), wrong))

@@ -17,7 +17,7 @@ from shift_tokenizer import (
     train_tokenizer,
 )
 from shift_tokenizer.checkpoint import STATE_FILE
-from shift_tokenizer.losses import joint_losses, reconstruction_losses, translation_velocity_loss
+from shift_tokenizer.losses import commitment_loss, joint_losses, reconstruction_losses, translation_velocity_loss
 from shift_tokenizer.windows import WindowSampler, allot
 
 from .conftest import make_clip
@@ -220,6 +220,19 @@ def test_losses_count_only_what_is_weighted(joints_fn: JointsFn) -> None:
     assert [float(g) for g in (groups.rotation, groups.translation, groups.pose)] == [0, 0, 0]
     assert float(translation_velocity_loss(broken, target, weights)) == 0
     assert [float(x) for x in joint_losses(broken, target, weights, joints_fn)] == [0, 0]
+
+
+def test_commitment_leaves_padding_out() -> None:
+    errors = (torch.tensor([[4.0, 9.0], [2.0, 9.0]]), torch.tensor([[8.0, 9.0], [0.0, 9.0]]))
+    own = torch.tensor([[True, False], [True, False]])
+    assert float(commitment_loss(errors, own, 2)) == pytest.approx((6 + 8) / 2 / 2)
+
+
+def test_a_batch_without_a_hand_in_sight_is_survived(config: ShiftConfig) -> None:
+    clip = make_clip(np.random.default_rng(0), 16) | {"valid": np.zeros((16, 2), bool)}
+    tokenizer, history = train_tokenizer([clip], config, dataclasses.replace(TINY, unseen_share=0.0))
+    assert np.isfinite(history[-1]["loss"])
+    assert bool(tokenizer.codebooks().isfinite().all())
 
 
 def test_each_group_has_its_own_mean(joints_fn: JointsFn) -> None:

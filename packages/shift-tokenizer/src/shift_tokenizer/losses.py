@@ -69,9 +69,16 @@ def joint_losses(prediction: Tensor, target: Tensor, weights: Tensor, joints_fn:
     return _joint_mean(error, weights), _joint_mean(error - error[..., :1, :], weights)
 
 
-def commitment_loss(sq_errors: tuple[Tensor, ...], dim: int) -> Tensor:
-    """Mean squared distance of latents to their codes, per number, summed over the streams."""
-    return torch.stack([error.mean() for error in sq_errors]).sum() / dim
+def commitment_loss(sq_errors: tuple[Tensor, ...], own: Tensor, dim: int) -> Tensor:
+    """Mean squared distance of latents to their codes, per number, summed over the streams.
+
+    Args:
+        sq_errors: per stream (N, L), summed over the numbers of a latent.
+        own: (N, L) bool, the latents that are of a clip and not of its padding.
+        dim: numbers in a latent.
+    """
+    total = torch.stack([error[own].sum() for error in sq_errors]).sum()
+    return total / (dim * own.sum().clamp(min=1))
 
 
 def joint_error_mm(prediction: Tensor, target: Tensor, valid: Tensor, joints_fn: JointsFn) -> tuple[float, float]:

@@ -36,7 +36,10 @@ class TokenizerTraining:
         velocity_weight: of the frame differences of the translation.
         joint_weight, root_joint_weight: of joint positions, absolute and relative to the wrist; need a
             `joints_fn`.
-        invalid_weight: weight of a hand that is not seen, so that what stands in for it is learnt a little.
+        invalid_weight: weight of a frame in which a hand is not seen, so that what stands in for it is learnt a
+            little.
+        unseen_share: share of the hands that are never seen in a window to work on, where hands are coded apart;
+            they are all alike, and would take much of the time.
         mirror_probability: how often a window is replaced by its mirror image; needs a `mirror_fn`.
         gradient_clip: largest norm of the gradient.
         seed: of weights, batches and codebooks.
@@ -59,7 +62,8 @@ class TokenizerTraining:
     velocity_weight: float = 1.0
     joint_weight: float = 1.0
     root_joint_weight: float = 1.0
-    invalid_weight: float = 0.05
+    invalid_weight: float = 0.2
+    unseen_share: float = 0.1
     mirror_probability: float = 0.0
     gradient_clip: float = 1.0
     seed: int = 0
@@ -77,6 +81,7 @@ class TokenizerTraining:
         require_number(self, "final_rate", 0.0, 1.0)
         require_number(self, "gradient_clip", 1e-9)
         require_number(self, "mirror_probability", 0.0, 1.0)
+        require_number(self, "unseen_share", 0.0, 1.0)
         for name in ("weight_decay", "invalid_weight", *_LOSS_WEIGHTS):
             require_number(self, name, 0.0)
         require_weights(self, "source_weights")

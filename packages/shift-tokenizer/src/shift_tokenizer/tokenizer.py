@@ -39,9 +39,9 @@ class ShiftOutput:
 
     Attributes:
         reconstruction: (B, T, 198) in the normalised space.
-        latents: per stream (B * parts, L, D), before quantisation.
-        indices: per stream (B * parts, L, R) int64.
-        sq_errors: per stream (B * parts, L), the commitment error of each latent summed over D.
+        latents: per stream (N, L, D), before quantisation; N is B * parts, or as many hands as were chosen.
+        indices: per stream (N, L, R) int64.
+        sq_errors: per stream (N, L), the commitment error of each latent summed over D.
     """
 
     reconstruction: Tensor
@@ -106,21 +106,29 @@ class ShiftTokenizer(nn.Module):
                     std[list(group)] = std[list(group)].square().mean().sqrt()
             self.std[hand] = std.clamp(min=self.config.std_floor)
 
-    def forward(self, normalized: Tensor, mask: Tensor | None = None) -> ShiftOutput:
+    def forward(self, normalized: Tensor, mask: Tensor | None = None, hands: Tensor | None = None) -> ShiftOutput:
         """Encodes, quantises and decodes, with gradients.
 
         Args:
             normalized: (B, T, 198) from `normalize`, T a multiple of frames_per_latent.
             mask: (B, T) bool, true on each clip's own frames (a multiple of frames_per_latent, from the
                 start); None if all are.
+            hands: (B, parts) bool, the hands to work on where they are coded apart; the others cost nothing, and
+                are zero in the reconstruction. None if all are.
         """
+        frames, step = normalized.shape[1], self.config.frames_per_latent
+        rows = None if hands is None else hands.flatten().nonzero()[:, 0]
         frame_mask = None if mask is None else self._stack_mask(mask.to(normalized.dtype))
-        step_mask = None if frame_mask is None else frame_mask[:, :: self.config.frames_per_latent]
+        frame_mask = frame_mask if rows is None or frame_mask is None else frame_mask[rows]
+        step_mask = None if frame_mask is None else frame_mask[:, ::step]
         latents, indices, errors, decoded = [], [], [], []
         for stream, inputs in zip(self.stream_list(), self._stream_inputs(normalized), strict=True):
-            z = stream.encoder(inputs, frame_mask)
+            z = stream.encoder(inputs if rows is None else inputs[rows], frame_mask)
             index, quantized, error = stream.quantizer(z.flatten(0, 1))
-            decoded.append(stream.decoder(quantized.unflatten(0, z.shape[:2]), step_mask))
+            y = stream.decoder(quantized.unflatten(0, z.shape[:2]), step_mask)
+            if rows is not None:
+                y = y.new_zeros(len(inputs), frames, y.shape[2]).index_copy(0, rows, y)
+            decoded.append(y)
             latents.append(z)
             indices.append(index.unflatten(0, z.shape[:2]))
             errors.append(error.unflatten(0, z.shape[:2]))
@@ -208,11 +216,12 @@ class ShiftTokenizer(nn.Module):
             features (B, L * frames_per_latent, 198).
         """
         expected = (self.config.n_slots, self.config.codebook_size)
-        if probabilities.ndim != 4 or tuple(probabilities.shape[2:]) != expected:
+        if probabilities.ndim != 4 or tuple(probabilities.shape[2:]) != expected or not probabilities.shape[1]:
             raise ShapeError(
                 f"Expected probabilities (B, L, {expected[0]}, {expected[1]}), got {tuple(probabilities.shape)}. "
                 "Give one distribution per slot."
             )
+        probabilities = probabilities.to(self.mean.dtype)
         streams = zip(self.stream_list(), self._split_slots(probabilities), strict=True)
         return self._decode([stream.quantizer.embed_probabilities(p) for stream, p in streams])
 
@@ -301,7 +310,7 @@ class ShiftTokenizer(nn.Module):
 
     def _check_tokens(self, tokens: Tensor) -> None:
         slots, size = self.config.n_slots, self.config.codebook_size
-        if tokens.ndim != 3 or tokens.shape[2] != slots:
+        if tokens.ndim != 3 or tokens.shape[2] != slots or not tokens.shape[1]:
             raise ShapeError(f"Expected tokens (B, L, {slots}), got {tuple(tokens.shape)}. Give {slots} tokens a step.")
         if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < size:
             raise ShapeError(

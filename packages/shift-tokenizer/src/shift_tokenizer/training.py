@@ -11,8 +11,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from os import PathLike
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +98,17 @@ def train_tokenizer(
     return run.tokenizer.eval(), state.history
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Windows: features and normalized (B, T, 198), valid (B, T, 2), mask (B, T), hands to work on (B, 2)."""
+
+    features: Tensor
+    normalized: Tensor
+    valid: Tensor
+    mask: Tensor
+    hands: Tensor
+
+
 class _Run:
     """The objects of one training run, and its step."""
 
@@ -153,13 +164,11 @@ class _Run:
 
     def step(self) -> dict[str, Tensor]:
         """One optimizer step; returns its losses, detached."""
-        state, generator = self.state, self.state.generator
-        features, valid, mask = (x.to(self.device) for x in self._batch(generator))
-        normalized = self.tokenizer.normalize(features)
-        frames = None if bool(mask.all()) else mask
-        self._initialise_codes(normalized, frames, valid)
-        output = self.tokenizer(normalized, frames)
-        losses = self._losses(output, normalized, features, valid, mask)
+        state, batch = self.state, self._batch()
+        if state.step == 0:
+            self._initialise_codes(batch)
+        output = self._forward(batch)
+        losses = self._losses(output, batch)
         loss = float(losses["loss"].detach())
         if not math.isfinite(loss):
             raise ShiftTokenizerError(
@@ -171,7 +180,7 @@ class _Run:
         losses["loss"].backward()
         nn.utils.clip_grad_norm_(self.tokenizer.parameters(), self.training.gradient_clip)
         state.optimizer.step()
-        self._update_codes(output, mask, valid)
+        self._update_codes(output, batch)
         state.step += 1
         return {name: value.detach() for name, value in losses.items()}
 
@@ -191,61 +200,69 @@ class _Run:
         values["learning_rate"] = self.learning_rate(self.state.step - 1)
         return values
 
-    def _batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _batch(self) -> _Batch:
+        settings, generator = self.training, self.state.generator
         features, valid, mask = self.sampler.draw(generator)
-        if self.mirror_fn is not None and self.training.mirror_probability:
-            flip = torch.rand(len(features), generator=generator) < self.training.mirror_probability
+        if self.mirror_fn is not None and settings.mirror_probability:
+            flip = torch.rand(len(features), generator=generator) < settings.mirror_probability
             features = torch.where(flip[:, None, None], self.mirror_fn(features), features)
             valid = torch.where(flip[:, None, None], valid.flip(-1), valid)
-        return features, valid, mask
+        hands = valid.any(1)
+        if self.config.splits_parts:
+            hands = hands | (torch.rand(hands.shape, generator=generator) < settings.unseen_share)
+            hands[0] |= ~hands.any()
+        else:
+            hands = torch.ones_like(hands)
+        features, valid, mask, hands = (x.to(self.device) for x in (features, valid, mask, hands))
+        return _Batch(features, self.tokenizer.normalize(features), valid, mask, hands)
 
-    def _losses(
-        self, output: ShiftOutput, normalized: Tensor, features: Tensor, valid: Tensor, mask: Tensor
-    ) -> dict[str, Tensor]:
-        settings = self.training
-        weights = torch.where(valid, 1.0, settings.invalid_weight) * mask[..., None]
-        groups = reconstruction_losses(output.reconstruction, normalized, weights)
+    def _forward(self, batch: _Batch) -> ShiftOutput:
+        whole, every = bool(batch.mask.all()), bool(batch.hands.all())
+        return self.tokenizer(batch.normalized, None if whole else batch.mask, None if every else batch.hands)
+
+    def _losses(self, output: ShiftOutput, batch: _Batch) -> dict[str, Tensor]:
+        settings, target = self.training, batch.normalized
+        weights = torch.where(batch.valid, 1.0, settings.invalid_weight) * batch.mask[..., None]
+        weights = weights * batch.hands[:, None]  # (B, T, 2)
+        groups = reconstruction_losses(output.reconstruction, target, weights)
         losses = {
             "rotation": groups.rotation,
             "translation": groups.translation,
             "pose": groups.pose,
-            "commitment": commitment_loss(output.sq_errors, self.config.code_dim),
-            "velocity": translation_velocity_loss(output.reconstruction, normalized, weights),
+            "commitment": commitment_loss(output.sq_errors, self._own(batch), self.config.code_dim),
+            "velocity": translation_velocity_loss(output.reconstruction, target, weights),
         }
         if self.joints_fn is not None and settings.joint_weight + settings.root_joint_weight > 0:
             decoded = self.tokenizer.denormalize(output.reconstruction)
-            losses["joint"], losses["root_joint"] = joint_losses(decoded, features, weights, self.joints_fn)
-        total = sum((getattr(settings, f"{name}_weight") * value for name, value in losses.items()), torch.zeros(()))
+            losses["joint"], losses["root_joint"] = joint_losses(decoded, batch.features, weights, self.joints_fn)
+        total = torch.stack([getattr(settings, f"{name}_weight") * value for name, value in losses.items()]).sum()
         return {"loss": total, **losses}
 
     @torch.no_grad()
-    def _initialise_codes(self, normalized: Tensor, frames: Tensor | None, valid: Tensor) -> None:
-        if self.state.step > 0:
-            return
-        output = self.tokenizer(normalized, frames)
-        for stream, z, own, seen in self._latent_rows(output, torch.ones_like(valid[..., 0]), valid):
-            stream.quantizer.initialise(z[seen] if bool(seen.any()) else z[own], self.state.generator)
+    def _initialise_codes(self, batch: _Batch) -> None:
+        output, own, seen = self._forward(batch), self._own(batch), self._seen(batch)
+        for stream, latents in zip(self.tokenizer.stream_list(), output.latents, strict=True):
+            stream.quantizer.initialise(latents[seen if bool(seen.any()) else own], self.state.generator)
 
     @torch.no_grad()
-    def _update_codes(self, output: ShiftOutput, mask: Tensor, valid: Tensor) -> None:
-        rows = self._latent_rows(output, mask, valid)
-        for (stream, z, own, seen), indices in zip(rows, output.indices, strict=True):
-            index = indices.flatten(0, 1)
-            stream.quantizer.update(z[own], index[own], seen[own], self.state.generator)
+    def _update_codes(self, output: ShiftOutput, batch: _Batch) -> None:
+        own, seen = self._own(batch), self._seen(batch)
+        for stream, z, index in zip(self.tokenizer.stream_list(), output.latents, output.indices, strict=True):
+            stream.quantizer.update(z.detach()[own], index[own], seen[own], self.state.generator)
 
-    def _latent_rows(
-        self, output: ShiftOutput, mask: Tensor, valid: Tensor
-    ) -> list[tuple[Any, Tensor, Tensor, Tensor]]:
-        """Per stream: itself, latents as rows (N, D), which are of a clip (N,), which show a hand (N,)."""
-        step, parts = self.config.frames_per_latent, self.config.n_parts
-        own = mask[:, ::step].repeat_interleave(parts, 0).flatten()
-        seen = valid.unflatten(1, (-1, step)).any(2)  # (B, L, 2)
-        seen = seen if parts > 1 else seen.any(2, keepdim=True)
-        seen = seen.transpose(1, 2).flatten()
-        return [
-            (stream, z.detach().flatten(0, 1), own, seen)
-            for stream, z in zip(self.tokenizer.stream_list(), output.latents, strict=True)
-        ]
+    def _own(self, batch: _Batch) -> Tensor:
+        """Which latents are of a clip and not of its padding, (N, L)."""
+        steps = batch.mask[:, :: self.config.frames_per_latent]
+        return self._rows(steps[:, None].expand(-1, self.config.n_parts, -1), batch)
+
+    def _seen(self, batch: _Batch) -> Tensor:
+        """Which latents show a hand, (N, L)."""
+        steps = batch.valid.unflatten(1, (-1, self.config.frames_per_latent)).any(2).transpose(1, 2)  # (B, 2, L)
+        return self._rows(steps if self.config.splits_parts else steps.any(1, keepdim=True), batch)
+
+    def _rows(self, by_part: Tensor, batch: _Batch) -> Tensor:
+        """(B, parts, L) -> (N, L), of the hands that are worked on."""
+        return by_part[batch.hands] if self.config.splits_parts else by_part.flatten(0, 1)
 
 
 def _device(name: str) -> torch.device:
