@@ -24,7 +24,8 @@ class ShiftConfig:
         code_dim: numbers in one code (D).
         frames_per_latent: frames that one latent step stands for; a power of two.
         residual_depth: codes per stream and step, each quantising what those before it left over.
-        dilations: of the residual blocks of each stage, in order.
+        dilations: of the residual blocks of each stage, in order. Keep them under the latent steps of a training
+            window: a tap that always falls outside is never trained, yet used on longer clips.
         mirror_left: give the left hand to the network as the mirror image of a right one.
         encoder_input: "own": the encoder of a modality sees that modality; "whole": all of the hand (as
             published).
@@ -43,7 +44,7 @@ class ShiftConfig:
     code_dim: int = 64
     frames_per_latent: int = 4
     residual_depth: int = 1
-    dilations: tuple[int, ...] = (9, 3, 1)
+    dilations: tuple[int, ...] = (3, 1)
     mirror_left: bool = True
     encoder_input: str = "own"
     quantizer: str = "ema"
@@ -75,6 +76,7 @@ class ShiftConfig:
             "width": 512,
             "codebook_size": 4096,
             "code_dim": 64,
+            "dilations": (9, 3, 1),
             "mirror_left": False,
             "encoder_input": "whole",
             "decay": 0.99,

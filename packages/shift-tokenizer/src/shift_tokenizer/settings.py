@@ -47,16 +47,16 @@ class TokenizerTraining:
         device: "cpu", "cuda", or "auto": a GPU if there is one.
     """
 
-    steps: int = 1200
-    batch_size: int = 48
+    steps: int = 1000
+    batch_size: int = 32
     window: int = 32
     learning_rate: float = 2e-3
     warmup_steps: int = 20
     final_rate: float = 0.02
     weight_decay: float = 1e-4
-    source_weights: Mapping[str, float] = field(default_factory=lambda: {"fingerspelling": 0.33, "procedural": 0.67})
-    rotation_weight: float = 1.0
-    translation_weight: float = 0.5
+    source_weights: Mapping[str, float] = field(default_factory=lambda: {"fingerspelling": 0.4, "procedural": 0.6})
+    rotation_weight: float = 2.0
+    translation_weight: float = 1.0
     pose_weight: float = 1.0
     commitment_weight: float = 0.25
     velocity_weight: float = 1.0
