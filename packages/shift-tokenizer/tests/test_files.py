@@ -26,7 +26,7 @@ def test_saving_twice_gives_the_same_bytes(tokenizer: ShiftTokenizer, tmp_path: 
 
 
 def test_missing_files_are_named(tokenizer: ShiftTokenizer, tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match=r"config\.json: expected a readable file"):
+    with pytest.raises(FileFormatError, match=r"^[^:]*config\.json: expected a readable file"):
         ShiftTokenizer.from_pretrained(tmp_path / "nowhere")
     tokenizer.save_pretrained(tmp_path)
     (tmp_path / WEIGHTS_FILE).unlink()

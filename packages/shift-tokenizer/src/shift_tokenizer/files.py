@@ -78,8 +78,9 @@ def read_folder(folder: str | PathLike[str]) -> tuple[ShiftConfig, dict[str, Ten
 
 
 def _read_description(path: Path) -> dict[str, Any]:
+    content = _read_bytes(path)
     try:
-        description = json.loads(_read_bytes(path))
+        description = json.loads(content)
     except ValueError as error:
         raise FileFormatError(f"{path}: expected JSON, got: {error}. Save or download the folder again.") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
