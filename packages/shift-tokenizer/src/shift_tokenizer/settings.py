@@ -56,7 +56,7 @@ class TokenizerTraining:
     weight_decay: float = 1e-4
     source_weights: Mapping[str, float] = field(default_factory=lambda: {"fingerspelling": 0.4, "procedural": 0.6})
     rotation_weight: float = 2.0
-    translation_weight: float = 1.0
+    translation_weight: float = 0.5
     pose_weight: float = 1.0
     commitment_weight: float = 0.25
     velocity_weight: float = 1.0
