@@ -133,10 +133,10 @@ def test_a_changed_training_parameter_reruns_only_what_depends_on_it(repository,
     head, tail = before.split("\ninstruct:")
     path.write_text(f"{head}\ninstruct:{tail.replace('seed: 0', 'seed: 1', 1)}")
     try:
-        plan = run(["dvc", "repro", "--dry"], repository, environment | {"KEDRO_ENV": "test"}).stdout
+        log = run(["dvc", "repro"], repository, environment | {"KEDRO_ENV": "test"}).stdout
     finally:
         path.write_text(before)
-    again = [line.split("'")[1] for line in plan.splitlines() if line.startswith("Running stage")]
+    again = [line.split("'")[1] for line in log.splitlines() if line.startswith("Running stage")]
     assert again == ["llm_instruct", "evaluation", "report"]
 
 

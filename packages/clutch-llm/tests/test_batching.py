@@ -1,3 +1,4 @@
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -78,6 +79,25 @@ def test_instruction_tuning_varies_the_template(clutch, examples) -> None:
     texts = {clutch.vocabulary.decode_text(maker.make("t2m", examples[0], np.random.default_rng(k)).source)
              for k in range(60)}  # fmt: skip
     assert len(texts) > 10
+
+
+def test_hidden_labels_are_asked_for_and_not_shown(clutch, examples) -> None:
+    """Hiding changes what the decoder sees, never what it has to say; marks are always shown."""
+    layout = clutch.vocabulary.layout
+    hiding = SampleMaker(clutch.vocabulary, hide=1.0)
+    shares = []
+    for k in range(30):
+        sample = hiding.make("t2m", examples[0], np.random.default_rng(k))
+        np.testing.assert_array_equal(clutch.vocabulary.ids_to_motion(sample.target), examples[0]["tokens"])
+        assert not sample.target_hidden[[0, -1]].any()
+        shares.append(sample.target_hidden.mean())
+    assert min(shares) < 0.2
+    assert max(shares) > 0.8
+    plain = collate([SampleMaker(clutch.vocabulary).make("t2m", examples[0], np.random.default_rng(0))], layout.pad)
+    assert not plain.target_hidden.any()
+    hidden = dataclasses.replace(plain, target_hidden=plain.target > layout.pad)
+    with torch.no_grad():
+        assert clutch.model(plain).loss != clutch.model(hidden).loss
 
 
 def test_collating_pads_and_masks(maker, examples) -> None:

@@ -20,17 +20,21 @@ from clutch_llm.spans import choose_spans, corrupt
 from clutch_llm.vocabulary import Vocabulary
 
 #: Batches drawn at once and sorted by length before they are cut.
-MEGABATCH = 8
+MEGABATCH = 1
 
 
 @dataclass
 class Sample:
-    """One source and target: ids and places (see `positions`), each (S,) or (T,) int64."""
+    """One source and target: ids and places (see `positions`), each (S,) or (T,) int64.
+
+    ``target_hidden``, (T,) bool or None for none, marks labels that the decoder is not shown when it goes on.
+    """
 
     source: np.ndarray
     source_places: np.ndarray
     target: np.ndarray
     target_places: np.ndarray
+    target_hidden: np.ndarray | None = None
 
 
 def draw_task(tasks: Mapping[str, float], rng: np.random.Generator) -> str:
@@ -104,17 +108,30 @@ class SampleMaker:
         vocabulary: text and motion tokens.
         templates: "first" for the fixed prompts of pretraining, "all" for instruction tuning.
         unconditional: share of text-to-motion samples without their caption.
+        hide: share of samples whose targets are partly hidden from the decoder, see `StageConfig`.
     """
 
-    def __init__(self, vocabulary: Vocabulary, *, templates: str = "first", unconditional: float = 0.0) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        templates: str = "first",
+        unconditional: float = 0.0,
+        hide: float = 0.0,
+    ) -> None:
         self.vocabulary = vocabulary
         self.layout = vocabulary.layout
         self.varied = templates == "all"
         self.unconditional = unconditional
+        self.hide = hide
 
     def make(self, task: str, example: Clip, rng: np.random.Generator) -> Sample:
         """Source and target of one example; the task is one of `config.TASKS`."""
         sample: Sample = getattr(self, f"_{task}")(example, rng)
+        if rng.random() < self.hide:
+            hidden = rng.random(len(sample.target)) < rng.random()
+            marks = (self.layout.som, self.layout.eom, self.layout.eos, *self.layout.sentinels)
+            sample.target_hidden = hidden & ~np.isin(sample.target, marks)
         return sample
 
     def t2m_source(self, caption: str | None, template: str = prompts.T2M[0]) -> tuple[np.ndarray, np.ndarray]:
@@ -235,7 +252,12 @@ def collate(samples: Sequence[Sample], pad: int) -> TokenBatch:
         source_places=_pad([s.source_places for s in samples], 0),
         target=_pad([s.target for s in samples], IGNORE),
         target_places=_pad([s.target_places for s in samples], 0),
+        target_hidden=_pad([_hidden(s) for s in samples], 0).bool(),
     )
+
+
+def _hidden(sample: Sample) -> np.ndarray:
+    return np.zeros(len(sample.target), dtype=bool) if sample.target_hidden is None else sample.target_hidden
 
 
 def _pad(rows: Sequence[np.ndarray], value: int) -> torch.Tensor:

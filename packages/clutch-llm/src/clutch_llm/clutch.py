@@ -83,6 +83,8 @@ class Clutch:
         seed_motion_embeddings(t5, tokenizer.codebooks().detach().cpu(), vocabulary.layout, generator)
         model = ClutchModel(t5, vocabulary.layout, config.max_steps)
         model.reset_place_embeddings(generator)
+        if config.base_model is None:
+            model.open_gist(generator)
         return cls(config, vocabulary, model.eval(), tokenizer.eval())
 
     def to(self, device: torch.device | str) -> Clutch:

@@ -129,6 +129,9 @@ class StageConfig:
         mirror: share of examples that are shown mirrored: hands swapped, and the words left and right with them.
         unconditional: share of text-to-motion examples whose caption is left out, which is what
             classifier-free guidance at generation needs.
+        hide: share of examples in which the decoder sees ``<mask>`` in place of a random share of its own past. A
+            motion's past all but gives its next code, so without this a model learns to go on long before it learns to
+            listen to its prompt.
         checkpoint_every: steps between checkpoints.
         log_every: steps between lines of the history.
     """
@@ -147,6 +150,7 @@ class StageConfig:
     source_weights: Mapping[str, float] = field(default_factory=dict)
     mirror: float = 0.5
     unconditional: float = 0.1
+    hide: float = 0.7
     checkpoint_every: int = 200
     log_every: int = 20
 
@@ -157,7 +161,7 @@ class StageConfig:
         _require(self.learning_rate > 0, f"{name}.learning_rate", "above 0", self.learning_rate)
         _require(self.zero_stage in (0, 1, 2, 3), f"{name}.zero_stage", "0, 1, 2 or 3", self.zero_stage)
         _require(self.precision in PRECISIONS, f"{name}.precision", f"one of {PRECISIONS}", self.precision)
-        for key in ("mirror", "unconditional", "floor"):
+        for key in ("mirror", "unconditional", "hide", "floor"):
             _require(0.0 <= getattr(self, key) <= 1.0, f"{name}.{key}", "in [0, 1]", getattr(self, key))
         unknown = set(self.tasks) - set(TASKS)
         _require(not unknown, f"{name}.tasks", f"among {TASKS}", sorted(unknown))
@@ -171,7 +175,7 @@ class PretrainConfig(StageConfig):
     """Stage 1: next-token cross-entropy on both directions and on corrupted text and motion."""
 
     tasks: Mapping[str, float] = field(
-        default_factory=lambda: {"t2m": 0.55, "m2t": 0.3, "masked": 0.05, "motion": 0.05, "text": 0.05}
+        default_factory=lambda: {"t2m": 0.6, "m2t": 0.34, "masked": 0.02, "motion": 0.02, "text": 0.02}
     )
 
 
@@ -193,6 +197,7 @@ class RefineConfig(StageConfig):
     steps: int = 200
     learning_rate: float = 1e-3
     warmup: int = 20
+    hide: float = 0.0
     tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 0.6, "m2t": 0.25, "masked": 0.15})
     alpha: float = 1.0
     lam: float = 2.0
@@ -225,4 +230,5 @@ class InstructConfig(StageConfig):
     steps: int = 150
     learning_rate: float = 1e-3
     warmup: int = 20
+    hide: float = 0.3
     tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 0.55, "m2t": 0.35, "t2t": 0.1})

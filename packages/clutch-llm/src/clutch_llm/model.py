@@ -29,6 +29,7 @@ class TokenBatch:
         source_places: place of each source token (B, S), see `positions`.
         target: labels (B, T), `IGNORE` on padding.
         target_places: place that each label fills (B, T).
+        target_hidden: True on labels that the decoder is not shown when it goes on: it sees ``<mask>`` (B, T).
     """
 
     source: torch.Tensor
@@ -36,6 +37,7 @@ class TokenBatch:
     source_places: torch.Tensor
     target: torch.Tensor
     target_places: torch.Tensor
+    target_hidden: torch.Tensor
 
     def to(self, device: torch.device) -> TokenBatch:
         """The same batch on a device."""
@@ -59,7 +61,10 @@ class LMOutput:
 
 
 class ClutchModel(nn.Module):
-    """T5 with slot and step embeddings.
+    """T5 with slot and step embeddings, and the prompt's mean encoder state added to every input of the decoder.
+
+    Cross-attention alone takes thousands of steps to find out what of the prompt matters; the mean state is a straight path
+    for it, from the first step on. A pretrained T5 starts with that path closed (zero weights).
 
     Args:
         t5: the backbone, with room for all tokens of the layout.
@@ -75,6 +80,7 @@ class ClutchModel(nn.Module):
         width = t5.config.d_model
         self.slot_embedding = nn.Embedding(layout.n_slots + 1, width)
         self.step_embedding = nn.Embedding(max_steps + 2, width)
+        self.gist = nn.Linear(width, width, bias=False)
         # T5 v1.0 ties head and embedding and scales the output for it; v1.1 (Flan) does neither.
         self.output_scale = width**-0.5 if getattr(t5.config, "scale_decoder_outputs", True) else 1.0
 
@@ -85,6 +91,12 @@ class ClutchModel(nn.Module):
         for table in (self.slot_embedding, self.step_embedding):
             table.weight.normal_(0.0, spread, generator=generator)
             table.weight[0] = 0.0
+        nn.init.zeros_(self.gist.weight)
+
+    @torch.no_grad()
+    def open_gist(self, generator: torch.Generator) -> None:
+        """Let the prompt's mean state through from the start: for a model that is trained from nothing."""
+        nn.init.orthogonal_(self.gist.weight, generator=generator)
 
     @property
     def device(self) -> torch.device:
@@ -112,8 +124,10 @@ class ClutchModel(nn.Module):
         cache: EncoderDecoderCache | None = None,
     ) -> torch.Tensor:
         """Decoder states (B, T, d_model) of ids (B, T) that continue what the cache holds, ready for the head."""
+        kept = mask.to(encoded.dtype)[..., None]
+        gist = self.gist((encoded * kept).sum(1, keepdim=True) / kept.sum(1, keepdim=True))  # (B, 1, d_model)
         states: torch.Tensor = self.t5.decoder(
-            inputs_embeds=self.embed(ids, places),
+            inputs_embeds=self.embed(ids, places) + gist,
             encoder_hidden_states=encoded,
             encoder_attention_mask=mask,
             past_key_values=cache,
@@ -142,7 +156,8 @@ class ClutchModel(nn.Module):
         """Teacher-forced cross-entropy and, for refinement, the logits of every motion code over its codebook."""
         encoded = self.encode(batch.source, batch.source_mask, batch.source_places)
         shifted = batch.target.new_full(batch.target.shape, self.layout.pad)
-        shifted[:, 1:] = batch.target[:, :-1].clamp(min=self.layout.pad)
+        shown = batch.target.masked_fill(batch.target_hidden, self.layout.mask)
+        shifted[:, 1:] = shown[:, :-1].clamp(min=self.layout.pad)
         states = self.decode(shifted, batch.target_places, encoded, batch.source_mask)
         labelled = batch.target != IGNORE
         loss = F.cross_entropy(self.head(states[labelled]).float(), batch.target[labelled])

@@ -134,6 +134,7 @@ class _Run:
             clutch.vocabulary,
             templates="all" if isinstance(config, InstructConfig) else "first",
             unconditional=config.unconditional,
+            hide=config.hide,
         )
         self.joints_fn = joints_fn
         self.tokenizer = copy.deepcopy(clutch.tokenizer).to(engine.device).eval().requires_grad_(False)
