@@ -150,7 +150,7 @@ class StageConfig:
     source_weights: Mapping[str, float] = field(default_factory=dict)
     mirror: float = 0.5
     unconditional: float = 0.1
-    hide: float = 0.7
+    hide: float = 0.3
     checkpoint_every: int = 200
     log_every: int = 20
 

@@ -7,6 +7,7 @@ of each slot's own codebook.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -60,11 +61,24 @@ class LMOutput:
     step_mask: torch.Tensor | None = None
 
 
-class ClutchModel(nn.Module):
-    """T5 with slot and step embeddings, and the prompt's mean encoder state added to every input of the decoder.
+class Encoded(NamedTuple):
+    """A prompt as the decoder sees it.
 
-    Cross-attention alone takes thousands of steps to find out what of the prompt matters; the mean state is a straight path
-    for it, from the first step on. A pretrained T5 starts with that path closed (zero weights).
+    Attributes:
+        states: encoder states (B, S, d_model).
+        gist: one vector for the whole prompt, (B, 1, d_model).
+    """
+
+    states: torch.Tensor
+    gist: torch.Tensor
+
+
+class ClutchModel(nn.Module):
+    """T5 with slot and step embeddings, and the gist of the prompt added to every input of the decoder.
+
+    Cross-attention takes thousands of steps to find out what of the prompt matters. The gist, a linear map of the sum
+    of the prompt's embeddings, is a straight path for it from the first step on; it is taken before the encoder,
+    whose norm lets the difference between sources drown that between captions. A pretrained T5 starts without it.
 
     Args:
         t5: the backbone, with room for all tokens of the layout.
@@ -95,7 +109,7 @@ class ClutchModel(nn.Module):
 
     @torch.no_grad()
     def open_gist(self, generator: torch.Generator) -> None:
-        """Let the prompt's mean state through from the start: for a model that is trained from nothing."""
+        """Let the gist of the prompt through from the start: for a model that is trained from nothing."""
         nn.init.orthogonal_(self.gist.weight, generator=generator)
 
     @property
@@ -108,27 +122,26 @@ class ClutchModel(nn.Module):
         slots, steps = slots_and_steps(places, self.layout.n_slots, self.max_steps)
         return self.t5.shared(ids) + self.slot_embedding(slots) + self.step_embedding(steps)
 
-    def encode(self, ids: torch.Tensor, mask: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """Encoder states (B, S, d_model)."""
-        states: torch.Tensor = self.t5.encoder(
-            inputs_embeds=self.embed(ids, places), attention_mask=mask
-        ).last_hidden_state
-        return states
+    def encode(self, ids: torch.Tensor, mask: torch.Tensor, places: torch.Tensor) -> Encoded:
+        """Read a prompt: ids, mask and places (B, S)."""
+        embedded = self.embed(ids, places)
+        states = self.t5.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+        kept = mask.to(embedded.dtype)[..., None]
+        bag = (embedded * kept).sum(1, keepdim=True) / kept.sum(1, keepdim=True).sqrt()
+        return Encoded(states, self.gist(bag))
 
     def decode(
         self,
         ids: torch.Tensor,
         places: torch.Tensor,
-        encoded: torch.Tensor,
+        encoded: Encoded,
         mask: torch.Tensor,
         cache: EncoderDecoderCache | None = None,
     ) -> torch.Tensor:
         """Decoder states (B, T, d_model) of ids (B, T) that continue what the cache holds, ready for the head."""
-        kept = mask.to(encoded.dtype)[..., None]
-        gist = self.gist((encoded * kept).sum(1, keepdim=True) / kept.sum(1, keepdim=True))  # (B, 1, d_model)
         states: torch.Tensor = self.t5.decoder(
-            inputs_embeds=self.embed(ids, places) + gist,
-            encoder_hidden_states=encoded,
+            inputs_embeds=self.embed(ids, places) + encoded.gist,
+            encoder_hidden_states=encoded.states,
             encoder_attention_mask=mask,
             past_key_values=cache,
             use_cache=cache is not None,
