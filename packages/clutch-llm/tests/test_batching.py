@@ -128,13 +128,6 @@ def test_a_batch_depends_on_seed_and_step_alone(examples) -> None:
     assert any((first.batch(s) != second.batch(s)).any() for s in range(4))
 
 
-def test_batches_hold_like_lengths_together(examples) -> None:
-    lengths = np.array([len(e["tokens"]) for e in examples])
-    plan = BatchPlan(examples, PretrainConfig(batch_size=4))
-    spread = [np.ptp(lengths[plan.batch(s)]) for s in range(8)]
-    assert np.mean(spread) < np.ptp(lengths) / 2
-
-
 def test_weights_for_sources_that_are_not_there_are_refused(examples) -> None:
     with pytest.raises(DataError, match="fingerspelling, procedural"):
         BatchPlan(examples, PretrainConfig(source_weights={"procedural": 1.0}))

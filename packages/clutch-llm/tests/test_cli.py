@@ -20,7 +20,7 @@ def test_a_motion_is_generated_written_and_captioned(folder: Path, tmp_path: Pat
         assert written["global_orient"].shape == (16, 2, 3)
         assert float(written["fps"]) == 15.0
     main(["caption", str(out), "--model", str(folder)])
-    assert capsys.readouterr().out.strip()
+    assert capsys.readouterr().out.count("\n") == 1  # one line a motion; an untrained model may have nothing to say
 
 
 def test_samples_are_numbered_and_differ(folder: Path, tmp_path: Path, capsys) -> None:

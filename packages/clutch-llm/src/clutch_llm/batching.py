@@ -1,4 +1,7 @@
-"""From examples to padded batches: one task a batch, examples of like length together.
+"""From examples to padded batches: one task a batch, the sources mixed in each.
+
+Batches of one source, or of like lengths, pad less, but their gradients differ in kind and size from step to step, and
+the encoder was seen to collapse onto the source.
 
 Every draw is a function of (seed, step) alone, so a run that resumes at a step sees what it would have seen.
 """
@@ -19,8 +22,8 @@ from clutch_llm.model import IGNORE, TokenBatch
 from clutch_llm.spans import choose_spans, corrupt
 from clutch_llm.vocabulary import Vocabulary
 
-#: Batches drawn at once and sorted by length before they are cut.
-MEGABATCH = 1
+#: Batches drawn at once, so that small batches keep the shares of the sources.
+MEGABATCH = 8
 
 
 @dataclass
@@ -62,7 +65,6 @@ class BatchPlan:
             raise DataError("Expected examples to train on, got none. Build the corpus from a non-empty split.")
         self.batch_size = config.batch_size
         self.seed = config.seed
-        self.lengths = np.array([len(e["tokens"]) for e in examples])
         sources = np.array([e["source"] for e in examples])
         present = sorted(set(sources))
         weights = dict(config.source_weights) or {s: float((sources == s).mean()) for s in present}
@@ -80,7 +82,6 @@ class BatchPlan:
         rng = np.random.default_rng([self.seed, 1, mega])
         drawn = np.concatenate([self._walk(s, mega) for s in range(len(self.members))])
         drawn = rng.permutation(drawn)
-        drawn = drawn[np.argsort(self.lengths[drawn], kind="stable")]
         return drawn.reshape(MEGABATCH, self.batch_size)[rng.permutation(MEGABATCH)[place]]
 
     def _walk(self, source: int, mega: int) -> np.ndarray:
