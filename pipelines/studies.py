@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from dataclasses import replace
 from typing import Any
@@ -34,8 +33,7 @@ def sweep_refinement(
     clips = protocol.clips(store)
 
     def motions(arm: RefineConfig, name: str) -> Motions:
-        # Training changes the model it is given, so each arm starts from its own copy of the pretrained one.
-        model, _ = run_stage(copy.deepcopy(clutch), store, tokens, arm, f"{checkpoints}/sweep/{name}")
+        model, _ = run_stage(clutch, store, tokens, arm, f"{checkpoints}/sweep/{name}")
         return generate(model, clips, protocol)
 
     with study_run("control", {"control": True, "steps": config.steps}, "refinement_sweep"):
