@@ -189,8 +189,8 @@ def explain(error: BaseException) -> str | None:
     for link in chain:
         if isinstance(link, OSError) and link.errno == errno.ENOSPC:
             return f"The disk is full: {link}. Free some space and run the same command again: it goes on from there."
-        if isinstance(link, OSError) and link.errno == errno.EADDRINUSE:
-            return f"A port is in use: {link}. Set MASTER_PORT to a free one, or unset it to have one chosen."
+        if getattr(link, "errno", None) == errno.EADDRINUSE or "EADDRINUSE" in str(link):  # torch raises its own
+            return f"A port is in use: {link}. Give the launcher a free one, with --master_port or MASTER_PORT."
         if isinstance(link, ModuleNotFoundError) and link.name:
             return f"The package '{link.name}' is missing. Run `make setup`, or install it with pip."
         if type(link).__module__.split(".")[0] in PACKAGES:

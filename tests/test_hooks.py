@@ -8,6 +8,7 @@ import pytest
 from clutch_llm.errors import ConfigError
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
+from torch.distributed import DistNetworkError
 
 from pipelines.hooks import ClearErrors, OneWriter, explain, stage_of
 
@@ -24,6 +25,7 @@ def raised(error: BaseException, cause: BaseException | None = None) -> BaseExce
     [
         (OSError(errno.ENOSPC, "No space left on device", "data/hiw.zarr"), "disk is full"),
         (OSError(errno.EADDRINUSE, "Address already in use"), "MASTER_PORT"),
+        (DistNetworkError("port: 29500, code: -98, name: EADDRINUSE"), "MASTER_PORT"),
         (ModuleNotFoundError("No module named 'deepspeed'", name="deepspeed"), "'deepspeed' is missing"),
         (ConfigError("Expected steps of at least 1, got 0."), "got 0"),
     ],

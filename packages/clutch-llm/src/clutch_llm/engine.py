@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from typing import Any
 
 import torch
@@ -38,15 +37,15 @@ def _import_deepspeed() -> Any:
     return deepspeed
 
 
-def _set_rank_environment() -> None:
-    """Say that this process is alone, unless a launcher has said otherwise (DeepSpeed would look for MPI)."""
-    defaults = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
-    if "MASTER_PORT" not in os.environ:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            os.environ["MASTER_PORT"] = str(probe.getsockname()[1])
+def _join_processes(deepspeed: Any) -> None:
+    """Join the other processes of a launcher (`deepspeed`, `torchrun`), or stand alone: then no port is opened."""
+    if torch.distributed.is_initialized():
+        return
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if "RANK" not in os.environ:
+        torch.distributed.init_process_group(backend, store=torch.distributed.HashStore(), rank=0, world_size=1)
+    os.environ.setdefault("LOCAL_RANK", "0")  # read by DeepSpeed
+    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
 
 
 def start_engine(model: nn.Module, config: StageConfig) -> Any:
@@ -56,9 +55,7 @@ def start_engine(model: nn.Module, config: StageConfig) -> Any:
         A DeepSpeed engine; the learning rate is the caller's to set (`set_learning_rate`).
     """
     deepspeed = _import_deepspeed()
-    if not torch.distributed.is_initialized():
-        _set_rank_environment()
-        deepspeed.init_distributed(dist_backend=None if torch.cuda.is_available() else "gloo", verbose=False)
+    _join_processes(deepspeed)
     world = torch.distributed.get_world_size()
     settings = {
         "train_batch_size": config.batch_size,
