@@ -34,6 +34,7 @@ class Protocol:
         split: the split that is measured.
         samples: motions for each caption.
         temperature: of sampling.
+        guidance: classifier-free guidance of sampling; 1 is none.
         seed: of sampling and of every random choice of the metrics.
         max_clips: at most so many clips of each source; 0 for all.
         shown: clips of each source that the page shows.
@@ -42,6 +43,7 @@ class Protocol:
     split: str = "test"
     samples: int = 2
     temperature: float = 1.0
+    guidance: float = 1.0
     seed: int = 0
     max_clips: int = 0
     shown: int = 6
@@ -65,6 +67,7 @@ def generate(clutch: Clutch, clips: Clips, protocol: Protocol) -> Motions:
             seconds=length / clips[members[0]]["fps"],
             samples=protocol.samples,
             temperature=protocol.temperature,
+            guidance=protocol.guidance,
             seed=protocol.seed,
         )
         for i, samples in zip(members, drawn, strict=True):

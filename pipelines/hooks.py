@@ -47,7 +47,8 @@ class MlflowTracking:
 
     def __init__(self) -> None:
         self._runs: dict[str, str] = {}
-        self._started: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
+        self._entered = 0.0
         self._stage: str | None = None
         self._catalog: Any = None
         self._data_hash: str | None = None
@@ -60,7 +61,7 @@ class MlflowTracking:
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
         mlflow.set_experiment(EXPERIMENT)
-        self._runs, self._started, self._stage, self._catalog = {}, {}, None, catalog
+        self._runs, self._seconds, self._stage, self._catalog = {}, {}, None, catalog
         self._revision = git_revision(root)
         name = "+".join(run_params["pipeline_names"] or ["full"])
         mlflow.start_run(
@@ -130,7 +131,7 @@ class MlflowTracking:
             return
         logger.info("%s: started", stage)
         self._stage = stage
-        self._started[stage] = time.monotonic()
+        self._entered = time.monotonic()
         tags = {"stage": stage, "git_revision": self._revision}
         if self._data_hash:
             tags["data_hash"] = self._data_hash
@@ -142,7 +143,8 @@ class MlflowTracking:
     def _leave(self, status: str) -> None:
         if self._stage is None:
             return
-        seconds = time.monotonic() - self._started[self._stage]
+        seconds = self._seconds.get(self._stage, 0.0) + time.monotonic() - self._entered
+        self._seconds[self._stage] = seconds  # of all its stretches
         logger.info("%s: %s after %.0f s", self._stage, status.lower(), seconds)
         mlflow.log_metric("stage_seconds", seconds)
         mlflow.end_run(status)

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 from clutch_llm import Clutch, PretrainConfig, prompts
-from clutch_llm.batching import BatchPlan, SampleMaker, collate, draw_task
+from clutch_llm.batching import PART_COST, BatchPlan, Sample, SampleMaker, collate, draw_task, split_by_length
 from clutch_llm.config import TASKS
 from clutch_llm.errors import DataError
 from clutch_llm.model import IGNORE
 from clutch_llm.positions import next_places, own_places
 from clutch_llm.spans import restore
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,18 @@ def test_instruction_tuning_varies_the_template(clutch, examples) -> None:
     texts = {clutch.vocabulary.decode_text(maker.make("t2m", examples[0], np.random.default_rng(k)).source)
              for k in range(60)}  # fmt: skip
     assert len(texts) > 10
+
+
+def test_a_prefix_is_the_beginning_of_the_motion_and_does_not_end(clutch, examples, maker) -> None:
+    layout, example = clutch.vocabulary.layout, max(examples, key=lambda e: len(e["tokens"]))
+    whole = maker.make("t2m", example, np.random.default_rng(0))
+    prefix = maker.make("t2m", example, np.random.default_rng(0), steps=2)
+    assert len(prefix.target) == 1 + 2 * layout.n_slots < len(whole.target)
+    np.testing.assert_array_equal(prefix.target, whole.target[: len(prefix.target)])
+    np.testing.assert_array_equal(prefix.target_places, whole.target_places[: len(prefix.target)])
+    assert layout.eom not in prefix.target
+    short = maker.make("t2m", example, np.random.default_rng(0), steps=len(example["tokens"]))
+    np.testing.assert_array_equal(short.target, whole.target)
 
 
 def test_hidden_labels_are_asked_for_and_not_shown(clutch, examples) -> None:
@@ -153,3 +167,18 @@ def test_tasks_are_drawn_by_weight() -> None:
 )
 def test_hands_are_read_off_captions(caption: str, hands: str) -> None:
     assert prompts.hands_of(caption) == hands
+
+
+@given(st.lists(st.tuples(st.integers(1, 90), st.integers(1, 90)), min_size=1, max_size=12))
+def test_a_batch_is_split_where_it_pads_least(sizes) -> None:
+    def sample(size: tuple[int, int]) -> Sample:
+        a, b = (np.zeros(n, dtype=np.int64) for n in size)
+        return Sample(a, a, b, b)
+
+    def cost(part) -> int:
+        return len(part) * sum(max(sizes[i][side] for i in part) for side in (0, 1)) + PART_COST
+
+    parts = split_by_length([sample(size) for size in sizes])
+    assert sorted(i for part in parts for i in part) == list(range(len(sizes)))
+    assert len(parts) <= 2
+    assert sum(cost(part) for part in parts) <= cost(range(len(sizes)))

@@ -28,6 +28,17 @@ def test_padding_changes_nothing(clutch, examples) -> None:
 
 
 @torch.no_grad()
+def test_a_batch_in_two_parts_counts_as_one(clutch, examples) -> None:
+    rows = [examples[3], examples[0], examples[1]]
+    whole = clutch.model(batch_of(clutch, rows), refine=True)
+    parts = clutch.model(batch_of(clutch, rows[:1]), batch_of(clutch, rows[1:]), refine=True)
+    torch.testing.assert_close(parts.loss, whole.loss, atol=1e-5, rtol=1e-5)
+    assert torch.equal(parts.step_mask, whole.step_mask)
+    real = whole.step_mask[..., None, None]
+    torch.testing.assert_close(parts.slot_logits * real, whole.slot_logits * real, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
 def test_slot_logits_are_the_full_logits_of_their_codebook(clutch, examples) -> None:
     batch = batch_of(clutch, [examples[3], examples[0]])
     out = clutch.model(batch, refine=True)

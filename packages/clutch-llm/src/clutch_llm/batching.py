@@ -1,7 +1,7 @@
 """From examples to padded batches: one task a batch, the sources mixed in each.
 
 Batches of one source, or of like lengths, pad less, but their gradients differ in kind and size from step to step, and
-the encoder was seen to collapse onto the source.
+the encoder was seen to collapse onto the source. So the sources are mixed, and a batch is computed in two parts.
 
 Every draw is a function of (seed, step) alone, so a run that resumes at a step sees what it would have seen.
 """
@@ -24,6 +24,9 @@ from clutch_llm.vocabulary import Vocabulary
 
 #: Batches drawn at once, so that small batches keep the shares of the sources.
 MEGABATCH = 8
+
+#: What a part of a batch costs beside its tokens, in tokens.
+PART_COST = 200
 
 
 @dataclass
@@ -126,9 +129,15 @@ class SampleMaker:
         self.unconditional = unconditional
         self.hide = hide
 
-    def make(self, task: str, example: Clip, rng: np.random.Generator) -> Sample:
-        """Source and target of one example; the task is one of `config.TASKS`."""
+    def make(self, task: str, example: Clip, rng: np.random.Generator, *, steps: int | None = None) -> Sample:
+        """Source and target of one example; the task is one of `config.TASKS`.
+
+        With ``steps``, a longer motion in the target stops after so many latent steps, without its end mark.
+        """
         sample: Sample = getattr(self, f"_{task}")(example, rng)
+        if steps is not None and task == "t2m" and len(example["tokens"]) > steps:
+            stop = 1 + steps * self.layout.n_slots
+            sample.target, sample.target_places = sample.target[:stop], sample.target_places[:stop]
         if rng.random() < self.hide:
             hidden = rng.random(len(sample.target)) < rng.random()
             marks = (self.layout.som, self.layout.eom, self.layout.eos, *self.layout.sentinels)
@@ -241,6 +250,20 @@ def _any(options: Sequence[str], rng: np.random.Generator) -> str:
 def _motion_places(length: int) -> np.ndarray:
     """Places of ``<som>`` codes ``<eom>``: 0, 1, 2, …; at the end, the place of the code that would go on."""
     return np.arange(length, dtype=np.int64)
+
+
+def split_by_length(samples: Sequence[Sample]) -> list[np.ndarray]:
+    """Indices of the samples in one part or two, the shorter and the longer ones, whichever pads least."""
+    sizes = np.array([[len(s.source), len(s.target)] for s in samples])
+    order = np.argsort(sizes.sum(1), kind="stable")
+    sizes = sizes[order]
+
+    def cost(k: int) -> int:
+        parts = [part for part in (sizes[:k], sizes[k:]) if len(part)]
+        return sum(len(part) * int(part.max(0).sum()) + PART_COST for part in parts)
+
+    best = min(range(len(samples)), key=cost)
+    return [part for part in (order[:best], order[best:]) if len(part)]
 
 
 def collate(samples: Sequence[Sample], pad: int) -> TokenBatch:

@@ -73,7 +73,7 @@ class ClutchConfig:
         decoder_layers: decoder layers; None takes ``layers``.
         dropout: dropout rate, in [0, 1).
         feed_forward: T5's name of the feed-forward layer.
-        text_vocabulary: size limit of the trained text tokenizer.
+        text_vocabulary: size limit of the trained text tokenizer; too small a one breaks letters into bytes.
         max_steps: longest motion in latent steps (of four frames at 15 fps by default).
         fps: frame rate of the motions.
     """
@@ -86,7 +86,7 @@ class ClutchConfig:
     decoder_layers: int | None = None
     dropout: float = 0.1
     feed_forward: str = "relu"
-    text_vocabulary: int = 800
+    text_vocabulary: int = 1000
     max_steps: int = 18
     fps: float = 15.0
 
@@ -132,13 +132,16 @@ class StageConfig:
         hide: share of examples in which the decoder sees ``<mask>`` in place of a random share of its own past. A
             motion's past all but gives its next code, so without this a model learns to go on long before it learns to
             listen to its prompt.
+        prefix: share of text-to-motion batches whose motions stop after ``prefix_steps``. The beginning of a motion is
+            where the caption decides; what follows is given by what came before, and costs most of the time.
+        prefix_steps: latent steps of such a beginning.
         checkpoint_every: steps between checkpoints.
         log_every: steps between lines of the history.
     """
 
-    steps: int = 700
-    batch_size: int = 32
-    learning_rate: float = 4e-3
+    steps: int = 3000
+    batch_size: int = 16
+    learning_rate: float = 3e-3
     warmup: int = 50
     floor: float = 0.02
     weight_decay: float = 0.01
@@ -150,18 +153,20 @@ class StageConfig:
     source_weights: Mapping[str, float] = field(default_factory=dict)
     mirror: float = 0.5
     unconditional: float = 0.1
-    hide: float = 0.3
+    hide: float = 0.4
+    prefix: float = 0.7
+    prefix_steps: int = 4
     checkpoint_every: int = 200
     log_every: int = 20
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        for key in ("steps", "batch_size", "checkpoint_every", "log_every"):
+        for key in ("steps", "batch_size", "prefix_steps", "checkpoint_every", "log_every"):
             _require(getattr(self, key) >= 1, f"{name}.{key}", "of at least 1", getattr(self, key))
         _require(self.learning_rate > 0, f"{name}.learning_rate", "above 0", self.learning_rate)
         _require(self.zero_stage in (0, 1, 2, 3), f"{name}.zero_stage", "0, 1, 2 or 3", self.zero_stage)
         _require(self.precision in PRECISIONS, f"{name}.precision", f"one of {PRECISIONS}", self.precision)
-        for key in ("mirror", "unconditional", "hide", "floor"):
+        for key in ("mirror", "unconditional", "hide", "prefix", "floor"):
             _require(0.0 <= getattr(self, key) <= 1.0, f"{name}.{key}", "in [0, 1]", getattr(self, key))
         unknown = set(self.tasks) - set(TASKS)
         _require(not unknown, f"{name}.tasks", f"among {TASKS}", sorted(unknown))
@@ -175,7 +180,7 @@ class PretrainConfig(StageConfig):
     """Stage 1: next-token cross-entropy on both directions and on corrupted text and motion."""
 
     tasks: Mapping[str, float] = field(
-        default_factory=lambda: {"t2m": 0.6, "m2t": 0.34, "masked": 0.02, "motion": 0.02, "text": 0.02}
+        default_factory=lambda: {"t2m": 0.52, "m2t": 0.44, "masked": 0.02, "motion": 0.01, "text": 0.01}
     )
 
 
@@ -194,10 +199,11 @@ class RefineConfig(StageConfig):
         control: no reconstruction loss and no change else: the same steps of cross-entropy alone.
     """
 
-    steps: int = 200
+    steps: int = 250
     learning_rate: float = 1e-3
     warmup: int = 20
     hide: float = 0.0
+    prefix: float = 0.0
     tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 0.6, "m2t": 0.25, "masked": 0.15})
     alpha: float = 1.0
     lam: float = 2.0
@@ -227,8 +233,7 @@ class RefineConfig(StageConfig):
 class InstructConfig(StageConfig):
     """Stage 3: instruction tuning over many prompt templates for each task."""
 
-    steps: int = 150
+    steps: int = 400
     learning_rate: float = 1e-3
     warmup: int = 20
-    hide: float = 0.3
     tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 0.55, "m2t": 0.35, "t2t": 0.1})

@@ -165,18 +165,33 @@ class ClutchModel(nn.Module):
         """Logit of one token: (…, d_model) -> (…, 1)."""
         return F.linear(states, self.t5.lm_head.weight[token : token + 1])
 
-    def forward(self, batch: TokenBatch, refine: bool = False) -> LMOutput:
-        """Teacher-forced cross-entropy and, for refinement, the logits of every motion code over its codebook."""
+    def forward(self, *batches: TokenBatch, refine: bool = False) -> LMOutput:
+        """Teacher-forced cross-entropy and, for refinement, the logits of every motion code over its codebook.
+
+        Several batches count as one: the loss is the mean over all their labels, the logits stand one after the other.
+        """
+        losses, states = zip(*(self._teach(batch) for batch in batches), strict=True)
+        labels = torch.stack([(batch.target != IGNORE).sum() for batch in batches])
+        loss = (torch.stack(losses) * labels).sum() / labels.sum()
+        if not refine:
+            return LMOutput(loss)
+        slots = [self._slot_logits(*pair) for pair in zip(states, batches, strict=True)]
+        most = max(mask.shape[1] for _, mask in slots)
+        return LMOutput(
+            loss,
+            torch.cat([F.pad(logits, (0, 0, 0, 0, 0, most - logits.shape[1])) for logits, _ in slots]),
+            torch.cat([F.pad(mask, (0, most - mask.shape[1])) for _, mask in slots]),
+        )
+
+    def _teach(self, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean cross-entropy over the labels, and the decoder's states."""
         encoded = self.encode(batch.source, batch.source_mask, batch.source_places)
         shifted = batch.target.new_full(batch.target.shape, self.layout.pad)
         shown = batch.target.masked_fill(batch.target_hidden, self.layout.mask)
         shifted[:, 1:] = shown[:, :-1].clamp(min=self.layout.pad)
         states = self.decode(shifted, batch.target_places, encoded, batch.source_mask)
         labelled = batch.target != IGNORE
-        loss = F.cross_entropy(self.head(states[labelled]).float(), batch.target[labelled])
-        if not refine:
-            return LMOutput(loss)
-        return LMOutput(loss, *self._slot_logits(states, batch))
+        return F.cross_entropy(self.head(states[labelled]).float(), batch.target[labelled]), states
 
     def _slot_logits(self, states: torch.Tensor, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits of each code over its own codebook; expects targets that are whole motions, ``<som>`` first."""

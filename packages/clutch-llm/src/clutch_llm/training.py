@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from clutch_llm.batching import BatchPlan, SampleMaker, collate, draw_task
+from clutch_llm.batching import BatchPlan, SampleMaker, collate, draw_task, split_by_length
 from clutch_llm.clutch import Clutch
 from clutch_llm.config import InstructConfig, RefineConfig, StageConfig
 from clutch_llm.corpus import Clip, mirrored
@@ -170,29 +170,34 @@ class _Run:
     def step(self, step: int) -> dict[str, float]:
         """One optimizer step; gives what is logged of it."""
         config, engine = self.config, self.engine
-        task = draw_task(config.tasks, np.random.default_rng([config.seed, 3, step]))
+        shared = np.random.default_rng([config.seed, 3, step])
+        task = draw_task(config.tasks, shared)
+        steps = config.prefix_steps if shared.random() < config.prefix else None
         rng = np.random.default_rng([config.seed, 4, step, self.rank])
         chosen = [self._either(i, rng) for i in self.plan.batch(step)[self.rank :: self.world]]
-        batch = collate([self.maker.make(task, e, rng) for e in chosen], self.pad).to(engine.device)
+        samples = [self.maker.make(task, e, rng, steps=steps) for e in chosen]
+        parts = split_by_length(samples)
+        batches = [collate([samples[i] for i in part], self.pad).to(engine.device) for part in parts]
+        chosen = [chosen[i] for part in parts for i in part]
         torch.manual_seed(int(rng.integers(2**62)))
         rate = learning_rate_at(step, config)
         set_learning_rate(engine, rate)
         engine.train()
-        loss, logged = self._loss(batch, task, chosen, step)
+        loss, logged = self._loss(batches, task, chosen, step)
         engine.backward(loss)
         engine.step()
         return {"loss": float(loss.detach()), "lr": rate, **logged}
 
     def _loss(
-        self, batch: TokenBatch, task: str, chosen: list[Clip], step: int
+        self, batches: list[TokenBatch], task: str, chosen: list[Clip], step: int
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """The stage's loss and what is logged of it."""
         config = self.config
         if not isinstance(config, RefineConfig) or config.control:
-            loss = self.engine(batch).loss
+            loss = self.engine(*batches).loss
             return loss, {f"ce/{task}": float(loss.detach())}
         refine = task in REFINED_TASKS
-        output = self.engine(batch, refine)
+        output = self.engine(*batches, refine=refine)
         logged = {f"ce/{task}": float(output.loss.detach())}
         loss = output.loss * (0.0 if task == "masked" else config.alpha)
         if refine:
