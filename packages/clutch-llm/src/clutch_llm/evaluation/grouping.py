@@ -15,6 +15,14 @@ def by_source(clips: Sequence[Clip]) -> dict[str, list[int]]:
     return {s: [i for i, c in enumerate(clips) if c["source"] == s] for s in sorted({c["source"] for c in clips})}
 
 
+def require_one_per_clip(what: str, values: Sequence[Any], clips: Sequence[Clip]) -> None:
+    """Raises ValueError unless there are as many values as clips."""
+    if len(values) != len(clips):
+        raise ValueError(
+            f"Expected one entry of {what} per clip, got {len(values)} for {len(clips)} clips. Keep one order."
+        )
+
+
 def is_synthetic(clips: Sequence[Clip]) -> bool:
     """Whether every clip says of itself that it is synthetic."""
     return bool(clips) and all(bool(c.get("attributes", {}).get("synthetic", False)) for c in clips)

@@ -7,9 +7,8 @@ them. A motion of another length than the truth is compared over the frames that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +16,9 @@ from hand_geometry import acceleration_error, features_to_joints, jitter, mpjpe,
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clutch_llm.evaluation.grouping import Clip, require_one_per_clip
 from clutch_llm.evaluation.metrics import bootstrap_interval
 
-Clip = Mapping[str, Any]
 Motion = NDArray[np.float32]
 
 _WINDOW = {
@@ -92,10 +91,7 @@ def clip_errors(motions: Sequence[Motion], clips: Sequence[Clip], measures: Sequ
     Raises:
         ValueError: if there is not one motion per clip.
     """
-    if len(motions) != len(clips):
-        raise ValueError(
-            f"Expected one motion per clip, got {len(motions)} for {len(clips)} clips. Keep them in one order."
-        )
+    require_one_per_clip("motions", motions, clips)
     values = {name: np.zeros(len(clips)) for name in measures}
     weights = {name: np.zeros(len(clips)) for name in measures}
     if not clips:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clutch_llm.evaluation.evaluator import Evaluator
-from clutch_llm.evaluation.grouping import Clip, by_source, head, other_indices
+from clutch_llm.evaluation.grouping import Clip, by_source, head, other_indices, require_one_per_clip
 from clutch_llm.evaluation.metrics import GROUP_SIZE, chance_r_precision, mm_dist, r_precision
 from clutch_llm.evaluation.text_metrics import caption_overlap
 
@@ -62,10 +62,7 @@ def evaluate_m2t(
     """
     arms = dict(captions) if isinstance(captions, Mapping) else {"generated": captions}
     for name, texts in arms.items():
-        if len(texts) != len(clips):
-            raise ValueError(
-                f"Expected one caption of {name!r} per clip, got {len(texts)} for {len(clips)}. Keep one order."
-            )
+        require_one_per_clip(f"captions {name!r}", texts, clips)
     options: dict[str, Any] = {"group_size": group_size, "groupings": groupings, "seed": seed}
     result: dict[str, dict[str, Any]] = {}
     for source, members in by_source(clips).items():

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clutch_llm.evaluation.evaluator import Evaluator
-from clutch_llm.evaluation.grouping import Clip, by_source, head, other_indices
+from clutch_llm.evaluation.grouping import Clip, by_source, head, other_indices, require_one_per_clip
 from clutch_llm.evaluation.metrics import (
     GROUP_SIZE,
     TOP_K,
@@ -149,10 +149,7 @@ def evaluate_t2m(
     arms = _named(generated)
     texts = list(texts) if texts is not None else [c["captions"][0] for c in clips]
     for name, many in {"texts": texts, **arms}.items():
-        if len(many) != len(clips):
-            raise ValueError(
-                f"Expected one entry of {name} per clip, got {len(many)} for {len(clips)} clips. Keep one order."
-            )
+        require_one_per_clip(name, many, clips)
     result: dict[str, dict[str, Any]] = {}
     options: dict[str, Any] = {"group_size": group_size, "groupings": groupings, "seed": seed}
     for source, members in by_source(clips).items():

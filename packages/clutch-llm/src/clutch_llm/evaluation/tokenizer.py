@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from clutch_llm.evaluation.grouping import Clip, by_source, head
+from clutch_llm.evaluation.grouping import Clip, by_source, head, require_one_per_clip
 from clutch_llm.evaluation.motion_errors import MEASURES, Motion, clip_errors, hold, mean_pose
 
 
@@ -39,10 +39,7 @@ def evaluate_tokenizer(
         what does not move cannot shake. The mean pose is the mean feature vector (a pose), not the mean of
         joint positions (which is none).
     """
-    if len(reconstructions) != len(clips):
-        raise ValueError(
-            f"Expected one reconstruction per clip, got {len(reconstructions)} for {len(clips)}. Keep one order."
-        )
+    require_one_per_clip("reconstructions", reconstructions, clips)
     result: dict[str, dict[str, Any]] = {}
     for source, members in by_source(clips).items():
         own = [clips[i] for i in members]
