@@ -139,7 +139,7 @@ class StageConfig:
         log_every: steps between lines of the history.
     """
 
-    steps: int = 3000
+    steps: int = 2400
     batch_size: int = 16
     learning_rate: float = 3e-3
     warmup: int = 50
@@ -180,7 +180,7 @@ class PretrainConfig(StageConfig):
     """Stage 1: next-token cross-entropy on both directions and on corrupted text and motion."""
 
     tasks: Mapping[str, float] = field(
-        default_factory=lambda: {"t2m": 0.52, "m2t": 0.44, "masked": 0.02, "motion": 0.01, "text": 0.01}
+        default_factory=lambda: {"t2m": 0.62, "m2t": 0.34, "masked": 0.02, "motion": 0.01, "text": 0.01}
     )
 
 
