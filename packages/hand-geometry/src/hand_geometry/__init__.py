@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hand_geometry.metrics import acceleration_error, jitter, mpjpe, pa_mpjpe
     from hand_geometry.model import HandModel, HandOutput
     from hand_geometry.motion_io import load_motion, save_motion
+    from hand_geometry.pair import HandPair
     from hand_geometry.poses import load_pose, relaxed_hand
     from hand_geometry.rendering import Camera, frame_camera, render_motion, side_by_side, write_video
 
@@ -31,6 +32,7 @@ _HOME = {
     "Camera": "rendering",
     "HandModel": "model",
     "HandOutput": "model",
+    "HandPair": "pair",
     "KeypointFit": "fitting",
     "acceleration_error": "metrics",
     "canonicalize": "features",
@@ -57,6 +59,7 @@ __all__ = [
     "Camera",
     "HandModel",
     "HandOutput",
+    "HandPair",
     "KeypointFit",
     "acceleration_error",
     "canonicalize",

@@ -192,10 +192,14 @@ def _checked(arrays: dict[str, np.ndarray], side: Side) -> HandAsset:
     if faces.ndim != 2 or faces.shape[1] != 3 or max(faces.max(), tips.max()) >= v_count:
         raise ShapeError("f", f"(F, 3) with indices below {v_count}", faces.shape, "Is the file whole?")
     posedirs = take("posedirs", (v_count, 3, 135), np.zeros((v_count, 3, 135)))
+    weights = take("weights", (v_count, 16))
+    sums = weights.sum(1, keepdims=True)
+    if weights.min() < -1e-6 or np.abs(sums - 1).max() > 1e-3:
+        raise ShapeError("weights", f"({v_count}, 16) with rows that sum to 1", f"sums of {sums.min()} to {sums.max()}")
     return HandAsset(
         v_template=take("v_template", (v_count, 3)),
         faces=faces,
-        weights=take("weights", (v_count, 16)),
+        weights=weights / sums,
         joint_regressor=take("J_regressor", (16, v_count)),
         shapedirs=take("shapedirs", (v_count, 3, betas)),
         posedirs=posedirs if posedirs.any() else None,

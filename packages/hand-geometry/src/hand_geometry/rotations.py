@@ -52,21 +52,33 @@ def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
         Rotation matrices, shape (..., 3, 3). Gradients are finite everywhere, the zero vector included.
     """
     _require(axis_angle, (3,), "axis_angle")
-    squared = axis_angle.square().sum(-1)
+    return torch.stack(rodrigues(*axis_angle.unbind(-1)), -1).unflatten(-1, (3, 3))
+
+
+def rodrigues(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
+    """The nine entries of rotation matrices, row after row, from the components of rotation vectors.
+
+    Args:
+        x: First components, any shape.
+        y: Second components, the same shape.
+        z: Third components, the same shape.
+
+    Returns:
+        Nine tensors of that shape.
+    """
+    squared = x * x + y * y + z * z
     small = squared < _SMALL
     angle = torch.where(small, torch.ones_like(squared), squared).sqrt()
     half = 0.5 * angle
     sin_over = torch.where(small, 1 - squared / 6, torch.sin(angle) / angle)
     cos_over = torch.where(small, 0.5 - squared / 24, 0.5 * (torch.sin(half) / half).square())
-    x, y, z = axis_angle.unbind(-1)
     sx, sy, sz = sin_over * x, sin_over * y, sin_over * z
     cx, cy, cz = cos_over * x, cos_over * y, cos_over * z
-    rows = [
+    return [
         1 - cy * y - cz * z, cx * y - sz, cx * z + sy,
         cx * y + sz, 1 - cx * x - cz * z, cy * z - sx,
         cx * z - sy, cy * z + sx, 1 - cx * x - cy * y,
     ]  # fmt: skip
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:
