@@ -174,6 +174,10 @@ def test_what_is_no_pose_is_refused(hands):
         model(orient, pose, torch.zeros(3, 10))
     with pytest.raises(ShapeError, match=r"transl: Expected shape \(\.\.\., 3\)"):
         model(orient, pose, None, torch.zeros(2, 4))
+    with pytest.raises(InputError, match="hand_pose: Expected rotation matrices"):
+        model(orient, torch.zeros(2, 15, 3, 3))
+    with pytest.raises(InputError, match="global_orient: Expected rotation matrices"):
+        model(-torch.eye(3).expand(2, 3, 3), pose)
     with pytest.raises(ShapeError, match=r"C in 1\.\.45"):
         model.pca_to_pose(torch.zeros(2, 46))
     with pytest.raises(InputError, match="count"):

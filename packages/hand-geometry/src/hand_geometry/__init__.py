@@ -13,11 +13,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from hand_geometry.features import (
+        canonical_origin,
         canonicalize,
         features_to_params,
         mirror_features,
+        mirror_params,
         params_to_features,
         resample_params,
+        uncanonicalize,
     )
     from hand_geometry.fitting import KeypointFit, fit_keypoints
     from hand_geometry.kinematics import features_to_joints
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from hand_geometry.pair import HandPair
     from hand_geometry.poses import load_pose, relaxed_hand
     from hand_geometry.rendering import Camera, frame_camera, render_motion, side_by_side, write_video
+    from hand_geometry.smoothing import smooth_gaussian, smooth_savgol
 
 _HOME = {
     "Camera": "rendering",
@@ -35,6 +39,7 @@ _HOME = {
     "HandPair": "pair",
     "KeypointFit": "fitting",
     "acceleration_error": "metrics",
+    "canonical_origin": "features",
     "canonicalize": "features",
     "features_to_joints": "kinematics",
     "features_to_params": "features",
@@ -44,6 +49,7 @@ _HOME = {
     "load_motion": "motion_io",
     "load_pose": "poses",
     "mirror_features": "features",
+    "mirror_params": "features",
     "mpjpe": "metrics",
     "pa_mpjpe": "metrics",
     "params_to_features": "features",
@@ -52,6 +58,9 @@ _HOME = {
     "resample_params": "features",
     "save_motion": "motion_io",
     "side_by_side": "rendering",
+    "smooth_gaussian": "smoothing",
+    "smooth_savgol": "smoothing",
+    "uncanonicalize": "features",
     "write_video": "rendering",
 }
 
@@ -62,6 +71,7 @@ __all__ = [
     "HandPair",
     "KeypointFit",
     "acceleration_error",
+    "canonical_origin",
     "canonicalize",
     "features_to_joints",
     "features_to_params",
@@ -71,6 +81,7 @@ __all__ = [
     "load_motion",
     "load_pose",
     "mirror_features",
+    "mirror_params",
     "mpjpe",
     "pa_mpjpe",
     "params_to_features",
@@ -79,6 +90,9 @@ __all__ = [
     "resample_params",
     "save_motion",
     "side_by_side",
+    "smooth_gaussian",
+    "smooth_savgol",
+    "uncanonicalize",
     "write_video",
 ]
 

@@ -125,7 +125,8 @@ class HandModel(nn.Module):
         Args:
             global_orient: Wrist rotation: axis-angle (..., 3), matrices (..., 3, 3) or 6D (..., 6).
             hand_pose: Finger rotations in MANO order, absolute (flat hand = zeros): axis-angle (..., 15, 3),
-                matrices (..., 15, 3, 3) or 6D (..., 15, 6). For PCA coefficients see ``pca_to_pose``.
+                matrices (..., 15, 3, 3) or 6D (..., 15, 6). For PCA coefficients see ``pca_to_pose``. On a CPU,
+                matrices that are no rotations are refused (anywhere: ``rotations.check_rotations``).
             betas: Shape, (..., B) or (B,); None is the mean shape.
             transl: Translation, (..., 3), metres; None is zero.
             vertices: Whether to skin the mesh. Joints alone are many times faster.
@@ -135,7 +136,7 @@ class HandModel(nn.Module):
 
         Raises:
             ShapeError: If a shape does not fit.
-            InputError: If an input is no tensor of floating point numbers.
+            InputError: If an input is no tensor of floating point numbers, or a matrix is no rotation.
         """
         inputs = PoseInputs.check(global_orient, hand_pose, betas, transl, self.n_betas)
         if inputs.requires_grad():

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from hand_geometry.errors import InputError, ShapeError
-from hand_geometry.rotations import axis_angle_to_matrix, rodrigues, rotation_6d_to_matrix
+from hand_geometry.rotations import axis_angle_to_matrix, check_rotations, rodrigues, rotation_6d_to_matrix
 
+_LOOSE = 0.02  # half precision and the drift of products pass; a scale, a reflection or a raw output does not
 _HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -68,6 +69,9 @@ class PoseInputs:
         if shape not in ((*batch, 3), (*batch, 6), (*batch, 3, 3)):
             expected = f"{(*batch, 3)}, {(*batch, 3, 3)} or {(*batch, 6)}, the batch of hand_pose"
             raise ShapeError("global_orient", expected, shape)
+        for name, value, ndim in (("global_orient", global_orient, 2), ("hand_pose", hand_pose, 3)):
+            if value.ndim == len(batch) + ndim and value.shape[-1] == 3 and value.device.type == "cpu":
+                check_rotations(value, name, _LOOSE)  # not on a GPU: it would have to wait for the answer
         return cls(
             global_orient.reshape(batch.numel(), *shape[len(batch) :]),
             hand_pose.reshape(batch.numel(), *hand_pose.shape[len(batch) :]),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hand_geometry.errors import ShapeError
+from hand_geometry.errors import InputError, ShapeError
 
 _SMALL = 1e-8  # squared angle below which the Taylor series is exact to double precision
 _NORM_EPS = 1e-8
@@ -25,6 +25,35 @@ _NORM_EPS = 1e-8
 def _require(x: Tensor, tail: tuple[int, ...], name: str) -> None:
     if tuple(x.shape[-len(tail) :]) != tail:
         raise ShapeError(name, f"(..., {', '.join(map(str, tail))})", tuple(x.shape))
+
+
+def check_rotations(matrix: Tensor, name: str = "matrix", tolerance: float = 1e-3) -> None:
+    """Refuse matrices that are no rotations: reflections, scales, projections, numbers that are not finite.
+
+    Args:
+        matrix: Shape (..., 3, 3).
+        name: What to call them in the error.
+        tolerance: How far ``R R^T`` may be from the identity, entry by entry.
+
+    Raises:
+        ShapeError: If the shape is another.
+        InputError: If one is no rotation; the error says which.
+    """
+    _require(matrix, (3, 3), name)
+    with torch.no_grad():
+        values = matrix.detach().float() if matrix.dtype in (torch.float16, torch.bfloat16) else matrix.detach()
+        eye = torch.eye(3, dtype=values.dtype, device=values.device)
+        off = (values @ values.mT - eye).abs().amax((-1, -2))
+        first, second, third = values.unbind(-2)
+        turned = (torch.linalg.cross(first, second) * third).sum(-1)
+        bad = ~((off <= tolerance) & (turned > 0)).flatten()  # also where not a number
+        if bool(bad.any()):
+            at = int(bad.nonzero()[0, 0])
+            raise InputError(
+                f"{name}: Expected rotation matrices (R R^T = I, det R = 1), got {int(bad.sum())} of {len(bad)} that "
+                f"are none; the first is number {at}, off by {off.flatten()[at]:.2g}, det {turned.flatten()[at]:.2g}. "
+                "Project them first, or pass 6D."
+            )
 
 
 def skew(v: Tensor) -> Tensor:
