@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     )
     from hand_geometry.fitting import KeypointFit, fit_keypoints
     from hand_geometry.kinematics import features_to_joints
-    from hand_geometry.metrics import acceleration_error, jitter, mpjpe, pa_mpjpe
+    from hand_geometry.metrics import acceleration_error, jitter, mpjpe, mpvpe, pa_mpjpe, pa_mpvpe
     from hand_geometry.model import HandModel, HandOutput
     from hand_geometry.motion_io import load_motion, save_motion
     from hand_geometry.pair import HandPair
+    from hand_geometry.plausibility import hand_penetration, limit_violation, self_penetration
     from hand_geometry.poses import load_pose, relaxed_hand
     from hand_geometry.rendering import Camera, frame_camera, render_motion, side_by_side, write_video
     from hand_geometry.smoothing import smooth_gaussian, smooth_savgol
@@ -45,18 +46,23 @@ _HOME = {
     "features_to_params": "features",
     "fit_keypoints": "fitting",
     "frame_camera": "rendering",
+    "hand_penetration": "plausibility",
     "jitter": "metrics",
+    "limit_violation": "plausibility",
     "load_motion": "motion_io",
     "load_pose": "poses",
     "mirror_features": "features",
     "mirror_params": "features",
     "mpjpe": "metrics",
+    "mpvpe": "metrics",
     "pa_mpjpe": "metrics",
+    "pa_mpvpe": "metrics",
     "params_to_features": "features",
     "relaxed_hand": "poses",
     "render_motion": "rendering",
     "resample_params": "features",
     "save_motion": "motion_io",
+    "self_penetration": "plausibility",
     "side_by_side": "rendering",
     "smooth_gaussian": "smoothing",
     "smooth_savgol": "smoothing",
@@ -77,18 +83,23 @@ __all__ = [
     "features_to_params",
     "fit_keypoints",
     "frame_camera",
+    "hand_penetration",
     "jitter",
+    "limit_violation",
     "load_motion",
     "load_pose",
     "mirror_features",
     "mirror_params",
     "mpjpe",
+    "mpvpe",
     "pa_mpjpe",
+    "pa_mpvpe",
     "params_to_features",
     "relaxed_hand",
     "render_motion",
     "resample_params",
     "save_motion",
+    "self_penetration",
     "side_by_side",
     "smooth_gaussian",
     "smooth_savgol",

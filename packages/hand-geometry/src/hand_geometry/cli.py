@@ -17,7 +17,8 @@ _EXAMPLES = """examples:
   hand-geometry fit keypoints.npz --out wave.npz        21 keypoints a hand -> MANO parameters
   hand-geometry render wave.npz --out wave.mp4          also .gif, .webp, .png (film strip)
   hand-geometry render a.npz b.npz --titles truth model --out both.gif
-  hand-geometry metrics model.npz truth.npz             MPJPE, PA-MPJPE, acceleration error, jitter
+  hand-geometry metrics model.npz truth.npz             MPJPE, MPVPE, PA, acceleration, plausibility
+  hand-geometry metrics model.npz                       jitter, joint limits, penetration
   hand-geometry export wave.npz --out features.npz --layout features
 """
 
@@ -69,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--titles", nargs="+", help="one for each motion (default: their captions)")
     render.set_defaults(run=_render)
 
-    metrics = commands.add_parser("metrics", help="compare a motion with the true one")
-    metrics.add_argument("motion")
-    metrics.add_argument("truth")
+    metrics = commands.add_parser("metrics", help="compare a motion with the true one, or judge it alone")
+    metrics.add_argument("motion", help="motion .npz")
+    metrics.add_argument("truth", nargs="?", help="the true motion; its 'valid' says what counts")
     metrics.set_defaults(run=_metrics)
 
     export = commands.add_parser("export", help="convert between parameters and features")
@@ -149,19 +150,37 @@ def _render(arguments: argparse.Namespace) -> None:
 
 
 def _metrics(arguments: argparse.Namespace) -> None:
-    from hand_geometry.features import params_to_features
-    from hand_geometry.kinematics import features_to_joints
-    from hand_geometry.metrics import acceleration_error, jitter, mpjpe, pa_mpjpe
-    from hand_geometry.motion_io import load_motion
+    import torch
 
-    pred, truth = load_motion(arguments.motion), load_motion(arguments.truth)
-    a, b = (features_to_joints(params_to_features(motion)) for motion in (pred, truth))
-    valid = truth["valid"]
-    print(f"MPJPE, absolute       {mpjpe(a, b, valid) * 1e3:8.2f} mm")
-    print(f"MPJPE, root-aligned   {mpjpe(a, b, valid, align='root') * 1e3:8.2f} mm")
-    print(f"PA-MPJPE              {pa_mpjpe(a, b, valid) * 1e3:8.2f} mm")
-    print(f"acceleration error    {acceleration_error(a, b, valid, truth['fps']):8.2f} m/s^2")
-    print(f"jitter (truth)        {jitter(a, valid) * 1e3:8.2f} ({jitter(b, valid) * 1e3:.2f}) mm/frame^3")
+    from hand_geometry import metrics
+    from hand_geometry.motion_io import load_motion
+    from hand_geometry.pair import HandPair
+    from hand_geometry.plausibility import hand_penetration, limit_violation, self_penetration
+
+    motions = [load_motion(path) for path in (arguments.motion, arguments.truth) if path]
+    pair = HandPair.load()
+    posed = [
+        pair(*(torch.tensor(motion[name]) for name in ("global_orient", "hand_pose", "betas", "transl")))
+        for motion in motions
+    ]
+    joints, valid = [out.joints for out in posed], motions[-1]["valid"]
+    if len(motions) == 2:
+        (a, b), (mesh_a, mesh_b), fps = joints, [out.vertices for out in posed], motions[1]["fps"]
+        wrists = (a[..., 0, :], b[..., 0, :])
+        print(f"MPJPE, absolute       {metrics.mpjpe(a, b, valid) * 1e3:8.2f} mm")
+        print(f"MPJPE, root-aligned   {metrics.mpjpe(a, b, valid, align='root') * 1e3:8.2f} mm")
+        print(f"PA-MPJPE              {metrics.pa_mpjpe(a, b, valid) * 1e3:8.2f} mm")
+        print(f"MPVPE, root-aligned   {metrics.mpvpe(mesh_a, mesh_b, valid, roots=wrists) * 1e3:8.2f} mm")
+        print(f"PA-MPVPE              {metrics.pa_mpvpe(mesh_a, mesh_b, valid) * 1e3:8.2f} mm")
+        print(f"acceleration error    {metrics.acceleration_error(a, b, valid, fps):8.2f} m/s^2")
+    for name, motion, points in zip(("", " of the truth"), motions, joints, strict=False):
+        seen = motion["valid"] if len(motions) == 1 else valid
+        limits = limit_violation(motion["hand_pose"], seen)
+        print(f"jitter{name}: {metrics.jitter(points, seen) * 1e3:.2f} mm/frame^3")
+        beyond = f"{limits.share:.2%} of the angles, {limits.excess.rad2deg():.2f} degrees on average"
+        print(f"beyond joint limits{name}: {beyond}")
+        print(f"penetration{name}: itself {self_penetration(points, seen) * 1e3:.2f} mm, "
+              f"other hand {hand_penetration(points, seen) * 1e3:.2f} mm")  # fmt: skip
 
 
 def _export(arguments: argparse.Namespace) -> None:
