@@ -136,7 +136,7 @@ def _look_through(content: bytes) -> None:
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in _FORBIDDEN_OPCODES:
             raise _RefusedError(f"one that uses the opcode {opcode.name}")
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(content):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(content):
             raise _RefusedError(f"one with memo number {argument}")
 
 

@@ -3,9 +3,9 @@
 Limits are those of ``hand_geometry.fitting.limits``: ranges of flexion, abduction and twist about each joint's axes.
 
 Penetration is measured between capsules: each of the 20 bones is a segment with a radius that lies within its flesh,
-taken from the mesh (``bone_radii``). Two capsules penetrate by ``r1 + r2 - distance`` where that is positive. Bones that
-meet in a joint and the five of the palm are never compared with each other, and a pair that is closer than that in the
-flat hand counts from there. So the measure is a lower bound for the mesh (fingers that touch give 0), exact for the
+taken from the mesh (``bone_radii``). Two capsules penetrate by ``r1 + r2 - distance`` where that is positive. Bones
+that meet in a joint and the five of the palm are never compared with each other, and a pair that is closer than that in
+the flat hand counts from there. So the measure is a lower bound for the mesh (fingers that touch give 0), exact for the
 capsules; it needs the 21 joints alone and is differentiable.
 
 Convention:
