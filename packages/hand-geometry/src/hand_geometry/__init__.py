@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         resample_params,
         uncanonicalize,
     )
-    from hand_geometry.fitting import KeypointFit, fit_keypoints
+    from hand_geometry.fitting import KeypointFit, KnownMotion, calibrate_landmarks, fit_keypoints
+    from hand_geometry.fitting.gradient import fit_by_gradient
     from hand_geometry.kinematics import features_to_joints
     from hand_geometry.metrics import acceleration_error, jitter, mpjpe, mpvpe, pa_mpjpe, pa_mpvpe
     from hand_geometry.model import HandModel, HandOutput
@@ -39,11 +40,14 @@ _HOME = {
     "HandOutput": "model",
     "HandPair": "pair",
     "KeypointFit": "fitting",
+    "KnownMotion": "fitting",
     "acceleration_error": "metrics",
+    "calibrate_landmarks": "fitting",
     "canonical_origin": "features",
     "canonicalize": "features",
     "features_to_joints": "kinematics",
     "features_to_params": "features",
+    "fit_by_gradient": "fitting.gradient",
     "fit_keypoints": "fitting",
     "frame_camera": "rendering",
     "hand_penetration": "plausibility",
@@ -76,11 +80,14 @@ __all__ = [
     "HandOutput",
     "HandPair",
     "KeypointFit",
+    "KnownMotion",
     "acceleration_error",
+    "calibrate_landmarks",
     "canonical_origin",
     "canonicalize",
     "features_to_joints",
     "features_to_params",
+    "fit_by_gradient",
     "fit_keypoints",
     "frame_camera",
     "hand_penetration",
