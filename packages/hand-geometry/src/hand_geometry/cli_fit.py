@@ -19,17 +19,17 @@ _FIT = """examples:
   hand-geometry fit mediapipe.npz --out wave.npz --offsets mediapipe
   hand-geometry fit mytracker.npz --out wave.npz --offsets mytracker.npy
 
-The .npz holds 'left' and/or 'right' (T, 21, 3): keypoints in metres, wrist first, then thumb to little finger; NaN where
-there is none. With 'left_2d', 'right_2d' (T, 21, 2) in pixels and 'camera' (3, 3) the image is fitted as well, or alone.
-'fps' is 15 if it is missing.
+The .npz holds 'left' and/or 'right' (T, 21, 3): keypoints in metres, wrist first, then thumb to little finger; NaN
+where there is none. With 'left_2d', 'right_2d' (T, 21, 2) in pixels and 'camera' (3, 3) the image is fitted as well,
+or alone. 'fps' is 15 if it is missing.
 """
 
 _CALIBRATE = """example:
   hand-geometry calibrate tracked.npz known.npz --out mytracker.npy
   hand-geometry fit tracked.npz --out fitted.npz --offsets mytracker.npy
 
-Trackers put their landmarks beside the joints (MediaPipe's wrist lies 18 mm out). Show the tracker motions that you know,
-drawn by 'hand-geometry render' for one, and give what it found, in the form that 'fit' reads, and the motions.
+Trackers put their landmarks beside the joints (MediaPipe's wrist lies 18 mm out). Show the tracker a motion that you
+know, drawn by 'hand-geometry render' for one, and give what it found, in the form that 'fit' reads, and the motion.
 """
 
 
@@ -103,8 +103,8 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     for hand, side in enumerate(_SIDES):
         given = _seen(arrays, side)
         if given is not None:
-            truth = (known[name][:, hand] for name in ("global_orient", "hand_pose", "transl"))
-            motions.append(KnownMotion(side, *truth, **given, betas=known["betas"][hand]))
+            truth = {name: known[name][:, hand] for name in ("global_orient", "hand_pose", "transl")}
+            motions.append(KnownMotion(side, **truth, **given, betas=known["betas"][hand]))
     offsets = calibrate_landmarks(motions)
     write_npy(arguments.out, offsets.astype(np.float32))
     lengths = np.linalg.norm(offsets, axis=1) * 1e3
@@ -163,13 +163,11 @@ def _tracked(path: str) -> dict[str, Any]:
 
 def _seen(arrays: dict[str, Any], side: str) -> dict[str, Any] | None:
     """What was seen of one hand, as ``fit_keypoints`` takes it, or None."""
-    given = {"keypoints": arrays.get(side), "keypoints_2d": arrays.get(f"{side}_2d")}
-    given = {name: value for name, value in given.items() if value is not None}
+    names = {"keypoints": side, "keypoints_2d": f"{side}_2d"}
+    given: dict[str, Any] = {name: arrays[stored] for name, stored in names.items() if stored in arrays}
+    seen = any(value.dtype.kind in "fiu" and np.isfinite(value).any() for value in given.values())
     if "keypoints_2d" in given:
         given["camera"] = arrays.get("camera")
-    seen = any(
-        np.isfinite(value).any() for name, value in given.items() if name != "camera" and value.dtype.kind == "f"
-    )
     return given if seen else None
 
 

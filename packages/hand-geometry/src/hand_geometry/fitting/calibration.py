@@ -78,7 +78,7 @@ def calibrate_landmarks(motions: list[KnownMotion], *, sigma_3d: float = 0.01, s
                 trust = weight / (1 + (rest / _OUTLIER) ** 2) ** 2
                 normal += np.einsum("tk,tkda,tkdb->kab", trust, slope, slope)
                 right += np.einsum("tk,tkda,tkd->ka", trust, slope, error)
-        offsets = np.linalg.solve(normal, right[..., None])[..., 0]
+        offsets = np.asarray(np.linalg.solve(normal, right[..., None])[..., 0], np.float64)
     return offsets
 
 
