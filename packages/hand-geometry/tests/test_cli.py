@@ -39,6 +39,50 @@ def test_fit_of_one_hand_marks_the_other_unseen(make_motion, tmp_path):
     assert load_motion(tmp_path / "fit.npz")["valid"].all(0).tolist() == [False, True]
 
 
+def test_calibrate_learns_offsets_that_fit_then_takes(make_motion, tmp_path, capsys):
+    params = make_motion(20)
+    params["transl"] += np.float32([0, 0, 0.5])
+    known = save_motion(tmp_path / "known.npz", params, fps=15)
+    joints = features_to_joints(params_to_features(params))
+    joints[:, :, 0] += 0.3 * (joints[:, :, 9] - joints[:, :, 0])  # a wrist that lies farther out
+    pixels = joints[..., :2] / joints[..., 2:] * 600 + [320, 240]
+    camera = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
+    both = {"left": joints[:, 0], "right": joints[:, 1], "left_2d": pixels[:, 0], "right_2d": pixels[:, 1]}
+    np.savez(tmp_path / "tracked.npz", camera=camera, **both)
+    tracked, table = str(tmp_path / "tracked.npz"), str(tmp_path / "table.npy")
+    assert main(["calibrate", tracked, str(known), "--out", table]) == 0
+    assert np.load(table).shape == (21, 3)
+    errors = []
+    for extra in ([], ["--offsets", table]):
+        assert main(["fit", tracked, "--out", str(tmp_path / "fit.npz"), *extra]) == 0
+        capsys.readouterr()
+        assert main(["metrics", str(tmp_path / "fit.npz"), str(known)]) == 0
+        line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("MPJPE, root"))
+        errors.append(float(line.split()[-2]))
+    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 5.0
+
+
+def test_fit_of_image_points_alone(make_motion, tmp_path, capsys):
+    params = make_motion(6)
+    params["transl"] += np.float32([0, 0, 0.5])
+    joints = features_to_joints(params_to_features(params))[:, 0]
+    pixels = joints[..., :2] / joints[..., 2:] * 600 + [320, 240]
+    camera = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
+    np.savez(tmp_path / "seen.npz", left_2d=pixels, camera=camera)
+    assert main(["fit", str(tmp_path / "seen.npz"), "--out", str(tmp_path / "fit.npz")]) == 0
+    assert "px" in capsys.readouterr().out
+    assert load_motion(tmp_path / "fit.npz")["valid"].all(0).tolist() == [True, False]
+
+
+def test_metrics_of_one_motion_judge_it_alone(motion_file, capsys):
+    assert main(["metrics", str(motion_file)]) == 0
+    out = capsys.readouterr().out
+    assert "MPJPE" not in out
+    assert "penetration: itself 0" in out
+    assert "beyond joint limits: 0.00%" in out
+
+
 def test_render_draws_one_and_several(motion_file, tmp_path, capsys):
     pytest.importorskip("numba")
     one, two = tmp_path / "one.gif", tmp_path / "two.png"
@@ -64,6 +108,10 @@ def test_export_to_features_and_back(motion_file, tmp_path):
     [
         (["info", "missing.npz"], "no such file"),
         (["fit", "missing.npz", "--out", "x.npz"], "no such file"),
+        (["fit", "empty.npz", "--out", "x.npz"], "no such file"),
+        (["calibrate", "missing.npz", "missing.npz", "--out", "x.npy"], "no such file"),
+        (["metrics", "missing.npz"], "no such file"),
+        (["info", "missing.pkl"], "no such file"),
         (["render", "missing.npz", "--out", "x.gif"], "no such file"),
     ],
 )

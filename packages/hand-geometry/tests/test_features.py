@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import torch
 from hand_geometry import (
+    canonical_origin,
     canonicalize,
     features_to_joints,
     features_to_params,
     mirror_features,
+    mirror_params,
     params_to_features,
     resample_params,
+    uncanonicalize,
 )
 from hand_geometry.errors import InputError, ShapeError
 from hypothesis import given, settings
@@ -65,6 +68,46 @@ def test_canonical_motion_starts_with_the_wrists_about_the_origin(make_motion):
     moved = features_to_joints(params_to_features(params))
     np.testing.assert_allclose(np.diff(joints, axis=0), np.diff(moved, axis=0), atol=1e-6)
     np.testing.assert_allclose(canonicalize(canonical)["transl"], canonical["transl"], atol=1e-6)
+
+
+def test_a_canonical_motion_finds_its_way_back(make_motion):
+    for params in (make_motion(), {k: torch.tensor(v).expand(3, *v.shape) for k, v in make_motion().items()}):
+        back = uncanonicalize(canonicalize(params), canonical_origin(params))
+        np.testing.assert_allclose(back["transl"], params["transl"], atol=1e-6)
+    with pytest.raises(ShapeError, match="origin"):
+        uncanonicalize(make_motion(), np.zeros(2))
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=20, deadline=None)
+def test_mirrored_parameters_are_mirrored_features(seed):
+    generator = torch.Generator().manual_seed(seed)
+    params = {
+        "global_orient": torch.randn(3, 2, 3, generator=generator, dtype=torch.float64),
+        "hand_pose": torch.randn(3, 2, 15, 3, generator=generator, dtype=torch.float64),
+        "transl": torch.randn(3, 2, 3, generator=generator, dtype=torch.float64),
+        "betas": torch.randn(2, 10, generator=generator),
+        "valid": torch.rand(3, 2, generator=generator) < 0.5,
+        "fps": 15.0,
+    }
+    mirrored = mirror_params(params)
+    torch.testing.assert_close(params_to_features(mirrored), mirror_features(params_to_features(params)))
+    torch.testing.assert_close(mirrored["betas"], params["betas"].flip(0))
+    assert torch.equal(mirrored["valid"], params["valid"].flip(1))
+    twice = mirror_params(mirrored)
+    assert all(torch.equal(twice[name], value) for name, value in params.items() if name != "fps")
+
+
+def test_a_frame_that_stays_is_not_touched_by_the_nan_beside_it(make_motion):
+    params = make_motion(5)
+    params["valid"] = np.ones((5, 2), bool)
+    params["valid"][3] = False
+    for name in ("global_orient", "hand_pose", "transl"):
+        params[name][3] = np.nan
+    twice = resample_params(params, 15, 30)
+    assert twice["valid"][:, 0].tolist() == [True] * 5 + [False] * 3 + [True]
+    for name in ("global_orient", "hand_pose", "transl"):
+        assert np.isfinite(twice[name][twice["valid"]]).all()
 
 
 def test_mirror_twice_is_the_identity_and_once_reflects_the_joints(make_motion):

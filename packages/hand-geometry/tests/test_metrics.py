@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hand_geometry import acceleration_error, jitter, mpjpe, pa_mpjpe
+from hand_geometry import acceleration_error, jitter, mpjpe, mpvpe, pa_mpjpe, pa_mpvpe
 from hand_geometry.errors import InputError, ShapeError
 from hand_geometry.rotations import axis_angle_to_matrix
 
@@ -46,6 +46,22 @@ def test_nothing_valid_gives_nan(joints):
     assert math.isnan(mpjpe(joints, joints, nothing))
     assert math.isnan(pa_mpjpe(joints, joints, nothing))
     assert math.isnan(jitter(joints[:, :3]))
+
+
+def test_vertex_errors_of_worked_cases(generator):
+    mesh = torch.randn(3, 2, 50, 3, generator=generator, dtype=torch.float64)
+    moved = mesh + torch.tensor([0.0, 0.03, 0.04])
+    assert mpvpe(moved, mesh).item() == pytest.approx(0.05)
+    wrists = (torch.zeros(3, 2, 3) + torch.tensor([0.0, 0.03, 0.0]), torch.zeros(3, 2, 3))
+    assert mpvpe(moved, mesh, roots=wrists).item() == pytest.approx(0.04)
+    assert pa_mpvpe(2 * moved, mesh).item() == pytest.approx(0.0, abs=1e-9)
+    one = mesh.clone()
+    one[0, 0, 7, 1] += 0.5
+    valid = np.zeros((3, 2), bool)
+    valid[0] = True
+    assert mpvpe(one, mesh, valid).item() == pytest.approx(0.5 / 50 / 2)
+    with pytest.raises(ShapeError, match="roots"):
+        mpvpe(moved, mesh, roots=(torch.zeros(3, 3), torch.zeros(3, 3)))
 
 
 def test_pa_mpjpe_removes_a_similarity_but_not_a_reflection(joints):

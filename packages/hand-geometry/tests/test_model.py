@@ -141,13 +141,6 @@ def test_wrong_inputs_are_named(hands):
         load_pose("shaka")
 
 
-def test_a_pickle_is_refused(tmp_path):
-    file = tmp_path / "MANO_RIGHT.pkl"
-    file.write_bytes(b"\x80\x04.")
-    with pytest.raises(AssetError, match="got a pickle"):
-        HandModel.load(file)
-
-
 def test_broken_asset_files_are_refused_by_name(tmp_path):
     with pytest.raises(AssetError, match="no such file"):
         HandModel.load(tmp_path / "nothing.npz")

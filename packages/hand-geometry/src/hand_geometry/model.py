@@ -1,10 +1,10 @@
 """The MANO hand: linear blend skinning, with a path that computes 21 joints and never touches the mesh.
 
 Design:
-    * All joints of one depth of the tree are transformed at once: three batched products instead of fifteen.
     * Joints are regressed once from the template (and are linear in betas), so joints alone need no vertices.
-    * With one shape for the whole batch and no pose blend shapes, skinning is a single matrix product of a
-      (V, 64) constant with the (64, 3) stack of bone transforms of each hand.
+    * What costs time lives in ``hand_geometry.skinning``, with an analytic backward pass (differentiable once);
+      ``hand_geometry.naive`` is the same in plain autograd.
+    * Where no gradient is asked for, the batch is taken in chunks: memory beyond the result does not grow with it.
 
 Convention:
     ``vertex = R (v - J_0) + J_0 + transl`` with ``J_0`` the rest wrist (smplx's convention). Metres, radians.
@@ -20,10 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from hand_geometry.assets import KEYPOINT_SOURCE, HandAsset, Side, check_side, load_asset
-from hand_geometry.errors import ShapeError
-from hand_geometry.rotations import axis_angle_to_matrix
-
-_DEPTHS = ((1, 4, 7, 10, 13), (2, 5, 8, 11, 14), (3, 6, 9, 12, 15))
+from hand_geometry.errors import InputError, ShapeError
+from hand_geometry.pose_inputs import PoseInputs, check_floating, compute_dtype
+from hand_geometry.skinning import SkinConstants, bone_transforms, frames_per_chunk, skin_mesh, skin_tips
 
 
 class HandOutput(NamedTuple):
@@ -81,11 +80,9 @@ class HandModel(nn.Module):
         self.register_buffer("posedirs", None, persistent=False)
         if asset.posedirs is not None:
             put("posedirs", asset.posedirs)
-        put("_rest_joints", asset.rest_joints)
-        put("_joint_shapedirs", torch.einsum(
-            "jv,vcb->jcb", torch.tensor(asset.joint_regressor), torch.tensor(asset.shapedirs)))  # fmt: skip
         self.register_buffer("faces", torch.tensor(asset.faces), persistent=False)
         self.register_buffer("tip_ids", torch.tensor(asset.tip_ids), persistent=False)
+        self._constants: dict[tuple[torch.dtype, torch.device], SkinConstants] = {}
 
     @classmethod
     def load(
@@ -122,106 +119,130 @@ class HandModel(nn.Module):
     ) -> HandOutput:
         """Pose the hand.
 
+        Inputs of another floating dtype are converted to the model's; a model in half precision computes and
+        returns float32, for half precision would be millimetres off.
+
         Args:
-            global_orient: Wrist rotation, axis-angle (..., 3) or matrices (..., 3, 3).
-            hand_pose: Finger rotations in MANO order, absolute (flat hand = zeros), axis-angle (..., 15, 3)
-                or matrices (..., 15, 3, 3).
+            global_orient: Wrist rotation: axis-angle (..., 3), matrices (..., 3, 3) or 6D (..., 6).
+            hand_pose: Finger rotations in MANO order, absolute (flat hand = zeros): axis-angle (..., 15, 3),
+                matrices (..., 15, 3, 3) or 6D (..., 15, 6). For PCA coefficients see ``pca_to_pose``. On a CPU,
+                matrices that are no rotations are refused (anywhere: ``rotations.check_rotations``).
             betas: Shape, (..., B) or (B,); None is the mean shape.
             transl: Translation, (..., 3), metres; None is zero.
             vertices: Whether to skin the mesh. Joints alone are many times faster.
 
         Returns:
-            ``HandOutput`` with joints (..., 21, 3) and vertices (..., V, 3) or None.
+            ``HandOutput`` with joints (..., 21, 3) and vertices (..., V, 3) or None, differentiable once.
 
         Raises:
             ShapeError: If a shape does not fit.
+            InputError: If an input is no tensor of floating point numbers, or a matrix is no rotation.
         """
-        rotations = self._rotations(global_orient, hand_pose)
-        if betas is not None and betas.shape[-1] != self.n_betas:
-            raise ShapeError("betas", f"(..., {self.n_betas})", tuple(betas.shape), "Pass this model's components.")
-        if transl is not None and transl.shape[-1] != 3:
-            raise ShapeError("transl", "(..., 3)", tuple(transl.shape))
-        rest = self._rest_joints
-        if betas is not None:
-            rest = rest + torch.einsum("jcb,...b->...jc", self._joint_shapedirs, betas)
-        world, positions = forward_kinematics(rotations, rest)  # (..., 16, 3, 3), (..., 16, 3)
-        if transl is not None:
-            positions = positions + transl[..., None, :]
-        offsets = positions - (world @ rest[..., None])[..., 0]  # bone transform: x -> world x + offset
-        transforms = torch.cat([world, offsets[..., None]], -1)  # (..., 16, 3, 4)
-        mesh = self._skin(transforms, rotations, betas, None) if vertices else None
-        tips = (
-            mesh[..., self.tip_ids, :] if mesh is not None else self._skin(transforms, rotations, betas, self.tip_ids)
+        inputs = PoseInputs.check(global_orient, hand_pose, betas, transl, self.n_betas)
+        if inputs.requires_grad():
+            joints, mesh = self._pose(inputs, vertices)
+        else:
+            joints, mesh = self._empty((len(inputs.hand_pose),), vertices)
+            self._pose_into(joints, mesh, inputs)
+        batch = inputs.batch
+        return HandOutput(
+            joints.reshape(*batch, 21, 3), None if mesh is None else mesh.reshape(*batch, *mesh.shape[1:])
         )
-        joints = torch.cat([positions.expand(*tips.shape[:-2], 16, 3), tips], -2)[..., list(KEYPOINT_SOURCE), :]
-        return HandOutput(joints, mesh)
 
-    @staticmethod
-    def _rotations(global_orient: Tensor, hand_pose: Tensor) -> Tensor:
-        """Both inputs as one stack of matrices, (..., 16, 3, 3)."""
-        if tuple(hand_pose.shape[-2:]) == (15, 3):
-            hand_pose = axis_angle_to_matrix(hand_pose)
-        elif tuple(hand_pose.shape[-3:]) != (15, 3, 3):
-            raise ShapeError("hand_pose", "(..., 15, 3) or (..., 15, 3, 3)", tuple(hand_pose.shape))
-        batch = hand_pose.shape[:-3]
-        if tuple(global_orient.shape) == (*batch, 3):
-            global_orient = axis_angle_to_matrix(global_orient)
-        elif tuple(global_orient.shape) != (*batch, 3, 3):
-            expected = f"{(*batch, 3)} or {(*batch, 3, 3)}, the batch of hand_pose"
-            raise ShapeError("global_orient", expected, tuple(global_orient.shape))
-        return torch.cat([global_orient[..., None, :, :], hand_pose], -3)
+    def _empty(self, batch: tuple[int, ...], vertices: bool) -> tuple[Tensor, Tensor | None]:
+        """Joints (*batch, 21, 3) and, if wanted, a mesh (*batch, V, 3) to be written."""
+        dtype = compute_dtype(self.v_template.dtype)
+        joints = self.v_template.new_empty(*batch, 21, 3, dtype=dtype)
+        return joints, joints.new_empty(*batch, *self.v_template.shape) if vertices else None
 
-    def _skin(self, transforms: Tensor, rotations: Tensor, betas: Tensor | None, rows: Tensor | None) -> Tensor:
-        """Linear blend skinning of all vertices, or of the vertices ``rows``; (..., V, 3)."""
-        if self.posedirs is None and (betas is None or betas.ndim == 1):
-            basis = self._skin_basis(betas, rows)  # (V, 64)
-            return basis @ transforms.transpose(-1, -2).flatten(-3, -2)  # (V, 64) @ (..., 16 * 4, 3)
-        pick = slice(None) if rows is None else rows
-        shaped = self.v_template[pick]
+    def pca_to_pose(self, coefficients: Tensor, flat_hand_mean: bool = False) -> Tensor:
+        """Finger rotations of coefficients of the pose components, as MANO's files define them.
+
+        Args:
+            coefficients: Of the first components, shape (..., C) with C in 1..45.
+            flat_hand_mean: Whether zero coefficients are the flat hand rather than the file's mean pose.
+
+        Returns:
+            ``hand_pose``, axis-angle, shape (..., 15, 3).
+
+        Raises:
+            ShapeError: If there are no coefficients, or more than 45.
+        """
+        check_floating("coefficients", coefficients)
+        coefficients = coefficients.to(compute_dtype(self.v_template.dtype))
+        count = coefficients.shape[-1] if coefficients.ndim else 0
+        if not 1 <= count <= 45:
+            raise ShapeError("coefficients", "(..., C) with C in 1..45", tuple(coefficients.shape))
+        pose = coefficients @ self.hands_components[:count].to(coefficients.dtype)
+        if not flat_hand_mean:
+            pose = pose + self.hands_mean.to(pose.dtype)
+        return pose.unflatten(-1, (15, 3))
+
+    def pose_to_pca(self, hand_pose: Tensor, count: int = 45, flat_hand_mean: bool = False) -> Tensor:
+        """Coefficients of the first ``count`` pose components: the inverse of ``pca_to_pose``, least squares if short.
+
+        Args:
+            hand_pose: Axis-angle, shape (..., 15, 3).
+            count: Components to use, 1..45.
+            flat_hand_mean: As in ``pca_to_pose``.
+
+        Returns:
+            Shape (..., count).
+
+        Raises:
+            ShapeError: If the pose has another shape.
+            InputError: If ``count`` is out of range.
+        """
+        check_floating("hand_pose", hand_pose)
+        if tuple(hand_pose.shape[-2:]) != (15, 3):
+            raise ShapeError("hand_pose", "(..., 15, 3)", tuple(hand_pose.shape), "Axis-angle, MANO order.")
+        if not 1 <= count <= 45:
+            raise InputError(f"count: Expected 1 to 45 components, got {count}. Use fewer.")
+        pose = hand_pose.to(compute_dtype(self.v_template.dtype)).flatten(-2)
+        if not flat_hand_mean:
+            pose = pose - self.hands_mean.to(pose.dtype)
+        return pose @ torch.linalg.pinv(self.hands_components[:count].to(pose.dtype))
+
+    def _pose_into(self, joints: Tensor, mesh: Tensor | None, inputs: PoseInputs) -> None:
+        """Write joints (N, 21, 3) and, if wanted, the mesh (N, V, 3), in chunks and without a graph."""
+        size = frames_per_chunk(joints.device)
+        with torch.no_grad():
+            for start in range(0, len(joints), size):
+                rows = slice(start, start + size)
+                out = None if mesh is None else mesh[rows]
+                joints[rows] = self._pose(inputs.rows(rows), mesh is not None, out)[0]
+
+    def _pose(self, inputs: PoseInputs, vertices: bool, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Joints (N, 21, 3) and mesh (N, V, 3)."""
+        inputs = inputs.to(compute_dtype(self.v_template.dtype))
+        betas, transl, rotations = inputs.betas, inputs.transl, inputs.rotations()
+        constants = self._constants_for(rotations)
+        rest = constants.rest
         if betas is not None:
-            shaped = shaped + torch.einsum("vcb,...b->...vc", self.shapedirs[pick], betas)
-        if self.posedirs is not None:
-            eye = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
-            feature = (rotations[..., 1:, :, :] - eye).flatten(-3)  # (..., 135)
-            shaped = shaped + torch.einsum("vck,...k->...vc", self.posedirs[pick], feature)
-        blended = (self.weights[pick] @ transforms.flatten(-2)).unflatten(-1, (3, 4))  # (..., V, 3, 4)
-        return (blended[..., :3] @ shaped[..., None])[..., 0] + blended[..., 3]
+            rest = torch.addmm(rest, constants.rest_dirs, betas.t())
+        transforms, positions = bone_transforms(rotations, rest.view(16, 3, -1))
+        if transl is not None:
+            move = transl.t()
+            transforms = torch.cat([transforms[:, :, :3], (transforms[:, :, 3] + move)[:, :, None]], 2)
+            positions = positions + move
+        coefficients = _coefficients(rotations, betas, constants)
+        tips = skin_tips(transforms, coefficients, constants)
+        joints = torch.cat([positions, tips])[list(KEYPOINT_SOURCE)].permute(2, 0, 1)
+        return joints.contiguous(), skin_mesh(transforms, coefficients, constants, out) if vertices else None
 
-    def _skin_basis(self, betas: Tensor | None, rows: Tensor | None) -> Tensor:
-        """Weights times homogeneous rest vertices, (V, 64): skinning is one product with the transforms."""
-        pick = slice(None) if rows is None else rows
-        shaped = self.v_template[pick]
-        if betas is not None:
-            shaped = shaped + self.shapedirs[pick] @ betas
-        homogeneous = torch.cat([shaped, torch.ones_like(shaped[:, :1])], -1)
-        return (self.weights[pick][:, :, None] * homogeneous[:, None, :]).flatten(1)
-
-
-def forward_kinematics(rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-    """World rotations and positions of MANO's 16 joints.
-
-    Args:
-        rotations: Local rotation matrices, shape (..., 16, 3, 3).
-        rest: Rest joints, shape (16, 3) or (..., 16, 3), metres.
-
-    Returns:
-        World rotations (..., 16, 3, 3) and joint positions (..., 16, 3), wrist at its rest position.
-    """
-    batch = rotations.shape[:-3]
-    parent_rotation = rotations[..., :1, :, :]
-    parent_position = rest[..., :1, :].expand(*batch, 1, 3)
-    parent_rest = rest[..., :1, :]
-    world, positions = [parent_rotation], [parent_position]
-    for depth in _DEPTHS:
-        joints = list(depth)
-        bone = rest[..., joints, :] - parent_rest
-        parent_position = parent_position + (parent_rotation @ bone[..., None])[..., 0]
-        parent_rotation = parent_rotation @ rotations[..., joints, :, :]
-        parent_rest = rest[..., joints, :]
-        world.append(parent_rotation)
-        positions.append(parent_position)
-    return torch.cat(world, -3)[..., _BY_JOINT, :, :], torch.cat(positions, -2)[..., _BY_JOINT, :]
+    def _constants_for(self, like: Tensor) -> SkinConstants:
+        key = (like.dtype, like.device)
+        if key not in self._constants:
+            self._constants[key] = SkinConstants.build(self.asset, *key)
+        return self._constants[key]
 
 
-_BY_DEPTH = [0, *(joint for depth in _DEPTHS for joint in depth)]
-_BY_JOINT = [_BY_DEPTH.index(joint) for joint in range(16)]
+def _coefficients(rotations: Tensor, betas: Tensor | None, constants: SkinConstants) -> Tensor | None:
+    """What displaces the unposed vertices: betas, then the entries of R - I if the hand has pose blend shapes."""
+    if not constants.posed:
+        return betas
+    eye = torch.eye(3, dtype=rotations.dtype, device=rotations.device)[..., None]
+    feature = (rotations[1:] - eye).reshape(135, -1).t()
+    if betas is None:
+        betas = feature.new_zeros(1, len(constants.dirs) - 135)
+    return torch.cat([betas.expand(len(feature), -1), feature], 1)

@@ -86,6 +86,32 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) ->
     return target
 
 
+def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> Path:
+    """Write one array to a .npy all at once: beside the target, then renamed.
+
+    Args:
+        path: Ends in .npy. Missing folders are made.
+        array: A plain array.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: If the suffix is not .npy.
+    """
+    target = Path(path)
+    if target.suffix != ".npy":
+        raise InputError(f"path: Expected a name that ends in .npy, got {target.name!r}. Rename it.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.npy")
+    try:
+        np.save(temporary, array, allow_pickle=False)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
 def load_motion(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a motion.
 

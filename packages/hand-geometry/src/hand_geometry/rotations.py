@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hand_geometry.errors import ShapeError
+from hand_geometry.errors import InputError, ShapeError
 
 _SMALL = 1e-8  # squared angle below which the Taylor series is exact to double precision
 _NORM_EPS = 1e-8
@@ -25,6 +25,35 @@ _NORM_EPS = 1e-8
 def _require(x: Tensor, tail: tuple[int, ...], name: str) -> None:
     if tuple(x.shape[-len(tail) :]) != tail:
         raise ShapeError(name, f"(..., {', '.join(map(str, tail))})", tuple(x.shape))
+
+
+def check_rotations(matrix: Tensor, name: str = "matrix", tolerance: float = 1e-3) -> None:
+    """Refuse matrices that are no rotations: reflections, scales, projections, numbers that are not finite.
+
+    Args:
+        matrix: Shape (..., 3, 3).
+        name: What to call them in the error.
+        tolerance: How far ``R R^T`` may be from the identity, entry by entry.
+
+    Raises:
+        ShapeError: If the shape is another.
+        InputError: If one is no rotation; the error says which.
+    """
+    _require(matrix, (3, 3), name)
+    with torch.no_grad():
+        values = matrix.detach().float() if matrix.dtype in (torch.float16, torch.bfloat16) else matrix.detach()
+        eye = torch.eye(3, dtype=values.dtype, device=values.device)
+        off = (values @ values.mT - eye).abs().amax((-1, -2))
+        first, second, third = values.unbind(-2)
+        turned = (torch.linalg.cross(first, second) * third).sum(-1)
+        bad = ~((off <= tolerance) & (turned > 0)).flatten()  # also where not a number
+        if bool(bad.any()):
+            at = int(bad.nonzero()[0, 0])
+            raise InputError(
+                f"{name}: Expected rotation matrices (R R^T = I, det R = 1), got {int(bad.sum())} of {len(bad)} that "
+                f"are none; the first is number {at}, off by {off.flatten()[at]:.2g}, det {turned.flatten()[at]:.2g}. "
+                "Project them first, or pass 6D."
+            )
 
 
 def skew(v: Tensor) -> Tensor:
@@ -52,21 +81,33 @@ def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
         Rotation matrices, shape (..., 3, 3). Gradients are finite everywhere, the zero vector included.
     """
     _require(axis_angle, (3,), "axis_angle")
-    squared = axis_angle.square().sum(-1)
+    return torch.stack(rodrigues(*axis_angle.unbind(-1)), -1).unflatten(-1, (3, 3))
+
+
+def rodrigues(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
+    """The nine entries of rotation matrices, row after row, from the components of rotation vectors.
+
+    Args:
+        x: First components, any shape.
+        y: Second components, the same shape.
+        z: Third components, the same shape.
+
+    Returns:
+        Nine tensors of that shape.
+    """
+    squared = x * x + y * y + z * z
     small = squared < _SMALL
     angle = torch.where(small, torch.ones_like(squared), squared).sqrt()
     half = 0.5 * angle
     sin_over = torch.where(small, 1 - squared / 6, torch.sin(angle) / angle)
     cos_over = torch.where(small, 0.5 - squared / 24, 0.5 * (torch.sin(half) / half).square())
-    x, y, z = axis_angle.unbind(-1)
     sx, sy, sz = sin_over * x, sin_over * y, sin_over * z
     cx, cy, cz = cos_over * x, cos_over * y, cos_over * z
-    rows = [
+    return [
         1 - cy * y - cz * z, cx * y - sz, cx * z + sy,
         cx * y + sz, 1 - cx * x - cz * z, cy * z - sx,
         cx * z - sy, cy * z + sx, 1 - cx * x - cy * y,
     ]  # fmt: skip
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:

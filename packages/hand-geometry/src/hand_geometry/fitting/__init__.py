@@ -1,5 +1,9 @@
-"""Fitting MANO parameters to 21 keypoints: NumPy and SciPy only, one banded Cholesky per step and clip."""
+"""Fitting MANO parameters to 21 keypoints: NumPy and SciPy only, one banded Cholesky per step and clip.
 
+``hand_geometry.fitting.gradient`` holds the slower form in torch, which takes further differentiable terms.
+"""
+
+from hand_geometry.fitting.calibration import KnownMotion, calibrate_landmarks
 from hand_geometry.fitting.keypoints import KeypointFit, fit_keypoints
 
-__all__ = ["KeypointFit", "fit_keypoints"]
+__all__ = ["KeypointFit", "KnownMotion", "calibrate_landmarks", "fit_keypoints"]

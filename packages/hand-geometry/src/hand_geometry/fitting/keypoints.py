@@ -1,4 +1,4 @@
-"""``fit_keypoints``: from 21 keypoints a frame to MANO parameters.
+"""``fit_keypoints``: from 21 keypoints a frame, in space or in an image, to MANO parameters.
 
 Batched Gauss-Newton with an analytic Jacobian; priors and limits along each joint's anatomical axes; Huber
 loss.
@@ -7,7 +7,7 @@ loss.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -19,29 +19,33 @@ from threadpoolctl import ThreadpoolController
 from hand_geometry.assets import ASSETS, Array, HandAsset, Side, as_numpy, check_side, load_asset
 from hand_geometry.errors import InputError, ShapeError
 from hand_geometry.fitting.chain import HandChain, HandState, pose
+from hand_geometry.fitting.limits import angle_priors
 from hand_geometry.fitting.objective import Objective, project
+from hand_geometry.fitting.observed import Observed
 from hand_geometry.fitting.shape import fit_betas
 from hand_geometry.fitting.solver import minimise
-from hand_geometry.fitting.start import initial_state, rotate_to_ray
+from hand_geometry.fitting.start import initial_states, rotate_to_ray
 
 Float32 = NDArray[np.float32]
+
+_TRIAL_STEPS = 12  # of each of the starts that an image alone leaves open
 
 
 @dataclass(frozen=True)
 class KeypointFit:
-    """Result of ``fit_keypoints``; NumPy float32 unless said.
+    """Result of ``fit_keypoints``; NumPy float32 unless said. For a batch of clips each array has a leading axis.
 
     Attributes:
         global_orient: Shape (T, 3), axis-angle.
         hand_pose: Shape (T, 15, 3), axis-angle, MANO order, absolute.
         transl: Shape (T, 3), metres.
         betas: Shape (B,).
-        valid: Frames that had keypoints, shape (T,) bool; the others are interpolated.
-        residual: Mean distance of the fitted from the given keypoints (relative to their mean if 2D was
-            given), shape (T,), metres; NaN where not valid.
+        valid: Frames in which the hand was seen, shape (T,) bool; the others are interpolated.
+        residual: Mean distance of the fitted from the visible keypoints (relative to their mean if 2D was
+            given), shape (T,), metres; NaN where not valid or without 3D.
         reprojection: Mean image distance, shape (T,), pixels, NaN where not valid; None without 2D.
         keypoints: Fitted keypoints, landmark offsets included, shape (T, 21, 3), metres.
-        iterations: Gauss-Newton steps taken.
+        iterations: Gauss-Newton steps taken (of a batch: the most that a clip took).
     """
 
     global_orient: Float32
@@ -56,7 +60,7 @@ class KeypointFit:
 
 
 def fit_keypoints(
-    keypoints: Any,
+    keypoints: Any = None,
     *,
     side: str,
     model: Any = None,
@@ -71,14 +75,15 @@ def fit_keypoints(
     smoothness: tuple[float, float, float] | None = (0.15, 0.20, 0.05),
     max_iterations: int = 25,
 ) -> KeypointFit:
-    """Fit one hand over one clip.
+    """Fit one hand over one clip, or over each clip of a batch.
 
     Args:
-        keypoints: Shape (T, 21, 3), metres, OpenPose/MediaPipe order; NumPy or torch. Frames with a number
-            that is not finite count as not seen, unless ``valid`` says otherwise.
+        keypoints: Shape (T, 21, 3) or (clips, T, 21, 3), metres, OpenPose/MediaPipe order; NumPy or torch. None to fit
+            image points alone: the depth then follows from the size of the hand in ``betas``.
         side: "left" or "right".
         model: A ``HandModel``, a ``HandAsset``, a path, or None for the open hand.
-        valid: Frames to trust, shape (T,) bool; None for all that are finite.
+        valid: What to trust: frames (T,), or keypoints (T, 21), bool, with the clips' axis if there is one. None for
+            all that is finite. A frame with fewer than 6 visible keypoints counts as not seen.
         keypoints_2d: Image points, shape (T, 21, 2), pixels. With them the 3D keypoints count relative to
             their mean, and the translation comes from the camera.
         camera: Pinhole matrix, shape (3, 3); needed with ``keypoints_2d``. Axes: x right, y down, z forward.
@@ -95,16 +100,15 @@ def fit_keypoints(
         max_iterations: Gauss-Newton steps at most.
 
     Returns:
-        Parameters of every frame. Frames without keypoints are carried along by smoothness and marked.
+        Parameters of every frame. Frames without keypoints are carried along by smoothness and marked. A clip of a
+        batch in which the hand is never seen comes back as a relaxed hand, all marked.
 
     Raises:
         ShapeError: If a shape does not fit.
-        InputError: If no frame is valid, a valid frame has a number that is not finite, or an option is
-            senseless.
+        InputError: If the hand is never seen, a frame that ``valid`` vouches for has a number that is not finite, or an
+            option is senseless.
     """
     side = check_side(side)
-    points, seen = _checked_points(keypoints, valid)
-    pixels, pinhole = _checked_image(keypoints_2d, camera, seen)
     for name, value in (("sigma_3d", sigma_3d), ("sigma_2d", sigma_2d), ("max_iterations", max_iterations)):
         if not value > 0:
             raise InputError(f"{name}: Expected a positive number, got {value}. Leave it out.")
@@ -114,21 +118,56 @@ def fit_keypoints(
     if along_ray is None:
         along_ray = landmark_offsets is not None and isinstance(landmark_offsets, str)
     offsets = _offsets_of(landmark_offsets, side)
+    options = _Options(along_ray, sigma_3d, sigma_2d, smoothness, max_iterations)
     with _blas().limit(limits=1, user_api="blas"):
-        return _fit(
-            asset,
-            points,
-            seen,
-            pixels,
-            pinhole,
-            offsets,
-            along_ray,
-            betas,
-            sigma_3d,
-            sigma_2d,
-            smoothness,
-            max_iterations,
-        )
+        if not any(v is not None and as_numpy(v).ndim == 4 for v in (keypoints, keypoints_2d)):
+            observed = Observed.check(keypoints, valid, keypoints_2d, camera)
+            if not observed.seen.any():
+                raise InputError("valid: Expected at least one frame to fit, got none. Leave this hand out.")
+            return _fit(asset, observed, offsets, betas, options)
+        clips = [Observed.check(a, b, c, camera) for a, b, c in _clips(keypoints, valid, keypoints_2d)]
+        shapes = _shapes(betas, len(clips))
+        fits = [_fit(asset, clip, offsets, shape, options) for clip, shape in zip(clips, shapes, strict=True)]
+    return _stacked(fits)
+
+
+@dataclass(frozen=True)
+class _Options:
+    along_ray: bool
+    sigma_3d: float
+    sigma_2d: float
+    smoothness: tuple[float, float, float] | None
+    max_iterations: int
+
+
+def _clips(*given: Any) -> list[tuple[Any, ...]]:
+    """The same for each clip of a batch."""
+    arrays = [None if value is None else as_numpy(value) for value in given]
+    lengths = {len(array) for array in arrays if array is not None}
+    if len(lengths) != 1 or 0 in lengths:
+        shapes = [array.shape for array in arrays if array is not None]
+        raise ShapeError("keypoints", "as many clips everywhere, at least one", shapes, "Give all the clips' axis.")
+    return [tuple(None if array is None else array[k] for array in arrays) for k in range(lengths.pop())]
+
+
+def _shapes(betas: Any, clips: int) -> list[Any]:
+    if betas is None or isinstance(betas, str) or as_numpy(betas).ndim == 1:
+        return [betas] * clips
+    array = as_numpy(betas)
+    if len(array) != clips:
+        raise ShapeError("betas", f"(B,) or ({clips}, B)", array.shape)
+    return list(array)
+
+
+def _stacked(fits: list[KeypointFit]) -> KeypointFit:
+    joined: dict[str, Any] = {}
+    for field in fields(KeypointFit):
+        values = [getattr(fit, field.name) for fit in fits]
+        if field.name == "iterations":
+            joined[field.name] = max(values)
+        else:
+            joined[field.name] = None if values[0] is None else np.stack(values)
+    return KeypointFit(**joined)
 
 
 @lru_cache(maxsize=1)
@@ -137,97 +176,81 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _fit(
-    asset: HandAsset,
-    points: Array,
-    seen: NDArray[np.bool_],
-    pixels: Array | None,
-    pinhole: Array | None,
-    offsets: Array,
-    along_ray: bool,
-    betas: Any,
-    sigma_3d: float,
-    sigma_2d: float,
-    smoothness: tuple[float, float, float] | None,
-    max_iterations: int,
-) -> KeypointFit:
-    if pixels is not None and pinhole is not None and along_ray:
-        points = rotate_to_ray(points, pixels, pinhole)
-    shape = _betas_of(betas, asset, offsets, points[seen])
+def _fit(asset: HandAsset, observed: Observed, offsets: Array, betas: Any, options: _Options) -> KeypointFit:
+    if observed.pixels is not None and observed.camera is not None and options.along_ray:
+        turned = rotate_to_ray(observed.points, observed.pixels, observed.camera, observed.weight_2d)
+        observed = replace(observed, points=turned)
+    shape = _betas_of(betas, asset, offsets, observed)
     chain = HandChain.build(asset, shape, offsets)
-    start = initial_state(chain, points, seen, pixels, pinhole)
-    objective = Objective(chain, points, seen.astype(float), sigma_3d, pixels, pinhole, sigma_2d, smoothness)
-    state, iterations = minimise(objective, start, max_iterations)
-    return _result(chain, state, objective, seen, shape, iterations)
+    if not observed.seen.any():
+        return _nobody(chain, observed, shape)
+    starts = initial_states(chain, observed)
+    start = starts[0]
+    if len(starts) > 1:
+        alone = Objective(chain, observed, options.sigma_3d, options.sigma_2d, None)
+        tried = [minimise(alone, state, _TRIAL_STEPS)[0] for state in starts]
+        start = _likeliest(alone, tried, options.smoothness)
+    objective = Objective(chain, observed, options.sigma_3d, options.sigma_2d, options.smoothness)
+    state, iterations = minimise(objective, start, options.max_iterations)
+    return _result(chain, state, objective, shape, iterations)
 
 
-def _result(
-    chain: HandChain,
-    state: HandState,
-    objective: Objective,
-    seen: NDArray[np.bool_],
-    betas: Array,
-    iterations: int,
-) -> KeypointFit:
-    posed = pose(chain, state)
-    found, target = posed.keypoints, objective.points
+def _likeliest(
+    objective: Objective, states: list[HandState], smoothness: tuple[float, float, float] | None
+) -> HandState:
+    """Of each frame one of the states, so that costs and jumps of the wrist's rotation are least (Viterbi)."""
+    costs = np.minimum([objective.frame_costs(state) for state in states], 1e12)  # (K, T)
+    orient, angles, transl = (np.stack([getattr(s, n) for s in states]) for n in ("orient", "angles", "transl"))
+    frames = costs.shape[1]
+    total, came = costs[:, 0], np.zeros((frames, len(states)), np.int64)
+    for t in range(1, frames):
+        jumps = np.zeros((len(states), len(states)))
+        if smoothness is not None:
+            turn = np.einsum("kab,lcb->klac", orient[:, t - 1], orient[:, t])
+            cosine = np.clip((np.trace(turn, axis1=2, axis2=3) - 1) / 2, -1, 1)
+            jumps = (np.arccos(cosine) / smoothness[0]) ** 2
+        came[t] = np.argmin(total[:, None] + jumps, axis=0)
+        total = np.min(total[:, None] + jumps, axis=0) + costs[:, t]
+    best = np.empty(frames, np.int64)
+    best[-1] = np.argmin(total)
+    for t in range(frames - 1, 0, -1):
+        best[t - 1] = came[t, best[t]]
+    rows = np.arange(frames)
+    return HandState(orient[best, rows], angles[best, rows], transl[best, rows])
+
+
+def _nobody(chain: HandChain, observed: Observed, betas: Array) -> KeypointFit:
+    frames = len(observed.seen)
+    relaxed = np.tile(angle_priors()[0], (frames, 1))
+    state = HandState(np.tile(np.eye(3), (frames, 1, 1)), relaxed, np.zeros((frames, 3)))
+    return _result(chain, state, Objective(chain, observed, 1.0, 1.0, None), betas, 0)
+
+
+def _result(chain: HandChain, state: HandState, objective: Objective, betas: Array, iterations: int) -> KeypointFit:
+    posed, observed = pose(chain, state), objective.observed
+    residual = _mean_where(objective.error_3d(posed) * objective.sigma_3d, observed.weight_3d)
     reprojection = None
-    if objective.pixels is not None and objective.camera is not None:
-        distance = np.linalg.norm(project(found, objective.camera) - objective.pixels, axis=-1).mean(1)
-        reprojection = np.where(seen, distance, np.nan).astype(np.float32)
-        found = found - found.mean(1, keepdims=True)
-    residual = np.where(seen, np.linalg.norm(found - target, axis=-1).mean(1), np.nan)
+    if observed.pixels is not None and observed.camera is not None:
+        apart = project(posed.keypoints, observed.camera) - observed.pixels
+        reprojection = _mean_where(apart, observed.weight_2d)
     return KeypointFit(
         global_orient=Rotation.from_matrix(state.orient).as_rotvec().astype(np.float32),
         hand_pose=posed.axis_angle.astype(np.float32),
         transl=state.transl.astype(np.float32),
         betas=betas.astype(np.float32),
-        valid=seen,
-        residual=residual.astype(np.float32),
+        valid=observed.seen,
+        residual=residual,
         reprojection=reprojection,
         keypoints=posed.keypoints.astype(np.float32),
         iterations=iterations,
     )
 
 
-def _checked_points(keypoints: Any, valid: Any) -> tuple[Array, NDArray[np.bool_]]:
-    points = as_numpy(keypoints).astype(np.float64)
-    if points.ndim != 3 or points.shape[1:] != (21, 3) or len(points) == 0:
-        raise ShapeError("keypoints", "(T, 21, 3) with T >= 1", points.shape, "Pass one hand of one clip.")
-    finite = np.asarray(np.isfinite(points).reshape(len(points), -1).all(1), np.bool_)
-    seen = finite if valid is None else as_numpy(valid).astype(np.bool_)
-    if seen.shape != (len(points),):
-        raise ShapeError("valid", f"({len(points)},)", seen.shape, "Pass one flag a frame.")
-    bad = np.flatnonzero(seen & ~finite)
-    if len(bad):
-        raise InputError(
-            f"keypoints: Expected finite numbers in valid frames, got NaN or infinity in frame {bad[0]} "
-            f"({len(bad)} in all). Set valid to False there."
-        )
-    if not seen.any():
-        raise InputError("valid: Expected at least one frame to fit, got none. Leave this hand out.")
-    if np.ptp(points[seen], axis=1).max() < 1e-4:
-        raise InputError("keypoints: Expected a hand, got points that coincide. Are they in metres?")
-    return np.where(finite[:, None, None], points, 0.0), seen
-
-
-def _checked_image(keypoints_2d: Any, camera: Any, seen: NDArray[np.bool_]) -> tuple[Array, Array] | tuple[None, None]:
-    if keypoints_2d is None:
-        return None, None
-    pixels = as_numpy(keypoints_2d).astype(np.float64)
-    if pixels.shape != (len(seen), 21, 2):
-        raise ShapeError("keypoints_2d", f"({len(seen)}, 21, 2)", pixels.shape)
-    if camera is None:
-        raise InputError("camera: Expected a (3, 3) pinhole matrix beside keypoints_2d, got None. Pass one.")
-    pinhole = as_numpy(camera).astype(np.float64)
-    if pinhole.shape != (3, 3):
-        raise ShapeError("camera", "(3, 3)", pinhole.shape)
-    focal = pinhole[[0, 1], [0, 1]]
-    if not np.isfinite(pinhole).all() or focal.min() < 10 or focal.max() > 1e5:
-        raise InputError(f"camera: Expected a focal length of 10 to 100,000 pixels, got {focal}. Check units.")
-    if not np.isfinite(pixels[seen]).all():
-        raise InputError("keypoints_2d: Expected finite numbers in valid frames. Set valid to False there.")
-    return np.where(np.isfinite(pixels), pixels, 0.0), pinhole
+def _mean_where(error: Array, weight: Array) -> Float32:
+    """Mean length of errors (T, 21, D) over what is visible; NaN in frames where nothing is."""
+    count = weight.sum(1)
+    total = (np.linalg.norm(error, axis=-1) * weight).sum(1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def _asset_of(model: Any, side: Side) -> HandAsset:
@@ -255,14 +278,19 @@ def _offsets_of(offsets: Any | Literal["mediapipe"], side: Side) -> Array:
     return array
 
 
-def _betas_of(betas: Any, asset: HandAsset, offsets: Array, points: Array) -> Array:
+def _betas_of(betas: Any, asset: HandAsset, offsets: Array, observed: Observed) -> Array:
     count = asset.shapedirs.shape[-1]
     if betas is None:
         return np.zeros(count)
     if isinstance(betas, str):
         if betas != "fit":
             raise InputError(f"betas: Expected an array, 'fit' or None, got {betas!r}.")
-        return fit_betas(asset, offsets, points)
+        whole = observed.weight_3d.all(1)
+        if not whole.any():
+            raise InputError(
+                "betas: Expected a frame with all 21 keypoints in 3D to fit the shape, got none. Pass betas."
+            )
+        return fit_betas(asset, offsets, observed.points[whole])
     array = as_numpy(betas).astype(np.float64)
     if array.shape != (count,) or not np.isfinite(array).all():
         raise ShapeError("betas", f"({count},), finite", array.shape)

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from hand_geometry.assets import Array
 from hand_geometry.fitting.chain import ANGLES, PARAMETERS, HandChain, HandState, Posed, jacobian, pose
 from hand_geometry.fitting.limits import LIMIT_SOFTNESS, angle_priors
+from hand_geometry.fitting.observed import Observed
 
 HUBER = 3.0
 """Errors beyond this many standard deviations count linearly."""
@@ -27,56 +28,61 @@ class Objective:
 
     Attributes:
         chain: The hand.
-        points: Observed keypoints, shape (T, 21, 3), metres; finite everywhere.
-        weight: 1 where a frame is observed, 0 elsewhere, shape (T,).
+        observed: Keypoints and image points. With image points the keypoints count relative to their mean.
         sigma_3d: Standard deviation of the keypoints, metres.
-        pixels: Observed image points, shape (T, 21, 2), or None. With them ``points`` count relative to their
-            mean.
-        camera: Pinhole matrix, shape (3, 3), or None.
         sigma_2d: Standard deviation of the image points, pixels.
         smoothness: Expected change per frame of the wrist rotation (rad), the angles (rad), the translation
             (m), or None to treat every frame alone.
     """
 
     chain: HandChain
-    points: Array
-    weight: Array
+    observed: Observed
     sigma_3d: float
-    pixels: Array | None
-    camera: Array | None
     sigma_2d: float
     smoothness: tuple[float, float, float] | None
     coupling: Array | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._mean, self._deviation, self._low, self._high = angle_priors()
+        observed = self.observed
+        self.points, self.pixels, self.camera = observed.points, observed.pixels, observed.camera
+        self._in_camera = observed.weight_2d.any(1)
+        weight = observed.weight_3d
+        self._share = (weight / np.maximum(weight.sum(1, keepdims=True), 1.0))[..., None]
         if self.pixels is not None:
-            self.points = self.points - self.points.mean(1, keepdims=True)
+            self.points = self.points - (self.points * self._share).sum(1, keepdims=True)
         if self.smoothness is not None and len(self.points) > 1:
             turn, bend, move = self.smoothness
             self.coupling = np.repeat([turn, bend, move], [3, 45, 3]) ** -2.0
 
     def cost(self, state: HandState) -> float:
         """Value at a state; infinite if a keypoint falls behind the camera."""
-        posed = pose(self.chain, state)
-        if self.pixels is not None and (posed.keypoints[self.weight > 0, :, 2] < _NEAREST).any():
-            return np.inf
-        total = self.weight @ _huber(np.linalg.norm(self._error_3d(posed), axis=-1)).sum(-1)
-        if self.pixels is not None:
-            total += self.weight @ _huber(np.linalg.norm(self._error_2d(posed), axis=-1)).sum(-1)
-        total += (((state.angles - self._mean) / self._deviation) ** 2).sum()
-        total += (self._excess(state.angles) ** 2).sum() / LIMIT_SOFTNESS**2
+        total = self.frame_costs(state).sum()
         if self.coupling is not None:
             total += (self._change(state) ** 2 @ self.coupling).sum()
         return float(total)
+
+    def frame_costs(self, state: HandState) -> Array:
+        """Value of each frame without smoothness, shape (T,)."""
+        posed, observed = pose(self.chain, state), self.observed
+        total = (observed.weight_3d * _huber(np.linalg.norm(self.error_3d(posed), axis=-1))).sum(-1)
+        if self.pixels is not None:
+            total += (observed.weight_2d * _huber(np.linalg.norm(self._error_2d(posed), axis=-1))).sum(-1)
+            total[self._in_camera & (posed.keypoints[..., 2] < _NEAREST).any(1)] = np.inf
+        total += (((state.angles - self._mean) / self._deviation) ** 2).sum(-1)
+        total += (self._excess(state.angles) ** 2).sum(-1) / LIMIT_SOFTNESS**2
+        return np.asarray(total)
 
     def normal_equations(self, state: HandState) -> tuple[Array, Array]:
         """Gauss-Newton matrices (T, 51, 51), temporal off-diagonals left out, and half gradients (T, 51)."""
         posed = pose(self.chain, state)
         slope = jacobian(self.chain, posed)  # (T, 51, 21, 3)
-        hessian, gradient = self._add_points(posed, slope)
-        if self.pixels is not None:
-            more_hessian, more_gradient = self._add_pixels(posed, slope)
+        hessian, gradient = np.zeros((len(slope), PARAMETERS, PARAMETERS)), np.zeros((len(slope), PARAMETERS))
+        terms = ([self._add_points] if self.observed.in_3d else []) + (
+            [self._add_pixels] if self.pixels is not None else []
+        )
+        for term in terms:
+            more_hessian, more_gradient = term(posed, slope)
             hessian += more_hessian
             gradient += more_gradient
         excess = self._excess(state.angles)
@@ -93,8 +99,8 @@ class Objective:
 
     def _add_points(self, posed: Posed, slope: Array) -> tuple[Array, Array]:
         if self.pixels is not None:
-            slope = slope - slope.mean(2, keepdims=True)
-        return _gauss_newton(slope / self.sigma_3d, self._error_3d(posed), self.weight)
+            slope = slope - (slope * self._share[:, None]).sum(2, keepdims=True)
+        return _gauss_newton(slope / self.sigma_3d, self.error_3d(posed), self.observed.weight_3d)
 
     def _add_pixels(self, posed: Posed, slope: Array) -> tuple[Array, Array]:
         assert self.camera is not None
@@ -102,12 +108,13 @@ class Objective:
         depth = np.maximum(posed.keypoints[:, None, :, 2:], _NEAREST)
         ratio = posed.keypoints[:, None, :, :2] / depth
         flat = focal * (slope[..., :2] - ratio * slope[..., 2:]) / depth
-        return _gauss_newton(flat, self._error_2d(posed), self.weight)
+        return _gauss_newton(flat, self._error_2d(posed), self.observed.weight_2d)
 
-    def _error_3d(self, posed: Posed) -> Array:
+    def error_3d(self, posed: Posed) -> Array:
+        """Distances to the observed keypoints in standard deviations, shape (T, 21, 3)."""
         found = posed.keypoints
         if self.pixels is not None:
-            found = found - found.mean(1, keepdims=True)
+            found = found - (found * self._share).sum(1, keepdims=True)
         return (found - self.points) / self.sigma_3d
 
     def _error_2d(self, posed: Posed) -> Array:
@@ -138,10 +145,10 @@ def _huber(error: Array) -> Array:
 
 
 def _gauss_newton(slope: Array, error: Array, weight: Array) -> tuple[Array, Array]:
-    """Matrices (T, 51, 51) and half gradients (T, 51) of slopes (T, 51, K, D) and errors (T, K, D)."""
+    """Matrices (T, 51, 51) and half gradients (T, 51) of slopes (T, 51, K, D), errors (T, K, D), weights (T, K)."""
     frames = len(error)
     norm = np.linalg.norm(error, axis=-1, keepdims=True)
-    trust = weight[:, None, None] * np.minimum(1.0, HUBER / np.maximum(norm, HUBER))
+    trust = weight[..., None] * np.minimum(1.0, HUBER / np.maximum(norm, HUBER))
     weighted = (slope * trust[:, None]).reshape(frames, PARAMETERS, -1)
     hessian = weighted @ slope.reshape(frames, PARAMETERS, -1).swapaxes(1, 2)
     return hessian, (weighted @ error.reshape(frames, -1, 1))[..., 0]

@@ -7,7 +7,9 @@ import numpy as np
 from hand_geometry.assets import Array, HandAsset
 from hand_geometry.fitting.chain import HandChain, HandState, pose
 
-_PARENT = (0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)  # of keypoints 1..20
+BONE_START = (0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
+"""Keypoint at which each of the 20 bones starts; bone k ends at keypoint k + 1."""
+
 _SIGMA = 0.004  # metres of a bone length
 _STEP = 1e-3
 _ITERATIONS = 8
@@ -15,7 +17,7 @@ _ITERATIONS = 8
 
 def bone_lengths(keypoints: Array) -> Array:
     """Lengths of the 20 bones of keypoints (..., 21, 3); shape (..., 20)."""
-    return np.linalg.norm(keypoints[..., 1:, :] - keypoints[..., _PARENT, :], axis=-1)
+    return np.linalg.norm(keypoints[..., 1:, :] - keypoints[..., BONE_START, :], axis=-1)
 
 
 def fit_betas(asset: HandAsset, offsets: Array, keypoints: Array) -> Array:
