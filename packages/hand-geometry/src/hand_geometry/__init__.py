@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from hand_geometry.exporting import export_motion, import_motion, retarget_motion
     from hand_geometry.features import (
         canonicalize,
         features_to_params,
@@ -34,10 +35,12 @@ _HOME = {
     "KeypointFit": "fitting",
     "acceleration_error": "metrics",
     "canonicalize": "features",
+    "export_motion": "exporting",
     "features_to_joints": "kinematics",
     "features_to_params": "features",
     "fit_keypoints": "fitting",
     "frame_camera": "rendering",
+    "import_motion": "exporting",
     "jitter": "metrics",
     "load_motion": "motion_io",
     "load_pose": "poses",
@@ -48,6 +51,7 @@ _HOME = {
     "relaxed_hand": "poses",
     "render_motion": "rendering",
     "resample_params": "features",
+    "retarget_motion": "exporting",
     "save_motion": "motion_io",
     "side_by_side": "rendering",
     "write_video": "rendering",
@@ -60,10 +64,12 @@ __all__ = [
     "KeypointFit",
     "acceleration_error",
     "canonicalize",
+    "export_motion",
     "features_to_joints",
     "features_to_params",
     "fit_keypoints",
     "frame_camera",
+    "import_motion",
     "jitter",
     "load_motion",
     "load_pose",
@@ -74,6 +80,7 @@ __all__ = [
     "relaxed_hand",
     "render_motion",
     "resample_params",
+    "retarget_motion",
     "save_motion",
     "side_by_side",
     "write_video",

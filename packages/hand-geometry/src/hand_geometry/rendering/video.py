@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hand_geometry.errors import InputError, MissingDependencyError, ShapeError
+from hand_geometry.files import beside
 
 SUFFIXES = (".mp4", ".gif", ".webp", ".png")
 
@@ -44,8 +43,7 @@ def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: fl
         raise ShapeError("frames", "(T, H, W, 3) uint8 with T >= 1", f"{frames.shape} {frames.dtype}")
     if not fps > 0:
         raise InputError(f"fps: Expected a positive rate, got {fps}.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(target) as temporary:
+    with beside(target) as temporary:
         if target.suffix.lower() == ".mp4":
             _write_mp4(temporary, frames, fps)
         elif target.suffix.lower() == ".png":
@@ -53,17 +51,6 @@ def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: fl
         else:
             _write_animation(temporary, frames, fps)
     return target
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A temporary name in the same folder with the same suffix; renamed at the end, removed on failure."""
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
