@@ -1,4 +1,5 @@
-"""The MANO hand, batched and differentiable: rotations, kinematics, fitting, metrics, rendering.
+"""The MANO hand, batched and differentiable: rotations, kinematics, fitting, metrics, rendering,
+viewing, export.
 
 Names are loaded when they are first used, so that ``import hand_geometry`` is quick and fitting workers never
 load torch. Rendering needs the extra ``hand-geometry[render]``.
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from hand_geometry.model import HandModel, HandOutput
     from hand_geometry.motion_io import load_motion, save_motion
     from hand_geometry.poses import load_pose, relaxed_hand
-    from hand_geometry.rendering import Camera, frame_camera, render_motion, side_by_side, write_video
+    from hand_geometry.rendering import Camera, frame_camera, look_at, render_motion, side_by_side, write_video
+    from hand_geometry.viewing import write_html
 
 _HOME = {
     "Camera": "rendering",
@@ -44,6 +46,7 @@ _HOME = {
     "jitter": "metrics",
     "load_motion": "motion_io",
     "load_pose": "poses",
+    "look_at": "rendering",
     "mirror_features": "features",
     "mpjpe": "metrics",
     "pa_mpjpe": "metrics",
@@ -54,6 +57,7 @@ _HOME = {
     "retarget_motion": "exporting",
     "save_motion": "motion_io",
     "side_by_side": "rendering",
+    "write_html": "viewing",
     "write_video": "rendering",
 }
 
@@ -73,6 +77,7 @@ __all__ = [
     "jitter",
     "load_motion",
     "load_pose",
+    "look_at",
     "mirror_features",
     "mpjpe",
     "pa_mpjpe",
@@ -83,6 +88,7 @@ __all__ = [
     "retarget_motion",
     "save_motion",
     "side_by_side",
+    "write_html",
     "write_video",
 ]
 

@@ -1,4 +1,4 @@
-"""The command ``hand-geometry``: look at, fit, draw, compare and convert hand motions."""
+"""The command ``hand-geometry``: fit, draw, play, compare and convert hand motions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hand_geometry.cli_media import add_media_commands
 from hand_geometry.errors import HandGeometryError, InputError
 
 _EXAMPLES = """examples:
@@ -18,7 +19,9 @@ _EXAMPLES = """examples:
   hand-geometry render wave.npz --out wave.mp4          also .gif, .webp, .png (film strip)
   hand-geometry render a.npz b.npz --titles truth model --out both.gif
   hand-geometry metrics model.npz truth.npz             MPJPE, PA-MPJPE, acceleration error, jitter
-  hand-geometry export wave.npz --out features.npz --layout features
+  hand-geometry view wave.npz                           plays in a browser; --html FILE to send it to somebody
+  hand-geometry export wave.npz --out wave.glb          also .bvh, .usd, .npy, .pth, and back
+hand-geometry COMMAND --help has more
 """
 
 
@@ -61,24 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--mediapipe", action="store_true", help="the landmarks are MediaPipe's: use its offset table")
     fit.set_defaults(run=_fit)
 
-    render = commands.add_parser("render", help="draw one or several motions")
-    render.add_argument("motions", nargs="+", help="motion .npz files; several are drawn side by side")
-    render.add_argument("--out", required=True, help=".mp4, .gif, .webp or .png (film strip)")
-    render.add_argument("--size", default="480x360", help="width x height of each (default: %(default)s)")
-    render.add_argument("--view", default="egocentric", help="egocentric, three-quarter, front or above")
-    render.add_argument("--titles", nargs="+", help="one for each motion (default: their captions)")
-    render.set_defaults(run=_render)
-
     metrics = commands.add_parser("metrics", help="compare a motion with the true one")
     metrics.add_argument("motion")
     metrics.add_argument("truth")
     metrics.set_defaults(run=_metrics)
 
-    export = commands.add_parser("export", help="convert between parameters and features")
-    export.add_argument("motion", help=".npz with parameters or with 'features' (T, 198)")
-    export.add_argument("--out", required=True, help=".npz to write")
-    export.add_argument("--layout", choices=("params", "features"), default="params")
-    export.set_defaults(run=_export)
+    add_media_commands(commands)
     return parser
 
 
@@ -129,25 +120,6 @@ def _fit(arguments: argparse.Namespace) -> None:
     save_motion(arguments.out, stacked, fps=float(arrays.get("fps", 15.0)), valid=valid)
 
 
-def _render(arguments: argparse.Namespace) -> None:
-    from hand_geometry.features import params_to_features
-    from hand_geometry.kinematics import features_to_joints
-    from hand_geometry.motion_io import load_motion
-    from hand_geometry.rendering import frame_camera, render_motion, side_by_side, write_video
-
-    motions = [load_motion(path) for path in arguments.motions]
-    size = _size(arguments.size)
-    joints = [features_to_joints(params_to_features(m))[m["valid"]] for m in motions]
-    camera = frame_camera(joints, size, view=arguments.view)
-    videos = [render_motion(m, fps=m["fps"], size=size, valid=m["valid"], camera=camera) for m in motions]
-    titles = arguments.titles
-    if titles is None and any(m["captions"] for m in motions):
-        titles = [(m["captions"] or [""])[0] for m in motions]
-    frames = videos[0] if len(videos) == 1 and not titles else side_by_side(videos, titles)
-    write_video(arguments.out, frames, motions[0]["fps"])
-    print(f"{arguments.out}: {len(frames)} frames, {frames.shape[2]} x {frames.shape[1]}")
-
-
 def _metrics(arguments: argparse.Namespace) -> None:
     from hand_geometry.features import params_to_features
     from hand_geometry.kinematics import features_to_joints
@@ -164,23 +136,6 @@ def _metrics(arguments: argparse.Namespace) -> None:
     print(f"jitter (truth)        {jitter(a, valid) * 1e3:8.2f} ({jitter(b, valid) * 1e3:.2f}) mm/frame^3")
 
 
-def _export(arguments: argparse.Namespace) -> None:
-    from hand_geometry.features import params_to_features
-    from hand_geometry.motion_io import load_motion, save_motion, write_npz
-
-    motion = load_motion(arguments.motion)
-    if arguments.layout == "params":
-        save_motion(arguments.out, motion, fps=motion["fps"], valid=motion["valid"], captions=motion["captions"])
-    else:
-        write_npz(arguments.out, {
-            "features": params_to_features(motion),
-            "valid": motion["valid"],
-            "fps": np.array(motion["fps"]),
-            "captions": np.array(motion["captions"], dtype=np.str_),
-        })  # fmt: skip
-    print(f"{arguments.out}: {len(motion['transl'])} frames as {arguments.layout}")
-
-
 def _read_arrays(path: str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise InputError(f"{path}: Expected a file of keypoints, got no such file. Check the path.")
@@ -191,13 +146,6 @@ def _read_arrays(path: str) -> dict[str, Any]:
         raise InputError(
             f"{path}: Expected an .npz of plain arrays, got a file that cannot be read ({error})."
         ) from error
-
-
-def _size(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise InputError(f"--size: Expected WIDTHxHEIGHT, got {text!r}. Try 480x360.")
-    return int(parts[0]), int(parts[1])
 
 
 if __name__ == "__main__":

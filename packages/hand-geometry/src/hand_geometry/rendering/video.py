@@ -15,23 +15,22 @@ from hand_geometry.files import beside
 
 SUFFIXES = (".mp4", ".gif", ".webp", ".png")
 
-_STRIP_FRAMES = 8
 
-
-def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: float = 15) -> Path:
+def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: float = 15, *, strip: int = 8) -> Path:
     """Write a video; the suffix chooses the format.
 
     Args:
-        path: Ends in .mp4 (H.264), .gif, .webp (animated) or .png (a film strip of eight frames). Missing
-            folders are made.
+        path: Ends in .mp4 (H.264), .gif, .webp (animated) or .png (a film strip). Missing folders are
+            made.
         frames: Shape (T, H, W, 3) uint8, RGB.
         fps: Frames per second.
+        strip: How many pictures a film strip shows, evenly spaced from first to last; fewer if there are fewer.
 
     Returns:
         The path.
 
     Raises:
-        InputError: If the suffix is unknown or ``fps`` is not positive.
+        InputError: If the suffix is unknown, or ``fps`` or ``strip`` is not positive.
         ShapeError: If ``frames`` is no video.
         MissingDependencyError: If av (.mp4) or pillow (the others) is not installed.
     """
@@ -43,11 +42,13 @@ def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: fl
         raise ShapeError("frames", "(T, H, W, 3) uint8 with T >= 1", f"{frames.shape} {frames.dtype}")
     if not fps > 0:
         raise InputError(f"fps: Expected a positive rate, got {fps}.")
+    if strip < 1:
+        raise InputError(f"strip: Expected at least one picture, got {strip}.")
     with beside(target) as temporary:
         if target.suffix.lower() == ".mp4":
             _write_mp4(temporary, frames, fps)
         elif target.suffix.lower() == ".png":
-            _write_strip(temporary, frames)
+            _write_strip(temporary, frames, strip)
         else:
             _write_animation(temporary, frames, fps)
     return target
@@ -97,10 +98,10 @@ def _palette_sample(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate([drawn, pixels[:: max(1, len(pixels) // 500)]])[None]
 
 
-def _write_strip(path: Path, frames: NDArray[np.uint8]) -> None:
+def _write_strip(path: Path, frames: NDArray[np.uint8], count: int) -> None:
     try:
         from PIL import Image
     except ImportError as error:
         raise MissingDependencyError("pillow", "Writing pictures") from error
-    index = np.unique(np.linspace(0, len(frames) - 1, min(_STRIP_FRAMES, len(frames))).round().astype(int))
+    index = np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int))
     Image.fromarray(np.concatenate(list(frames[index]), 1)).save(path)
