@@ -194,7 +194,7 @@ def _occlusion(inverse_depth: Floats, x: int, y: int, inverse: float, focal: flo
         gap = here - _ONE / inverse_depth[sy, sx]
         if gap > _F(0.003):
             total += min(_ONE, (gap - _F(0.003)) * _F(125.0)) * max(_ZERO, _ONE - gap * _F(12.5))
-    return total * _F(1.0 / 12.0)
+    return float(total * _F(1.0 / 12.0))
 
 
 @njit(**OPTIONS)

@@ -60,7 +60,7 @@
         // Forearms first, and into the depth buffer: they fade into the paper, not into the hollow of the hand.
         Object.assign(material, { transparent: true, depthWrite: true, forceSinglePass: true });
         node.renderOrder = fades ? 1 : 2;
-        hands.push({ node, material, fades });
+        hands.push({ node, material });
       }
       if (node.isBone) bones[node.name] = node;
     });
@@ -118,7 +118,7 @@
     for (const hand of cell.hands) {
       const hidden = (cell.facts.unseen[hand.side] || []).some(([first, end]) => first <= frame && frame < end);
       hand.material.opacity = (hidden ? UNSEEN_OPACITY : 1) * (state.bones ? 0.35 : 1);
-      hand.node.castShadow = !hand.fades && !hidden;
+      hand.node.castShadow = !hidden;
     }
     cell.root.updateMatrixWorld(true);
   }
