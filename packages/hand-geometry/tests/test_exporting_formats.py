@@ -179,6 +179,36 @@ def test_truncated_and_foreign_files_are_named(suffix, make_motion, tmp_path):
         import_motion(tmp_path / f"missing{suffix}")
 
 
+@settings(max_examples=120, deadline=None)
+@given(st.sampled_from([".npy", ".pth", ".bvh"]), st.integers(0, 10**9), st.binary(min_size=1, max_size=8))
+def test_changed_bytes_give_a_motion_or_a_named_error(written, tmp_path_factory, suffix, place, change):
+    content = bytearray(written[suffix])
+    place %= len(content)
+    content[place : place + len(change)] = change
+    path = tmp_path_factory.mktemp("changed") / f"a{suffix}"
+    path.write_bytes(bytes(content))
+    try:
+        motion = import_motion(path)
+    except MotionFileError:
+        return
+    assert all(np.isfinite(motion[name]).all() for name in ("global_orient", "hand_pose", "transl", "betas"))
+
+
+@pytest.fixture(scope="module")
+def written(make_motion, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written")
+    return {s: export_motion(folder / f"a{s}", make_motion(2)).read_bytes() for s in (".npy", ".pth", ".bvh")}
+
+
+def test_a_tensor_that_claims_more_than_its_file_holds_is_refused(tmp_path):
+    """A stride of zero makes a tensor of any size out of one number."""
+    huge = torch.zeros(1).expand(2, 10**12, 3)
+    tree = {"pred_trans": huge, "pred_rot": huge, "pred_hand_pose": torch.zeros(1).expand(2, 10**12, 15, 3)}
+    (tmp_path / "a.pth").write_bytes(pickle.dumps(tree))
+    with pytest.raises(MotionFileError, match="in a file of"):
+        import_motion(tmp_path / "a.pth")
+
+
 def test_npz_keeps_everything(make_motion, tmp_path):
     motion = whole(make_motion)
     again = load_motion(export_motion(tmp_path / "a.npz", motion))

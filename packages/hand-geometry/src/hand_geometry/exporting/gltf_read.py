@@ -22,6 +22,7 @@ from hand_geometry.exporting.rig import JOINT_NAMES, SIDES
 from hand_geometry.poses import relaxed_hand
 
 _WIDTH = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+_MOST_FRAMES = 1_000_000  # nine hours at 30 fps; a broken rate must not ask for all memory
 _TO_OURS = Rotation.from_quat([1.0, 0.0, 0.0, 0.0])  # glTF: y up, z backward
 
 
@@ -118,7 +119,10 @@ class _Reader:
         fps = float(own.get("fps", round((len(keys) - 1) / span, 3) if span > 0 else 15.0))
         if not (0 < fps < 1e5 and 0 <= span < 1e6):
             raise _BrokenError(f"Expected a positive rate and rising times, got {fps} fps over {span} s.")
-        return keys[0] + np.arange(round(span * fps) + 1) / fps, fps
+        frames = round(span * fps) + 1
+        if frames > _MOST_FRAMES:
+            raise _BrokenError(f"Expected at most {_MOST_FRAMES} frames, got {frames}.")
+        return keys[0] + np.arange(frames) / fps, fps
 
     def _hand(self, side: str, times: Array) -> tuple[Array, Array, Array]:
         """``global_orient`` (T, 3), ``hand_pose`` (T, 15, 3), ``transl`` (T, 3)."""

@@ -22,7 +22,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -109,23 +109,25 @@ def load_released(path: str | os.PathLike[str], *, fps: float = HAWOR_FPS) -> di
     try:
         with open(file, "rb") as stream:
             if stream.read(6) == b"\x93NUMPY":
-                stream.seek(0)
-                version = np.lib.format.read_magic(stream)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, dtype = read(stream)
-                if not dtype.hasobject or shape != ():
-                    raise ValueError(f"expected one dict, got an array of shape {shape}")
-                content = read_plain_pickle(stream)
-                content = content.item() if isinstance(content, np.ndarray) and content.shape == () else content
+                _skip_header(stream)
             else:
                 stream.seek(0)
-                content = read_plain_pickle(stream)
-        return _motion(content, fps)
-    except (OSError, ValueError) as error:
+            content = read_plain_pickle(stream)
+        content = content.item() if isinstance(content, np.ndarray) and content.shape == () else content
+        return _motion(content, fps, file.stat().st_size)
+    except (OSError, ValueError, TypeError) as error:
         raise MotionFileError(
             f"{file}: Expected HaWoR's list or a dict of pred_trans, pred_rot, pred_hand_pose; {error}. "
             "Save plain arrays or tensors, uncompressed."
         ) from error
+
+
+def _skip_header(stream: BinaryIO) -> None:
+    """Pass the header of a .npy after its magic string; what follows must be the pickle of one object."""
+    version = stream.read(2)
+    header = stream.read(int.from_bytes(stream.read(2 if version == b"\x01\x00" else 4), "little"))
+    if b"'|O'" not in header or b"'shape': ()" not in header:
+        raise ValueError("got an array of numbers, or a header that cannot be read")
 
 
 def retarget_motion(
@@ -168,7 +170,8 @@ def _plain(motion: Any) -> dict[str, np.ndarray]:
     return {name: value.astype(np.float32) for name, value in own.items()}
 
 
-def _motion(content: Any, fps: float) -> dict[str, Any]:
+def _motion(content: Any, fps: float, room: int) -> dict[str, Any]:
+    """The motion in a file's content; ``room`` is the file's size, which bounds what its arrays can hold."""
     if isinstance(content, dict) and set(_NAMES.values()) <= set(content):
         arrays = {name: as_numpy(content[key]) for name, key in _NAMES.items()}
     elif isinstance(content, list | tuple) and len(content) == 5:
@@ -177,6 +180,9 @@ def _motion(content: Any, fps: float) -> dict[str, Any]:
     else:
         got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ValueError(f"got {got}")
+    for name, value in arrays.items():
+        if value.dtype.kind not in "fiub" or value.size > room:
+            raise ValueError(f"got {name} of {value.size} {value.dtype} in a file of {room} bytes")
     transl = arrays["transl"]
     if transl.ndim != 3 or transl.shape[0] != 2 or transl.shape[2] != 3 or transl.shape[1] == 0:
         raise ValueError(f"got translations of shape {transl.shape} instead of (2, T, 3)")

@@ -42,6 +42,8 @@ def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: fl
         raise ShapeError("frames", "(T, H, W, 3) uint8 with T >= 1", f"{frames.shape} {frames.dtype}")
     if not fps > 0:
         raise InputError(f"fps: Expected a positive rate, got {fps}.")
+    if target.suffix.lower() == ".mp4" and min(frames.shape[1:3]) < 2:
+        raise InputError(f"frames: Expected at least 2 x 2 pixels for .mp4, got {frames.shape[2]} x {frames.shape[1]}.")
     if strip < 1:
         raise InputError(f"strip: Expected at least one picture, got {strip}.")
     with beside(target) as temporary:
