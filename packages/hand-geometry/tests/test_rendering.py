@@ -14,6 +14,7 @@ pytest.importorskip("PIL")
 
 from hand_geometry import (
     frame_camera,
+    look_at,
     params_to_features,
     render_motion,
     side_by_side,
@@ -101,6 +102,55 @@ def test_the_camera_sees_every_joint(make_motion):
             assert (pixels > 0).all()
             assert (pixels < size).all()
             np.testing.assert_allclose(camera.rotation @ camera.rotation.T, np.eye(3), atol=1e-12)
+
+
+def test_a_frame_is_drawn_alike_whatever_was_drawn_before(make_motion):
+    """Buffers are cleared only where the last frame drew: nothing of it may stay."""
+    motion = make_motion(6)
+    motion["transl"] += np.linspace(-0.3, 0.3, 6, dtype=np.float32)[:, None, None] * [1, 0.5, 0.2]
+    camera = frame_camera(np.array([[-0.3, -0.1, 0], [0.3, 0.1, 0.2]]), SIZE)
+    together = render_motion(motion, size=SIZE, camera=camera, shadow=False)
+    for t in (0, 3, 5):
+        alone = render_motion({k: v[t : t + 1] for k, v in motion.items()}, size=SIZE, camera=camera, shadow=False)
+        np.testing.assert_array_equal(together[t], alone[0])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (97, 71), (40, 200)])
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_odd_sizes_and_hands_half_outside_are_drawn(size, samples, motion):
+    camera = look_at([0.0, -0.2, -0.1], [0.15, 0.0, 0.1])
+    frames = render_motion(motion, size=size, samples=samples, camera=camera)
+    assert frames.shape == (3, size[1], size[0], 3)
+    assert frames.std() > 5 or min(size) == 1
+
+
+def test_a_camera_stands_where_it_is_put_and_looks_where_it_is_told():
+    for place, target in (([1.0, -2.0, 0.5], [0.2, 0.1, -0.4]), ([0, -1, 0], [0, 1, 0]), ([0, 0, 0], [0, -3, 0])):
+        camera = look_at(place, target, field_of_view=0.7)
+        local = camera.rotation @ (np.array(target, float) - camera.position)
+        np.testing.assert_allclose(local[:2], 0, atol=1e-12)
+        assert local[2] > 0
+        np.testing.assert_allclose(camera.rotation @ camera.rotation.T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(camera.rotation) == pytest.approx(1)
+        assert camera.rotation[1, 1] >= -1e-12  # the world's down is not up in the picture
+    assert camera.focal == pytest.approx(0.5 / np.tan(0.35))
+    with pytest.raises(InputError, match="target"):
+        look_at([0, 0, 0], [0, 0, 0])
+    with pytest.raises(InputError, match="field_of_view"):
+        look_at([0, 0, 0], [0, 0, 1], field_of_view=4)
+
+
+def test_a_view_of_angles_equals_the_named_one():
+    points = np.random.default_rng(0).normal(0, 0.2, (50, 3))
+    named, angles = frame_camera(points, view="above"), frame_camera(points, view=(0.0, 1.35))
+    np.testing.assert_array_equal(named.position, angles.position)
+    with pytest.raises(InputError, match="finite angles"):
+        frame_camera(points, view=(float("nan"), 0.0))
+
+
+def test_a_clip_without_a_hand_seen_is_drawn_as_it_is(motion, frames):
+    blind = render_motion(motion, size=SIZE, valid=np.zeros((3, 2), bool), colors=(COOL, WARM))
+    np.testing.assert_array_equal(blind, frames)
 
 
 def test_the_wrist_is_the_open_loop_of_the_mesh():

@@ -1,4 +1,5 @@
-"""The MANO hand, batched and differentiable: rotations, kinematics, fitting, metrics, rendering.
+"""The MANO hand, batched and differentiable: rotations, kinematics, fitting, metrics, rendering,
+viewing, export.
 
 Names are loaded when they are first used, so that ``import hand_geometry`` is quick and fitting workers never
 load torch. Rendering needs the extra ``hand-geometry[render]``.
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from hand_geometry.exporting import export_motion, import_motion, retarget_motion
     from hand_geometry.features import (
         canonical_origin,
         canonicalize,
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
     from hand_geometry.pair import HandPair
     from hand_geometry.plausibility import hand_penetration, limit_violation, self_penetration
     from hand_geometry.poses import load_pose, relaxed_hand
-    from hand_geometry.rendering import Camera, frame_camera, render_motion, side_by_side, write_video
+    from hand_geometry.rendering import Camera, frame_camera, look_at, render_motion, side_by_side, write_video
     from hand_geometry.smoothing import smooth_gaussian, smooth_savgol
+    from hand_geometry.viewing import write_html
 
 _HOME = {
     "Camera": "rendering",
@@ -45,16 +48,19 @@ _HOME = {
     "calibrate_landmarks": "fitting",
     "canonical_origin": "features",
     "canonicalize": "features",
+    "export_motion": "exporting",
     "features_to_joints": "kinematics",
     "features_to_params": "features",
     "fit_by_gradient": "fitting.gradient",
     "fit_keypoints": "fitting",
     "frame_camera": "rendering",
     "hand_penetration": "plausibility",
+    "import_motion": "exporting",
     "jitter": "metrics",
     "limit_violation": "plausibility",
     "load_motion": "motion_io",
     "load_pose": "poses",
+    "look_at": "rendering",
     "mirror_features": "features",
     "mirror_params": "features",
     "mpjpe": "metrics",
@@ -65,12 +71,14 @@ _HOME = {
     "relaxed_hand": "poses",
     "render_motion": "rendering",
     "resample_params": "features",
+    "retarget_motion": "exporting",
     "save_motion": "motion_io",
     "self_penetration": "plausibility",
     "side_by_side": "rendering",
     "smooth_gaussian": "smoothing",
     "smooth_savgol": "smoothing",
     "uncanonicalize": "features",
+    "write_html": "viewing",
     "write_video": "rendering",
 }
 
@@ -85,16 +93,19 @@ __all__ = [
     "calibrate_landmarks",
     "canonical_origin",
     "canonicalize",
+    "export_motion",
     "features_to_joints",
     "features_to_params",
     "fit_by_gradient",
     "fit_keypoints",
     "frame_camera",
     "hand_penetration",
+    "import_motion",
     "jitter",
     "limit_violation",
     "load_motion",
     "load_pose",
+    "look_at",
     "mirror_features",
     "mirror_params",
     "mpjpe",
@@ -105,12 +116,14 @@ __all__ = [
     "relaxed_hand",
     "render_motion",
     "resample_params",
+    "retarget_motion",
     "save_motion",
     "self_penetration",
     "side_by_side",
     "smooth_gaussian",
     "smooth_savgol",
     "uncanonicalize",
+    "write_html",
     "write_video",
 ]
 

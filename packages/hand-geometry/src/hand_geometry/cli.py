@@ -1,4 +1,4 @@
-"""The command ``hand-geometry``: look at, fit, draw, compare and convert hand motions."""
+"""The command ``hand-geometry``: fit, draw, play, compare and convert hand motions."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from hand_geometry.cli_fit import add_fit_commands
-from hand_geometry.errors import HandGeometryError, InputError
+from hand_geometry.cli_media import add_media_commands
+from hand_geometry.errors import HandGeometryError
 
 _EXAMPLES = """examples:
   hand-geometry info                                    the hand that ships with the package
@@ -20,7 +19,9 @@ _EXAMPLES = """examples:
   hand-geometry render a.npz b.npz --titles truth model --out both.gif
   hand-geometry metrics model.npz truth.npz             MPJPE, MPVPE, PA, acceleration, plausibility
   hand-geometry metrics model.npz                       jitter, joint limits, penetration
-  hand-geometry export wave.npz --out features.npz --layout features
+  hand-geometry view wave.npz                           plays in a browser; --html FILE to send it to somebody
+  hand-geometry export wave.npz --out wave.glb          also .bvh, .usd, .npy, .pth, and back
+hand-geometry COMMAND --help has more
 """
 
 
@@ -58,19 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_fit_commands(commands)
 
-    render = commands.add_parser("render", help="draw one or several motions")
-    render.add_argument("motions", nargs="+", help="motion .npz files; several are drawn side by side")
-    render.add_argument("--out", required=True, help=".mp4, .gif, .webp or .png (film strip)")
-    render.add_argument("--size", default="480x360", help="width x height of each (default: %(default)s)")
-    render.add_argument("--view", default="egocentric", help="egocentric, three-quarter, front or above")
-    render.add_argument("--titles", nargs="+", help="one for each motion (default: their captions)")
-    render.set_defaults(run=_render)
-
-    export = commands.add_parser("export", help="convert between parameters and features")
-    export.add_argument("motion", help=".npz with parameters or with 'features' (T, 198)")
-    export.add_argument("--out", required=True, help=".npz to write")
-    export.add_argument("--layout", choices=("params", "features"), default="params")
-    export.set_defaults(run=_export)
+    add_media_commands(commands)
     return parser
 
 
@@ -96,49 +85,6 @@ def _describe_hand(path: str, side: str) -> None:
     print(f"{path} hand: {len(asset.v_template)} vertices, {len(asset.faces)} triangles, 16 joints, 5 tips")
     blend = "none" if asset.posedirs is None else "135"
     print(f"shape components: {asset.shapedirs.shape[-1]}, pose blend shapes: {blend}\nsource: {asset.source}")
-
-
-def _render(arguments: argparse.Namespace) -> None:
-    from hand_geometry.features import params_to_features
-    from hand_geometry.kinematics import features_to_joints
-    from hand_geometry.motion_io import load_motion
-    from hand_geometry.rendering import frame_camera, render_motion, side_by_side, write_video
-
-    motions = [load_motion(path) for path in arguments.motions]
-    size = _size(arguments.size)
-    joints = [features_to_joints(params_to_features(m))[m["valid"]] for m in motions]
-    camera = frame_camera(joints, size, view=arguments.view)
-    videos = [render_motion(m, fps=m["fps"], size=size, valid=m["valid"], camera=camera) for m in motions]
-    titles = arguments.titles
-    if titles is None and any(m["captions"] for m in motions):
-        titles = [(m["captions"] or [""])[0] for m in motions]
-    frames = videos[0] if len(videos) == 1 and not titles else side_by_side(videos, titles)
-    write_video(arguments.out, frames, motions[0]["fps"])
-    print(f"{arguments.out}: {len(frames)} frames, {frames.shape[2]} x {frames.shape[1]}")
-
-
-def _export(arguments: argparse.Namespace) -> None:
-    from hand_geometry.features import params_to_features
-    from hand_geometry.motion_io import load_motion, save_motion, write_npz
-
-    motion = load_motion(arguments.motion)
-    if arguments.layout == "params":
-        save_motion(arguments.out, motion, fps=motion["fps"], valid=motion["valid"], captions=motion["captions"])
-    else:
-        write_npz(arguments.out, {
-            "features": params_to_features(motion),
-            "valid": motion["valid"],
-            "fps": np.array(motion["fps"]),
-            "captions": np.array(motion["captions"], dtype=np.str_),
-        })  # fmt: skip
-    print(f"{arguments.out}: {len(motion['transl'])} frames as {arguments.layout}")
-
-
-def _size(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise InputError(f"--size: Expected WIDTHxHEIGHT, got {text!r}. Try 480x360.")
-    return int(parts[0]), int(parts[1])
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 from hand_geometry.assets import as_numpy
 from hand_geometry.errors import InputError, MotionFileError
 from hand_geometry.features import PARAMETERS, as_tensor, features_to_params
+from hand_geometry.files import beside
 
 _TAILS = {"global_orient": (2, 3), "hand_pose": (2, 15, 3), "transl": (2, 3)}
 
@@ -76,13 +77,8 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) ->
     target = Path(path)
     if target.suffix != ".npz":
         raise InputError(f"path: Expected a name that ends in .npz, got {target.name!r}. Rename it.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.npz")
-    try:
+    with beside(target) as temporary:
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 

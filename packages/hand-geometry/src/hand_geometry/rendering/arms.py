@@ -14,8 +14,8 @@ from hand_geometry.assets import Array, HandAsset, Side, load_asset
 LEFT_COLOR = (0.50, 0.71, 0.78)
 RIGHT_COLOR = (0.95, 0.72, 0.60)
 
-_RINGS = 9
-_LENGTH = 0.15  # metres of forearm
+ARM_RINGS = 9
+ARM_LENGTH = 0.15  # metres of forearm
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ def build_arm(side: Side, color: tuple[float, float, float]) -> Arm:
     count, ring = len(asset.v_template), len(loop)
     faces = [asset.faces]
     previous = loop
-    for k in range(_RINGS):
+    for k in range(ARM_RINGS):
         current = count + k * ring + np.arange(ring)
         after = np.roll(current, -1)
         before = np.roll(previous, -1)
         faces += [np.stack([before, previous, current], 1), np.stack([before, current, after], 1)]
         previous = current
-    pull = (np.arange(_RINGS) + 1) / _RINGS
-    skin = _skin(asset, np.array(color))
-    fade = np.clip(1.45 - 1.45 * pull, 0.0, 1.0)
-    forearm = np.repeat(skin[loop].mean(0)[None], _RINGS * ring, 0)
+    pull = (np.arange(ARM_RINGS) + 1) / ARM_RINGS
+    skin = skin_colors(asset, color)
+    fade = ring_fade(pull)
+    forearm = np.repeat(skin[loop].mean(0)[None], ARM_RINGS * ring, 0)
     colors = np.concatenate(
         [np.concatenate([skin, forearm]), np.concatenate([np.ones(count), np.repeat(fade, ring)])[:, None]], 1
     )
@@ -106,26 +106,54 @@ def posed_vertices(vertices: Array, orient: Array, arm: Arm, side: Side) -> Arra
     center = wrist.mean(1, keepdims=True)
     outward = 1.0 if side == "right" else -1.0
     back = orient @ np.array([outward, 0.0, 0.0])  # fingers point along -x in the right hand's rest pose
-    elbow = np.array([0.25 * outward, 0.75, -0.6])
-    elbow /= np.linalg.norm(elbow)
-    bend = np.clip(0.2 + back @ elbow, 0.0, 1.0)[:, None] * 0.5
-    axis = back + bend * elbow
-    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    axis = arm_direction(back, outward)
     rings = []
     for k, along in enumerate(arm.pull):
         share = min(1.0, (k + 1) / 3)  # the first rings turn from the hand's axis to the forearm's
         direction = back * (1 - share) + axis * share
         grow = 1.0 + 0.22 * along
-        rings.append((wrist - center) * grow + center + _LENGTH * along * direction[:, None])
+        rings.append((wrist - center) * grow + center + ARM_LENGTH * along * direction[:, None])
     return np.concatenate([vertices, *rings], 1)
 
 
-def _skin(asset: HandAsset, color: Array) -> Array:
-    """Albedo of each vertex: redder fingertips and knuckles, a lighter palm."""
+def arm_direction(back: Array, outward: float) -> Array:
+    """Where the forearm points: back from the hand, leaning to an elbow that is low, behind, and outside.
+
+    Args:
+        back: Unit vectors from the knuckles to the wrist, shape (T, 3), world axes (y down, z forward).
+        outward: 1 for the right arm, -1 for the left.
+
+    Returns:
+        Unit vectors, shape (T, 3).
+    """
+    elbow = np.array([0.25 * outward, 0.75, -0.6])
+    elbow /= np.linalg.norm(elbow)
+    bend = np.clip(0.2 + back @ elbow, 0.0, 1.0)[:, None] * 0.5
+    axis = back + bend * elbow
+    unit: Array = axis / np.linalg.norm(axis, axis=1, keepdims=True)
+    return unit
+
+
+def ring_fade(pull: Array) -> Array:
+    """Opacity of the forearm at a share of its length, 0..1: it fades out towards the elbow."""
+    fade: Array = np.clip(1.45 - 1.45 * pull, 0.0, 1.0)
+    return fade
+
+
+def skin_colors(asset: HandAsset, color: tuple[float, float, float]) -> Array:
+    """Albedo of each vertex: redder fingertips and knuckles, a lighter palm.
+
+    Args:
+        asset: A hand model.
+        color: Its skin, sRGB, 0..1.
+
+    Returns:
+        Shape (V, 3), sRGB, 0..1.
+    """
     template = asset.v_template
     tips = template[asset.tip_ids]
     knuckles = asset.rest_joints[[1, 4, 7, 10, 2, 5, 8, 11, 14]]
-    out = np.tile(color, (len(template), 1))
+    out = np.tile(np.array(color), (len(template), 1))
     for points, radius, tint in ((tips, 0.010, (0.02, 0.13, 0.12)), (knuckles, 0.009, (0.03, 0.08, 0.08))):
         distance = ((template[:, None] - points) ** 2).sum(-1).min(1)
         out *= 1 - np.exp(-distance / (2 * radius**2))[:, None] * np.array(tint)

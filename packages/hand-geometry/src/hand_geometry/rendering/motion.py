@@ -110,8 +110,9 @@ class _Painter:
         self._lens = camera.focal * min(size), width / 2, height / 2
         self._samples, self._faces, self._floor = samples, faces, floor
         self._background = np.array(background, np.float32)
-        self._inverse_depth = np.empty((height * samples, width * samples), np.float32)
-        self._triangle = np.empty((height * samples, width * samples), np.int32)
+        self._inverse_depth = np.zeros((height * samples, width * samples), np.float32)
+        self._triangle = np.zeros((height * samples, width * samples), np.int32)
+        self._box = np.zeros(4, np.int32)
         self._shade = np.zeros(((height + 1) // 2, (width + 1) // 2), np.float32)
 
     def paint(self, vertices: NDArray[np.float32], colors: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
@@ -120,13 +121,11 @@ class _Painter:
         points = draw.to_camera(vertices, self._rotation, self._position)
         focal, cx, cy = (value * self._samples for value in self._lens)
         screen = draw.to_screen(points, focal, cx, cy, _NEAR)
-        self._inverse_depth[:] = 0
-        self._triangle[:] = 0
-        draw.rasterise(screen, faces, self._inverse_depth, self._triangle)
+        draw.rasterise(screen, faces, self._inverse_depth, self._triangle, self._box)
         shadow = self._shadow(vertices, colors)
         normals = draw.vertex_normals(points, faces)
         self._resolve(
-            normals, colors, faces, screen, self._inverse_depth, self._triangle,
+            normals, colors, faces, screen, self._inverse_depth, self._triangle, self._box,
             (focal, cx, cy), self._samples, shadow, self._background, out,
         )  # fmt: skip
 

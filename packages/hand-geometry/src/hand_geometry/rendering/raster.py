@@ -64,9 +64,17 @@ def to_screen(points: Floats, focal: float, center_x: float, center_y: float, ne
 
 
 @njit(**OPTIONS)
-def rasterise(screen: Floats, faces: Ints, inverse_depth: Floats, triangle: Ints) -> None:
-    """Fill the buffers (H, W): the largest 1/z and the number of its triangle + 1; both start at zero."""
+def rasterise(screen: Floats, faces: Ints, inverse_depth: Floats, triangle: Ints, box: Ints) -> None:
+    """Fill the buffers (H, W): the largest 1/z and the number of its triangle + 1; zero where there is none.
+
+    ``box`` (left, top, right, bottom), ends excluded, is what the last picture filled, and then what this one did: all
+    else is known to be zero.
+    """
     height, width = inverse_depth.shape
+    for y in range(box[1], box[3]):
+        inverse_depth[y, box[0] : box[2]] = 0
+        triangle[y, box[0] : box[2]] = 0
+    box[0], box[1], box[2], box[3] = width, height, 0, 0
     for t in range(faces.shape[0]):
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
         za, zb, zc = screen[a, 2], screen[b, 2], screen[c, 2]
@@ -81,6 +89,10 @@ def rasterise(screen: Floats, faces: Ints, inverse_depth: Floats, triangle: Ints
         x1 = min(width - 1, math.ceil(max(ax, bx, cx) - 0.5))
         y0 = max(0, math.floor(min(ay, by, cy) - 0.5))
         y1 = min(height - 1, math.ceil(max(ay, by, cy) - 0.5))
+        if x0 > x1 or y0 > y1:
+            continue
+        box[0], box[1] = min(box[0], x0), min(box[1], y0)
+        box[2], box[3] = max(box[2], x1 + 1), max(box[3], y1 + 1)
         scale = np.float32(1.0) / area
         step_a, step_b = (by - cy) * scale, (cy - ay) * scale
         px = np.float32(x0 + 0.5)
@@ -101,25 +113,35 @@ def rasterise(screen: Floats, faces: Ints, inverse_depth: Floats, triangle: Ints
 
 @njit(**OPTIONS)
 def splat(screen: Floats, faces: Ints, weights: Floats, out: Floats) -> None:
-    """Draw flat triangles into ``out`` (H, W), keeping the largest weight."""
+    """Draw flat triangles into ``out`` (H, W), keeping the largest weight.
+
+    Of what was dropped onto a floor that is seen from above, the undersides are drawn: they are nearest to it.
+    """
     height, width = out.shape
+    low, high = np.float32(-0.05), np.float32(1.05)
     for t in range(faces.shape[0]):
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
         if screen[a, 2] < 0 or screen[b, 2] < 0 or screen[c, 2] < 0:
             continue
-        weight = (weights[a] + weights[b] + weights[c]) / 3.0
+        weight = (weights[a] + weights[b] + weights[c]) / np.float32(3.0)
         ax, ay, bx, by = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1]
         cx, cy = screen[c, 0], screen[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if abs(area) < 1e-9 or weight < 1e-3:
+        if area < np.float32(1e-9) or weight < np.float32(1e-3):
             continue
+        x0, x1 = max(0, math.floor(min(ax, bx, cx))), min(width - 1, math.ceil(max(ax, bx, cx)))
+        scale = np.float32(1.0) / area
+        step_a, step_b = (by - cy) * scale, (cy - ay) * scale
+        px = np.float32(x0 + 0.5)
         for y in range(max(0, math.floor(min(ay, by, cy))), min(height - 1, math.ceil(max(ay, by, cy))) + 1):
-            for x in range(max(0, math.floor(min(ax, bx, cx))), min(width - 1, math.ceil(max(ax, bx, cx))) + 1):
-                px, py = x + 0.5, y + 0.5
-                wa = ((bx - px) * (cy - py) - (by - py) * (cx - px)) / area
-                wb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) / area
-                if wa >= -0.05 and wb >= -0.05 and wa + wb <= 1.05 and weight > out[y, x]:
+            py = np.float32(y + 0.5)
+            wa = ((bx - px) * (cy - py) - (by - py) * (cx - px)) * scale
+            wb = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) * scale
+            for x in range(x0, x1 + 1):
+                if wa >= low and wb >= low and wa + wb <= high and weight > out[y, x]:
                     out[y, x] = weight
+                wa += step_a
+                wb += step_b
 
 
 @njit(**OPTIONS)

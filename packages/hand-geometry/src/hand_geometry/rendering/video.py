@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,26 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hand_geometry.errors import InputError, MissingDependencyError, ShapeError
+from hand_geometry.files import beside
 
 SUFFIXES = (".mp4", ".gif", ".webp", ".png")
 
-_STRIP_FRAMES = 8
 
-
-def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: float = 15) -> Path:
+def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: float = 15, *, strip: int = 8) -> Path:
     """Write a video; the suffix chooses the format.
 
     Args:
-        path: Ends in .mp4 (H.264), .gif, .webp (animated) or .png (a film strip of eight frames). Missing
-            folders are made.
+        path: Ends in .mp4 (H.264), .gif, .webp (animated) or .png (a film strip). Missing folders are
+            made.
         frames: Shape (T, H, W, 3) uint8, RGB.
         fps: Frames per second.
+        strip: How many pictures a film strip shows, evenly spaced from first to last; fewer if there are fewer.
 
     Returns:
         The path.
 
     Raises:
-        InputError: If the suffix is unknown or ``fps`` is not positive.
+        InputError: If the suffix is unknown, or ``fps`` or ``strip`` is not positive.
         ShapeError: If ``frames`` is no video.
         MissingDependencyError: If av (.mp4) or pillow (the others) is not installed.
     """
@@ -44,26 +42,18 @@ def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: fl
         raise ShapeError("frames", "(T, H, W, 3) uint8 with T >= 1", f"{frames.shape} {frames.dtype}")
     if not fps > 0:
         raise InputError(f"fps: Expected a positive rate, got {fps}.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(target) as temporary:
+    if target.suffix.lower() == ".mp4" and min(frames.shape[1:3]) < 2:
+        raise InputError(f"frames: Expected at least 2 x 2 pixels for .mp4, got {frames.shape[2]} x {frames.shape[1]}.")
+    if strip < 1:
+        raise InputError(f"strip: Expected at least one picture, got {strip}.")
+    with beside(target) as temporary:
         if target.suffix.lower() == ".mp4":
             _write_mp4(temporary, frames, fps)
         elif target.suffix.lower() == ".png":
-            _write_strip(temporary, frames)
+            _write_strip(temporary, frames, strip)
         else:
             _write_animation(temporary, frames, fps)
     return target
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A temporary name in the same folder with the same suffix; renamed at the end, removed on failure."""
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
@@ -110,10 +100,10 @@ def _palette_sample(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate([drawn, pixels[:: max(1, len(pixels) // 500)]])[None]
 
 
-def _write_strip(path: Path, frames: NDArray[np.uint8]) -> None:
+def _write_strip(path: Path, frames: NDArray[np.uint8], count: int) -> None:
     try:
         from PIL import Image
     except ImportError as error:
         raise MissingDependencyError("pillow", "Writing pictures") from error
-    index = np.unique(np.linspace(0, len(frames) - 1, min(_STRIP_FRAMES, len(frames))).round().astype(int))
+    index = np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int))
     Image.fromarray(np.concatenate(list(frames[index]), 1)).save(path)

@@ -1,0 +1,135 @@
+"""Motions for other programs and from them: glTF, BVH, USD, HaWoR's and the released code's files, NPZ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hand_geometry.errors import InputError
+
+__all__ = ["EXPORT_SUFFIXES", "IMPORT_SUFFIXES", "export_motion", "import_motion", "retarget_motion"]
+
+EXPORT_SUFFIXES = (".npz", ".glb", ".bvh", ".usd", ".usda", ".usdc", ".npy", ".pth")
+IMPORT_SUFFIXES = (".npz", ".glb", ".bvh", ".npy", ".pth")
+
+
+def export_motion(
+    path: str | os.PathLike[str],
+    motion: Any,
+    *,
+    fps: float | None = None,
+    valid: Any = None,
+    captions: Sequence[str] | None = None,
+    model: str | os.PathLike[str] = "default",
+    forearms: bool = False,
+) -> Path:
+    """Write a motion in the format that the file's suffix names.
+
+    ====================  =============================================================  ==============================
+    suffix                what it is                                                     lost
+    ====================  =============================================================  ==============================
+    .npz                  this package's own                                             nothing
+    .glb                  animated, skinned glTF: Blender, three.js, Unity, Unreal       nothing that is read back here
+    .bvh                  motion-capture text: Blender, MotionBuilder, Maya              mesh, captions, validity
+    .usd .usda .usdc      UsdSkel: Omniverse, Houdini, Maya (extra ``usd``)              pose blend shapes, captions
+    .npy                  the released CLUTCH code's dict                                rate, betas, captions, validity
+    .pth                  HaWoR's ``world_space_res.pth``                                rate, captions
+    ====================  =============================================================  ==============================
+
+    Args:
+        path: The file. Missing folders are made.
+        motion: Parameters or features of T frames; a dict of ``load_motion`` as it is.
+        fps: Frames per second; None takes the motion's own, or 15.
+        valid: Which hands were seen, shape (T, 2) bool; None takes the motion's own, or all.
+        captions: What it shows; None takes the motion's own.
+        model: "default", a MANO file or a folder of both sides: the hand of ``betas`` and of the mesh.
+        forearms: For .glb: whether to add forearms that fade out.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: If the suffix is unknown, or the motion is not finite, has no frames, or no seen hand.
+        ShapeError: If a shape does not fit.
+        MissingDependencyError: If USD is asked for and usd-core is not installed.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in EXPORT_SUFFIXES:
+        raise InputError(f"path: Expected a name that ends in {', '.join(EXPORT_SUFFIXES)}, got {Path(path).name!r}.")
+    if suffix == ".glb":
+        from hand_geometry.exporting.gltf import save_gltf
+
+        return save_gltf(path, motion, fps=fps, valid=valid, captions=captions, model=model, forearms=forearms)
+    if suffix == ".bvh":
+        from hand_geometry.exporting.bvh import save_bvh
+
+        return save_bvh(path, motion, fps=fps, valid=valid, model=model)
+    if suffix in (".usd", ".usda", ".usdc"):
+        from hand_geometry.exporting.usd import save_usd
+
+        return save_usd(path, motion, fps=fps, valid=valid, model=model)
+    if suffix in (".npy", ".pth"):
+        from hand_geometry.exporting.released import save_hawor, save_released
+
+        if suffix == ".npy":
+            return save_released(path, motion)
+        return save_hawor(path, _with(motion, valid=valid))
+    from hand_geometry.motion_io import save_motion
+
+    whole = _with(motion, fps=fps, valid=valid, captions=captions)
+    rate = float(whole.get("fps", 15.0))
+    return save_motion(path, whole, fps=rate, valid=whole.get("valid"), captions=whole.get("captions"))
+
+
+def import_motion(path: str | os.PathLike[str], *, fps: float | None = None) -> dict[str, Any]:
+    """Read a motion in the format that the file's suffix names: .npz, .glb, .bvh, .npy or .pth.
+
+    Args:
+        path: The file. Of glTF and BVH, files that ``export_motion`` wrote, also after an editor changed their curves.
+        fps: Frames per second, for .npy and .pth, which hold none; None takes HaWoR's 30.
+
+    Returns:
+        As ``load_motion``. See ``hand_geometry.exporting.released`` on the hand that .npy and .pth were made with.
+
+    Raises:
+        InputError: If the suffix is unknown.
+        MotionFileError: If the file is missing, broken, or holds no motion of this package's skeleton.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".glb":
+        from hand_geometry.exporting.gltf_read import load_gltf
+
+        return load_gltf(path)
+    if suffix == ".bvh":
+        from hand_geometry.exporting.bvh import load_bvh
+
+        return load_bvh(path)
+    if suffix in (".npy", ".pth"):
+        from hand_geometry.exporting.released import HAWOR_FPS, load_released
+
+        return load_released(path, fps=HAWOR_FPS if fps is None else fps)
+    if suffix == ".npz":
+        from hand_geometry.motion_io import load_motion
+
+        return load_motion(path)
+    raise InputError(f"path: Expected a name that ends in {', '.join(IMPORT_SUFFIXES)}, got {Path(path).name!r}.")
+
+
+def _with(motion: Any, **changes: Any) -> dict[str, Any]:
+    """The motion's parameters as a dict, with entries replaced where they are given."""
+    from collections.abc import Mapping
+
+    from hand_geometry.features import as_tensor, features_to_params
+
+    own = dict(motion) if isinstance(motion, Mapping) else features_to_params(as_tensor(motion).detach().cpu())
+    return own | {name: value for name, value in changes.items() if value is not None}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "retarget_motion":
+        from hand_geometry.exporting.released import retarget_motion
+
+        return retarget_motion
+    raise AttributeError(f"module 'hand_geometry.exporting' has no attribute {name!r}")

@@ -1,0 +1,51 @@
+"""Files written all at once: beside the target, then renamed, so that nobody ever meets half a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hand_geometry.errors import InputError
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """A temporary name in the target's folder with its suffix; renamed at the end, removed on failure.
+
+    Args:
+        target: The file to write. Missing folders are made.
+
+    Yields:
+        Where to write.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes, suffix: str) -> Path:
+    """Write a whole file.
+
+    Args:
+        path: Ends in ``suffix``. Missing folders are made.
+        content: All of it.
+        suffix: What the name must end in, with the dot.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: If the suffix is another.
+    """
+    target = Path(path)
+    if target.suffix.lower() != suffix:
+        raise InputError(f"path: Expected a name that ends in {suffix}, got {target.name!r}. Rename it.")
+    with beside(target) as temporary:
+        temporary.write_bytes(content)
+    return target
