@@ -1,11 +1,19 @@
+from importlib.util import find_spec
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shift_tokenizer import BACKENDS, Backend, codebook_statistics, register_backend, vq_lookup
 from shift_tokenizer.errors import BackendError, ShapeError
+from shift_tokenizer.lookup.registry import choose_backend
 
 SIZES = st.sampled_from([1, 2, 17, 77, 99])
+ON_CPU = [
+    "reference",
+    "cpu",
+    pytest.param("compiled", marks=pytest.mark.skipif(not find_spec("numba"), reason="no numba")),
+]
 
 
 def brute_force(x: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
@@ -13,7 +21,7 @@ def brute_force(x: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
     return torch.cdist(x.double(), codebook.double(), compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu", "auto"])
+@pytest.mark.parametrize("backend", [*ON_CPU, "auto"])
 @settings(max_examples=25, deadline=None)
 @given(n=SIZES, k=SIZES, d=SIZES, seed=st.integers(0, 10_000), offset=st.sampled_from([0.0, 30.0]))
 def test_lookup_finds_the_nearest_code_on_odd_shapes(
@@ -29,7 +37,7 @@ def test_lookup_finds_the_nearest_code_on_odd_shapes(
     torch.testing.assert_close(sq_error.double(), distances.amin(1), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("backend", ON_CPU)
 def test_ties_go_to_the_lowest_index(backend: str) -> None:
     codes = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
     codebook = torch.cat([codes, codes, codes])
@@ -40,20 +48,74 @@ def test_ties_go_to_the_lowest_index(backend: str) -> None:
     assert torch.equal(halfway, torch.ones(5, dtype=torch.int64))
 
 
-def test_blocks_do_not_change_the_answer() -> None:
+@pytest.mark.parametrize("backend", ["cpu", "gemm", *ON_CPU[2:]])
+def test_blocks_do_not_change_the_answer(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
-    x, codebook = torch.randn(300, 3, generator=generator), torch.randn(9000, 3, generator=generator)
-    assert torch.equal(vq_lookup(x, codebook, backend="cpu")[0], brute_force(x, codebook).argmin(1))
+    x, codebook = torch.randn(300, 3, generator=generator), torch.randn(9001, 3, generator=generator)
+    assert torch.equal(BACKENDS[backend].nearest(x, codebook), brute_force(x, codebook).argmin(1))
 
 
-def test_a_far_away_cloud_is_settled_in_float64() -> None:
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_a_far_away_cloud_is_told_apart(backend: str) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(200, 16, generator=generator) * 1e-3 + 100
     codebook = torch.randn(50, 16, generator=generator) * 1e-3 + 100
-    assert torch.equal(vq_lookup(x, codebook, backend="cpu")[0], brute_force(x, codebook).argmin(1))
+    assert torch.equal(vq_lookup(x, codebook, backend=backend)[0], brute_force(x, codebook).argmin(1))
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("backend", ON_CPU)
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_rows_and_codes_of_very_different_lengths_are_told_apart(backend: str, scale: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.logspace(-3, 3, 200, dtype=torch.float64).float()[:, None]
+    x = torch.randn(200, 8, generator=generator) * lengths
+    codebook = torch.randn(60, 8, generator=generator) * lengths[:60] * scale
+    assert torch.equal(vq_lookup(x, codebook, backend=backend)[0], brute_force(x, codebook).argmin(1))
+
+
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_codes_that_differ_by_one_rounding_are_told_apart(backend: str) -> None:
+    code = torch.randn(9, generator=torch.Generator().manual_seed(0))
+    codebook = torch.stack([code, torch.nextafter(code, torch.full_like(code, 9.0)), code + 1e-5, code])
+    x = torch.cat([codebook, (codebook[:1] + codebook[2:3]) / 2])
+    assert torch.equal(vq_lookup(x, codebook, backend=backend)[0], brute_force(x, codebook).argmin(1))
+
+
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_equal_codes_and_rows_without_length_are_no_trouble(backend: str) -> None:
+    assert vq_lookup(torch.zeros(7, 3), torch.zeros(40, 3), backend=backend)[0].tolist() == [0] * 7
+    assert vq_lookup(torch.ones(7, 3), torch.ones(40, 3), backend=backend)[2].tolist() == [0] * 7
+
+
+@pytest.mark.skipif(not find_spec("numba"), reason="no numba")
+def test_several_threads_share_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    generator = torch.Generator().manual_seed(0)
+    x, codebook = torch.randn(200, 5, generator=generator), torch.randn(70, 5, generator=generator)
+    assert torch.equal(vq_lookup(x, codebook, backend="compiled")[0], brute_force(x, codebook).argmin(1))
+    assert torch.equal(vq_lookup(x[:2], codebook, backend="compiled")[0], brute_force(x[:2], codebook).argmin(1))
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_a_coarser_matrix_product_only_widens_the_doubt(precision: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, codebook = torch.randn(99, 7, generator=generator), torch.randn(77, 7, generator=generator)
+    torch.set_float32_matmul_precision(precision)
+    try:
+        found = vq_lookup(x, codebook, backend="cpu")[0]
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert torch.equal(found, brute_force(x, codebook).argmin(1))
+
+
+def test_auto_takes_the_compiled_backend_only_where_it_pays() -> None:
+    small, large = torch.zeros(10, 4), torch.zeros(1 << 16, 64)
+    codebook = torch.zeros(4096, 64)
+    assert choose_backend(small, codebook[:, :4], "auto").name == "cpu"
+    assert choose_backend(large, codebook, "auto").name == ("compiled" if find_spec("numba") else "cpu")
+
+
+@pytest.mark.parametrize("backend", ON_CPU)
 def test_lookup_takes_views_and_nothing(backend: str) -> None:
     generator = torch.Generator().manual_seed(0)
     wide, codes = torch.randn(2 * 7, 30, generator=generator), torch.randn(7, 11, generator=generator).T
@@ -75,12 +137,13 @@ def test_half_types_are_compared_in_float32() -> None:
     assert quantized.dtype == torch.bfloat16
 
 
-def test_gradients_are_straight_through_and_of_the_commitment() -> None:
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_gradients_are_straight_through_and_of_the_commitment(backend: str) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(12, 4, generator=generator, requires_grad=True)
     codebook = torch.randn(5, 4, generator=generator, requires_grad=True)
     weight = torch.randn(12, 4, generator=generator)
-    indices, quantized, sq_error = vq_lookup(x, codebook)
+    indices, quantized, sq_error = vq_lookup(x, codebook, backend=backend)
     (quantized * weight).sum().backward(retain_graph=True)
     assert torch.equal(x.grad, weight)
     assert torch.equal(codebook.grad, torch.zeros_like(codebook))
@@ -92,12 +155,58 @@ def test_gradients_are_straight_through_and_of_the_commitment() -> None:
     torch.testing.assert_close(codebook.grad, plain_codes.grad)
 
 
+def test_gradients_match_finite_differences_of_the_error() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(6, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    codebook = torch.randn(4, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a, b: vq_lookup(a, b)[2], (x, codebook))
+
+
+def test_the_codebook_may_change_between_forward_and_backward() -> None:
+    x, codebook = torch.tensor([[1.0, 2.0]], requires_grad=True), torch.zeros(2, 2)
+    error = vq_lookup(x, codebook)[2]
+    codebook.fill_(7.0)
+    error.sum().backward()
+    assert x.grad.tolist() == [[2.0, 4.0]]
+
+
+@pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compile_passes_through_without_a_graph_break(compiler: str, dtype: torch.dtype) -> None:
+    def loss(x: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
+        indices, quantized, sq_error = vq_lookup(x, codebook)
+        counts, sums = codebook_statistics(x.detach(), indices, len(codebook))
+        return (quantized.square() + x).sum() + sq_error.mean() + counts.max() + sums.mean()
+
+    generator = torch.Generator().manual_seed(0)
+    codebook = torch.randn(5, 4, generator=generator, requires_grad=True)
+    compiled = torch.compile(loss, fullgraph=True, backend=compiler)
+    for rows in (12, 7):
+        values = torch.randn(rows, 4, generator=generator).to(dtype)
+        plain, traced = values.clone().requires_grad_(), values.clone().requires_grad_()
+        expected, got = loss(plain, codebook), compiled(traced, codebook)
+        torch.testing.assert_close(got, expected)
+        (expected_x, expected_codes) = torch.autograd.grad(expected, (plain, codebook))
+        (got_x, got_codes) = torch.autograd.grad(got, (traced, codebook))
+        torch.testing.assert_close(got_x, expected_x)
+        torch.testing.assert_close(got_codes, expected_codes)
+
+
+@pytest.mark.parametrize("check", ["test_schema", "test_autograd_registration", "test_faketensor"])
+def test_the_operators_are_registered_as_torch_wants_them(check: str) -> None:
+    x, codebook = torch.randn(6, 4, requires_grad=True), torch.randn(3, 4, requires_grad=True)
+    torch.library.opcheck(torch.ops.shift_tokenizer.vq_lookup.default, (x, codebook, "auto"), test_utils=check)
+    rows, indices = x.detach(), torch.tensor([0, 2, 2, 1, 0, 0])
+    operator = torch.ops.shift_tokenizer.codebook_statistics.default
+    torch.library.opcheck(operator, (rows, indices, 3, False), test_utils=check)
+
+
 def test_statistics_count_and_sum_the_rows_of_each_code() -> None:
     x = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     counts, sums = codebook_statistics(x, torch.tensor([2, 0, 2]), 4)
     assert counts.tolist() == [1, 0, 2, 0]
     assert sums.tolist() == [[3, 4], [0, 0], [6, 8], [0, 0]]
-    with pytest.raises(ShapeError, match="under 2"):
+    with pytest.raises(ShapeError, match="under 2, got 2"):
         codebook_statistics(x, torch.tensor([2, 0, 2]), 2)
     with pytest.raises(ShapeError, match="Flatten both"):
         codebook_statistics(x, torch.tensor([2, 0]), 4)
@@ -118,9 +227,8 @@ def test_what_does_not_fit_is_refused(x: torch.Tensor, codebook: torch.Tensor) -
 
 
 def test_a_backend_can_be_added_and_is_taken_by_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shift_tokenizer.lookup.BACKENDS", dict(BACKENDS))
     last = Backend("last", 99, lambda x, c: len(x) > 2, lambda x, c: torch.full((len(x),), len(c) - 1))
-    monkeypatch.setitem(vq_lookup.__globals__["BACKENDS"], "last", last)
+    monkeypatch.setitem(BACKENDS, "last", last)
     codebook = torch.zeros(4, 2)
     assert vq_lookup(torch.zeros(3, 2), codebook)[0].tolist() == [3, 3, 3]
     assert vq_lookup(torch.zeros(2, 2), codebook)[0].tolist() == [0, 0]
