@@ -11,6 +11,7 @@ from .errors import (
 )
 from .evaluation import evaluate_reconstruction
 from .lookup import BACKENDS, Backend, codebook_statistics, register_backend, vq_lookup
+from .released import import_released_checkpoint, released_ids_to_tokens, swap_hands, tokens_to_released_ids
 from .settings import TokenizerTraining
 from .tokenizer import ShiftTokenizer
 from .training import train_tokenizer
@@ -34,7 +35,11 @@ __all__ = [
     "codebook_statistics",
     "codebook_usage",
     "evaluate_reconstruction",
+    "import_released_checkpoint",
     "register_backend",
+    "released_ids_to_tokens",
+    "swap_hands",
+    "tokens_to_released_ids",
     "train_tokenizer",
     "vq_lookup",
 ]
