@@ -120,6 +120,21 @@ def test_every_decomposition_learns(decomposition: str, clips: list[dict], confi
     assert error < 0.75 * still
 
 
+@pytest.mark.parametrize("quantizer", ["cosine", "fsq"])
+def test_every_quantizer_learns(quantizer: str, clips: list[dict], config: ShiftConfig) -> None:
+    levels = (4, 6) if quantizer == "fsq" else ()
+    config = dataclasses.replace(config, quantizer=quantizer, fsq_levels=levels, codebook_init="kmeans")
+    training = dataclasses.replace(TINY, steps=100, learning_rate=1e-2, log_every=50)
+    tokenizer, history = train_tokenizer(clips, config, training, val_clips=clips)
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["val_codes_in_use"] > 0.3
+    fresh = ShiftTokenizer(config, seed=training.seed)
+    fresh.mean.copy_(tokenizer.mean)
+    fresh.std.copy_(tokenizer.std)
+    errors = [evaluate_reconstruction(t, clips)["reconstruction"] for t in (fresh, tokenizer)]
+    assert errors[1] < 0.75 * errors[0]
+
+
 def test_the_joint_losses_lower_the_joint_error(clips: list[dict], config: ShiftConfig, joints_fn: JointsFn) -> None:
     errors = []
     for weight in (0.0, 2.0):

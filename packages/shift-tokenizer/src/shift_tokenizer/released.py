@@ -210,7 +210,7 @@ def _fill(stream: Stream, state: dict[str, Tensor], path: _Path) -> None:
             f"({', '.join(missing[:3]) or 'none'}) and {len(more)} too many ({', '.join(more[:3]) or 'none'}). "
             "Check that nothing was cut off or added."
         )
-    (quantizer,) = stream.quantizer.quantizers()
+    (quantizer,) = (q for q in stream.quantizer.quantizers() if isinstance(q, EmaQuantizer))
     pairs = [(state["quantizer.codebook"], quantizer.codebook, "quantizer.codebook")]
     for name, convolution in convolutions.items():
         weight = state[f"{name}.weight"]
@@ -249,7 +249,7 @@ def _convolutions(stream: Stream) -> dict[str, TimeConv]:
         named[f"encoder.model.{i + 2}.0"] = encoder.shrink[i]
         named[f"decoder.model.{i + 2}.2"] = decoder.grow[i]
         for place, net in ((f"encoder.model.{i + 2}.1", encoder), (f"decoder.model.{i + 2}.0", decoder)):
-            for j, block in enumerate(net.blocks[i]):  # type: ignore[arg-type]
+            for j, block in enumerate(net.blocks[i]):
                 named[f"{place}.model.{j}.conv1"], named[f"{place}.model.{j}.conv2"] = block.wide, block.mix
     return named
 
