@@ -17,7 +17,7 @@ from .errors import ConfigError, ShiftTokenizerError
 from .settings import TokenizerTraining
 from .tokenizer import ShiftTokenizer
 from .training import train_tokenizer
-from .usage import codebook_usage, usage_of_counts
+from .usage import codebook_usage
 
 _EXAMPLES = """examples:
   shift-tokenizer train clips/ --out tokenizer --joints hand_geometry:features_to_joints
@@ -119,8 +119,7 @@ def _inspect(options: argparse.Namespace) -> None:
         tokens = tokenizer.encode_list([torch.from_numpy(clip["features"]) for clip in clips], valid)
         usages, over = codebook_usage(tokens, config, valid=valid), f"{len(clips)} clips"
     else:
-        books = [q for stream in tokenizer.stream_list() for q in stream.quantizer.quantizers()]
-        usages, over = [usage_of_counts(book.counts) for book in books], "the end of training"
+        usages, over = tokenizer.running_usage(), "the end of training"
     for number, usage in enumerate(usages):
         print(f"codebook {number} over {over}: {usage.in_use:.0%} in use, perplexity {usage.perplexity:.0f}")
 
