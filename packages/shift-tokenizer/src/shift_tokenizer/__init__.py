@@ -14,7 +14,7 @@ from .lookup import BACKENDS, Backend, codebook_statistics, register_backend, vq
 from .released import import_released_checkpoint, released_ids_to_tokens, swap_hands, tokens_to_released_ids
 from .settings import TokenizerTraining
 from .tokenizer import ShiftTokenizer
-from .training import train_tokenizer
+from .training import TrainingCallback, train_tokenizer
 from .usage import CodebookUsage, codebook_usage
 
 __version__ = "0.1.0"
@@ -32,6 +32,7 @@ __all__ = [
     "ShiftTokenizer",
     "ShiftTokenizerError",
     "TokenizerTraining",
+    "TrainingCallback",
     "codebook_statistics",
     "codebook_usage",
     "evaluate_reconstruction",

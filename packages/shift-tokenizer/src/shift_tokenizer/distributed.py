@@ -4,6 +4,8 @@ Without an initialised process group, or with one process, each function does th
 else. With more, every rank has to come by each call.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -35,10 +37,28 @@ def any_over_ranks(flag: bool, device: torch.device) -> bool:
 
 def agree(tensor: Tensor) -> Tensor:
     """Rank 0's tensor, on every rank."""
+    if world_size() == 1:
+        return tensor
+    sent = (tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor).clone()
+    dist.broadcast(sent, 0)
+    return sent.to(tensor.dtype)
+
+
+def sum_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replaces the gradients by their sums over all ranks, in one exchange."""
+    if world_size() == 1:
+        return
+    tensors = list(parameters)
+    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in tensors])
+    dist.all_reduce(flat)
+    for parameter, grad in zip(tensors, flat.split([p.numel() for p in tensors]), strict=True):
+        parameter.grad = grad.view_as(parameter)
+
+
+def wait() -> None:
+    """Returns when every rank has come here."""
     if world_size() > 1:
-        tensor = tensor.contiguous()
-        dist.broadcast(tensor, 0)
-    return tensor
+        dist.barrier()
 
 
 def count_rows(rows: Tensor) -> int:
@@ -64,8 +84,6 @@ def draw_rows(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 def moments(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (dividing by the count) of each column of all ranks' rows (N, D)."""
-    if world_size() == 1:
-        return rows.mean(0), rows.std(0, correction=0)
     wide = rows.double()
     number = wide.new_full((1, wide.shape[1]), float(len(wide)))
     number, total, squares = sum_over_ranks(torch.cat([number, wide.sum(0)[None], wide.square().sum(0)[None]]))

@@ -32,15 +32,17 @@ class TimeConv(nn.Module):
         nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolves; the ends are padded with zeros so that T becomes T / stride."""
+        """Convolves; the ends are padded with zeros so that T becomes T / stride. Under autocast, in its type."""
         if x.device.type != "cpu":
             weight = self.weight.permute(2, 1, 0)
             y = F.conv1d(x.transpose(1, 2), weight, self.bias, self.stride, self.padding, self.dilation)
             return y.transpose(1, 2)
         offsets = [k * self.dilation - self.padding for k in range(self.kernel)]
         inside = [k for k, offset in enumerate(offsets) if abs(offset) < x.shape[1]]
-        weight = self.weight[inside[0] : inside[-1] + 1]
-        result: Tensor = _TapProduct.apply(x, weight, self.bias, tuple(offsets[k] for k in inside), self.stride)
+        weight, bias = self.weight[inside[0] : inside[-1] + 1], self.bias
+        if torch.is_autocast_enabled("cpu"):
+            x, weight, bias = (t.to(torch.get_autocast_dtype("cpu")) for t in (x, weight, bias))
+        result: Tensor = _TapProduct.apply(x, weight, bias, tuple(offsets[k] for k in inside), self.stride)
         return result
 
 

@@ -126,8 +126,13 @@ class ResidualQuantizer(nn.Module):
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N, D) -> indices (N, R), the sum of the codes (N, D) straight through, mean squared error (N,).
 
-        The error is averaged over the levels, so that the commitment weighs alike at any depth.
+        The error is averaged over the levels, so that the commitment weighs alike at any depth. Under autocast
+        all of it stays in float32.
         """
+        with torch.autocast(latents.device.type, enabled=False):
+            return self._quantize(latents if latents.dtype == torch.float64 else latents.float())
+
+    def _quantize(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if len(self.levels) == 1:
             index, quantized, error = self.levels[0](latents)
             return index[:, None], quantized, error
