@@ -13,6 +13,8 @@ from .evaluation import evaluate_reconstruction
 from .lookup import BACKENDS, Backend, codebook_statistics, register_backend, vq_lookup
 from .released import import_released_checkpoint, released_ids_to_tokens, swap_hands, tokens_to_released_ids
 from .settings import TokenizerTraining
+from .streaming import StreamingDecoder, StreamingEncoder
+from .strings import string_to_tokens, tokens_to_string
 from .tokenizer import ShiftTokenizer
 from .training import TrainingCallback, train_tokenizer
 from .usage import CodebookUsage, codebook_usage
@@ -31,6 +33,8 @@ __all__ = [
     "ShiftConfig",
     "ShiftTokenizer",
     "ShiftTokenizerError",
+    "StreamingDecoder",
+    "StreamingEncoder",
     "TokenizerTraining",
     "TrainingCallback",
     "codebook_statistics",
@@ -39,8 +43,10 @@ __all__ = [
     "import_released_checkpoint",
     "register_backend",
     "released_ids_to_tokens",
+    "string_to_tokens",
     "swap_hands",
     "tokens_to_released_ids",
+    "tokens_to_string",
     "train_tokenizer",
     "vq_lookup",
 ]
