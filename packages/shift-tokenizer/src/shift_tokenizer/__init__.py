@@ -10,6 +10,7 @@ from .errors import (
     ShiftTokenizerError,
 )
 from .evaluation import evaluate_reconstruction
+from .gallery import GalleryEntry, codebook_gallery
 from .lookup import BACKENDS, Backend, codebook_statistics, register_backend, vq_lookup
 from .released import import_released_checkpoint, released_ids_to_tokens, swap_hands, tokens_to_released_ids
 from .settings import TokenizerTraining
@@ -29,6 +30,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "FileFormatError",
+    "GalleryEntry",
     "ShapeError",
     "ShiftConfig",
     "ShiftTokenizer",
@@ -37,6 +39,7 @@ __all__ = [
     "StreamingEncoder",
     "TokenizerTraining",
     "TrainingCallback",
+    "codebook_gallery",
     "codebook_statistics",
     "codebook_usage",
     "evaluate_reconstruction",

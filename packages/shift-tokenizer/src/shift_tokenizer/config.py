@@ -164,6 +164,14 @@ class ShiftConfig:
         return self.n_modalities * self.residual_depth
 
     @property
+    def codebook_names(self) -> tuple[str, ...]:
+        """What each codebook carries: ("trajectory", "pose") for SHIFT; with the level, where there are several."""
+        names = ("trajectory", "pose") if self.n_modalities == 2 else ("motion",)
+        if self.residual_depth == 1:
+            return names
+        return tuple(f"{name}, level {level + 1}" for name in names for level in range(self.residual_depth))
+
+    @property
     def n_slots(self) -> int:
         """Tokens of one latent step, ordered by part, then modality, then residual level."""
         return self.n_parts * self.n_codebooks
