@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from clutch_llm.report import write_report
+from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
+from shift_tokenizer import ShiftTokenizer, codebook_gallery
 
 from pipelines.tracking import git_revision
 
@@ -26,6 +29,9 @@ def make_page(
     refine: History,
     control: History,
     instruct: History,
+    store: HiwStore,
+    shift: ShiftTokenizer,
+    tokens: dict[str, np.ndarray],
 ) -> str:
     """Return the page: curves, tables, and moving pictures of true, reconstructed and generated motion."""
     shown = [sample(samples, k) for k in range(len(samples["clip_id"]))]
@@ -42,6 +48,7 @@ def make_page(
             },
             samples=shown,
             captioned=[caption_example(one) for one in shown],
+            codes=code_examples(store, shift, tokens),
             summary=quality,
             run={
                 "revision": git_revision(Path.cwd()),
@@ -78,8 +85,27 @@ def caption_example(one: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def code_examples(store: HiwStore, shift: ShiftTokenizer, tokens: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return the most used codes of every codebook with their motion; hands that are not seen do not count."""
+    clips = store.clips()
+    ids = [torch.from_numpy(tokens[clip["clip_id"]]) for clip in clips]
+    valid = [torch.from_numpy(clip["valid"]) for clip in clips]
+    return [
+        {
+            "codebook": shift.config.codebook_names[entry.codebook],
+            "code": entry.code,
+            "share": entry.share,
+            "features": entry.features.numpy(),
+            "hands": entry.hands.numpy(),
+            "fps": store.fps,
+        }
+        for entry in codebook_gallery(shift, ids, valid=valid)
+    ]
+
+
 def create_pipeline() -> Pipeline:
     """Write `report_page`."""
     histories = ["tokenizer", "evaluator", "pretrain", "refine", "control", "instruct"]
     inputs = ["metrics", "quality_report", "samples", *(f"{name}_history" for name in histories)]
+    inputs += ["hiw_store", "shift", "tokens"]
     return Pipeline([node(make_page, inputs, "report_page")], tags="stage.report")

@@ -1,4 +1,4 @@
-"""Studies: what refinement's settings do, and what each part of the tokenizer is worth. One MLflow run per setting."""
+"""The refinement sweep: what refinement's settings do. One MLflow run per setting."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 from clutch_llm import Clutch, RefineConfig
-from clutch_llm.evaluation import Evaluator, compare_refinement, evaluate_tokenizer
+from clutch_llm.evaluation import Evaluator, compare_refinement
 from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
-from shift_tokenizer import ShiftConfig, TokenizerTraining
 
 from pipelines.evaluation import Motions, Protocol, generate
 from pipelines.llm import run_stage
-from pipelines.tokenizer import train
 from pipelines.tracking import log_summary, study_run
 
 
@@ -57,37 +55,6 @@ def sweep_refinement(
     return rows
 
 
-def ablate_tokenizer(
-    store: HiwStore,
-    config: ShiftConfig,
-    training: TokenizerTraining,
-    decompositions: list[str],
-    steps: int,
-    checkpoints: str,
-) -> list[dict[str, Any]]:
-    """Train one tokenizer for each decomposition, the same steps and losses, and measure them on the test split."""
-    clips = store.clips(split="test")
-    rows = []
-    for decomposition in decompositions:
-        settings = replace(config, decomposition=decomposition)
-        with study_run(decomposition, {"decomposition": decomposition, "steps": steps}, "ablation"):
-            tokenizer, _ = train(
-                store, settings, replace(training, steps=steps), f"{checkpoints}/ablation/{decomposition}"
-            )
-            motions = tokenizer.decode_list(tokenizer.encode_list([clip["features"] for clip in clips]))
-            figures = evaluate_tokenizer(clips, [np.asarray(m) for m in motions], store.clips(split="train"))
-            log_summary(figures)
-        rows.append(
-            {
-                "decomposition": decomposition,
-                "tokens_per_step": settings.n_slots,
-                "parameters": sum(p.numel() for p in tokenizer.parameters()),
-                "figures": figures,
-            }
-        )
-    return rows
-
-
 def create_refinement_sweep() -> Pipeline:
     """`clutch_pretrained` x grid -> `refinement_sweep`; compare its runs in the MLflow UI."""
     inputs = [
@@ -101,16 +68,3 @@ def create_refinement_sweep() -> Pipeline:
         "params:checkpoints",
     ]
     return Pipeline([node(sweep_refinement, inputs, "refinement_sweep")], tags="stage.refinement_sweep")
-
-
-def create_ablation() -> Pipeline:
-    """`hiw_store` x decompositions -> `ablation`."""
-    inputs = [
-        "hiw_store",
-        "params:tokenizer.model",
-        "params:tokenizer.training",
-        "params:ablation.decompositions",
-        "params:ablation.steps",
-        "params:checkpoints",
-    ]
-    return Pipeline([node(ablate_tokenizer, inputs, "ablation")], tags="stage.ablation")

@@ -26,7 +26,7 @@ sys.modules["evaluation_clips"] = evaluation_clips
 _spec.loader.exec_module(evaluation_clips)  # type: ignore[union-attr]
 
 EVIL = """<script>alert("x")</script><img src=https://evil.example/a.png onerror='go()'> "quoted" & {{ 7 * 7 }}"""
-SMALL = RenderOptions(size=(48, 36), max_frames=8)
+SMALL = RenderOptions(size=(48, 36), max_frames=8, max_codes=2)
 VOID = {"meta", "br", "img", "link", "input", "hr", "source"}
 
 
@@ -116,6 +116,23 @@ def _sample(caption: str, i: int = 0) -> dict[str, Any]:
     }
 
 
+def _codes() -> list[dict[str, Any]]:
+    """One code of one codebook and three of another, of which the options show two."""
+    motions = [evaluation_clips.make_clip(i, frames=8)["features"] for i in range(4)]
+    names = ["trajectory", EVIL, EVIL, EVIL]
+    return [
+        {"codebook": name, "code": 40 + i, "share": 0.251 - 0.01 * i, "features": motion, "hands": [False, True]}
+        for i, (name, motion) in enumerate(zip(names, motions, strict=True))
+    ]
+
+
+def test_codes_are_shown_by_codebook_as_many_as_asked_for(page: tuple[Page, str]) -> None:
+    parsed, _ = page
+    for shown in ("What a token means", "40 25.1%", "41 24.1%", "42 23.1%"):
+        assert shown in parsed.text, shown
+    assert "43 22.1%" not in parsed.text
+
+
 def _history(n: int = 30) -> list[dict[str, float]]:
     return [{"step": 10 * i, "loss": 5.0 / (i + 1), "joint_error_mm": 40.0 - i} for i in range(n)]
 
@@ -130,6 +147,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, str]:
         curves={"tokenizer": _history(), "refine": {"refined": _history(), "control": _history(20)}, "empty": []},
         samples=[_sample(EVIL), _sample("the left hand waves", 1)],
         captioned=[text],
+        codes=_codes(),
         summary={
             "data_hash": "abc",
             "sources": {
@@ -202,6 +220,7 @@ def test_every_section_and_figure_is_there(page: tuple[Page, str]) -> None:
         "t2m",
         "m2t",
         "tokenizer",
+        "codes",
         "refinement",
         "training",
         "data",
@@ -250,7 +269,7 @@ def test_the_papers_figures_are_marked_as_not_comparable(page: tuple[Page, str])
 def test_motion_can_be_stopped_and_named(page: tuple[Page, str]) -> None:
     parsed, source = page
     videos = [a for t, a in parsed.tags if t == "video"]
-    assert len(videos) == 1 + 2 * 4 + 1
+    assert len(videos) == 1 + 2 * 4 + 1 + 3
     assert all(v["aria-label"] and "muted" in v and "autoplay" not in v for v in videos)
     assert any(t == "button" for t, _ in parsed.tags)
     assert "prefers-reduced-motion" in source

@@ -1,9 +1,13 @@
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from shift_tokenizer import FileFormatError, ShiftTokenizer, ShiftTokenizerError, evaluate_reconstruction
 from shift_tokenizer.cli import main
+from shift_tokenizer.stores import read_clips
 
 from .conftest import make_clip
 
@@ -40,6 +44,90 @@ def test_clips_become_a_tokenizer_tokens_and_motion(folder: Path, capsys: pytest
     assert "codebook of each: 0, 1, 0, 1" in shown
     assert "codebook 1 over the end of training" in shown
     assert "codebook 0 over 2 clips" in shown
+
+
+def write_store(path: Path) -> list[dict]:
+    zarr = pytest.importorskip("zarr")
+    rng = np.random.default_rng(1)
+    clips = [make_clip(rng, 16 + number) | {"valid": np.ones((16 + number, 2), bool)} for number in range(4)]
+    described = [
+        {"length": len(clip["features"]), "clip_id": str(n), "source": "mine", "split": "train" if n < 3 else "test"}
+        for n, clip in enumerate(clips)
+    ]
+    group = zarr.open_group(path, mode="w")
+    for name in ("features", "valid"):
+        group.create_array(name, data=np.concatenate([clip[name] for clip in clips]))
+    group.create_array("clips", data=np.frombuffer(json.dumps(described).encode(), np.uint8))
+    return clips
+
+
+def test_a_store_is_trained_on_and_measured_by_split(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, model = folder / "hands.zarr", str(folder / "tokenizer")
+    clips = write_store(store)
+    read = read_clips([store], 4)
+    assert [len(clip["features"]) for clip in read] == [16, 20, 20, 20]
+    assert np.array_equal(read[2]["features"][:18], clips[2]["features"])
+    assert not read[2]["valid"][18:].any()
+    assert [clip["clip_id"] for clip in read_clips([store, folder / "clips"], 4, split="test")] == ["3", "a", "b"]
+    options = ["--config", str(folder / "small.json"), "--steps", "3", "--out", model]
+    main(["train", str(store), "--split", "train", "--val-split", "test", *options])
+    assert "val_reconstruction" in capsys.readouterr().out
+    assert sorted(p.name for p in (folder / "tokenizer" / "checkpoints").iterdir()) == ["best", "last"]
+    figures = folder / "figures.json"
+    main(["eval", model, str(store), "--split", "test", "--out", str(figures), "--joints", f"{__name__}:joints"])
+    shown, written = capsys.readouterr().out, json.loads(figures.read_text())
+    assert "mpjpe_mm/mine" in shown
+    expected = evaluate_reconstruction(ShiftTokenizer.from_pretrained(model), read[3:], joints)
+    assert written == pytest.approx(expected)
+
+
+def joints(features: torch.Tensor) -> torch.Tensor:
+    return features.unflatten(-1, (2, 33, 3))[..., -3:, :]
+
+
+def test_training_goes_on_by_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"model": MODEL, "training": {"batch_size": 4, "window": 16, "log_every": 2, "checkpoint_every": 2}}
+    (folder / "small.json").write_text(json.dumps(settings))
+    clips, config = str(folder / "clips"), str(folder / "small.json")
+    for name, dies in (("whole", False), ("cut", True), ("cut", False)):
+        seen: list[int] = []
+
+        def note(step: int, metrics: dict, *, dies: bool = dies, seen: list[int] = seen) -> None:
+            seen.append(step)
+            if dies and step == 4:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("shift_tokenizer.cli._print_metrics", note)
+        run = ["train", clips, "--config", config, "--steps", "6", "--out", str(folder / name)]
+        if dies:
+            with pytest.raises(KeyboardInterrupt):
+                main(run)
+        else:
+            main(run)
+    assert seen == [4, 6]
+    assert (folder / "cut" / "model.safetensors").read_bytes() == (folder / "whole" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["array", "json", "lengths", "split"])
+def test_a_store_that_is_not_one_is_refused(folder: Path, damage: str) -> None:
+    zarr = pytest.importorskip("zarr")
+    write_store(folder / "hands.zarr")
+    group = zarr.open_group(folder / "hands.zarr", mode="r+")
+    if damage == "array":
+        del group["valid"]
+    elif damage == "json":
+        group.create_array("clips", data=np.frombuffer(b"{", np.uint8), overwrite=True)
+    elif damage == "lengths":
+        group.create_array("clips", data=np.frombuffer(b'[{"length": 5}]', np.uint8), overwrite=True)
+    with pytest.raises(FileFormatError, match=r"hands\.zarr: expected"):
+        read_clips([folder / "hands.zarr"], 4, split="no such" if damage == "split" else None)
+
+
+def test_a_store_without_zarr_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_store(folder / "hands.zarr")
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(ShiftTokenizerError, match=r"shift-tokenizer\[zarr\]"):
+        read_clips([folder / "hands.zarr"], 4)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +174,7 @@ def test_mistakes_end_in_one_line_that_says_what_to_do(
 
 
 def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ([], ["train"], ["encode"], ["decode"], ["inspect"]):
+    for command in ([], ["train"], ["encode"], ["decode"], ["eval"], ["inspect"]):
         with pytest.raises(SystemExit) as exit_info:
             main([*command, "--help"])
         assert exit_info.value.code == 0

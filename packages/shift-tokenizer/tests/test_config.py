@@ -15,6 +15,61 @@ def test_the_published_sizes_build_with_the_published_count() -> None:
     assert tokenizer.codebooks().shape == (2, 4096, 64)
 
 
+CONV = 64 * 64 * 3 + 64  # a convolution of width 64
+BLOCKS = 2 * (CONV + 64 * 64 + 64)  # two residual blocks
+
+
+@pytest.mark.parametrize("decomposition", ["shift", "part", "modality", "plain"])
+@pytest.mark.parametrize("inputs", ["own", "whole"])
+@pytest.mark.parametrize(
+    ("quantizer", "depth", "more"), [("ema", 2, 0), ("cosine", 1, 0), ("fsq", 1, 8 * 3 + 3 + 3 * 8 + 8)]
+)
+@pytest.mark.parametrize("frames", [1, 4, 64])
+def test_every_member_has_the_numbers_that_its_layers_ask_for(
+    decomposition: str, inputs: str, quantizer: str, depth: int, more: int, frames: int
+) -> None:
+    config = ShiftConfig(
+        decomposition=decomposition,
+        encoder_input=inputs,
+        quantizer=quantizer,
+        residual_depth=depth,
+        frames_per_latent=frames,
+        width=64,
+        code_dim=8,
+        codebook_size=64,
+        fsq_levels=(4, 4, 4) if quantizer == "fsq" else (),
+    )
+    with torch.device("meta"):
+        tokenizer = ShiftTokenizer(config)
+    hands = 1 if decomposition in ("shift", "part") else 2
+    outputs = [9, 90] if decomposition in ("shift", "modality") else [99]
+    stages = max(2, frames.bit_length() - 1)
+    strided = frames.bit_length() - 1
+    expected = 0
+    for features in outputs:
+        first = hands * (99 if inputs == "whole" else features) * 64 * 3 + 64
+        last = 64 * features * hands * 3 + features * hands
+        ends = 2 * 8 * 64 * 3 + 8 + 64
+        body = 2 * stages * BLOCKS + strided * 64 * 64 + 2 * stages * CONV + CONV
+        expected += first + last + ends + body + more
+    assert sum(p.numel() for p in tokenizer.parameters()) == expected
+    assert tokenizer.codebooks().shape == (len(outputs) * depth, 64, 8)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"quantizer": "fsq"}, r"fsq_levels: expected a list of integers .* got \(\)"),
+        ({"quantizer": "fsq", "fsq_levels": (8, 8)}, r"fsq_levels: expected levels whose product is codebook_size 512"),
+        ({"fsq_levels": (8, 8, 8)}, "fsq_levels: expected none for quantizer 'ema'"),
+        ({"quantizer": "cosine", "residual_depth": 2}, "residual_depth: expected 1 for quantizer 'cosine'"),
+    ],
+)
+def test_quantizers_that_do_not_fit_are_named(values: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ShiftConfig.from_dict(values)
+
+
 @pytest.mark.parametrize(
     ("decomposition", "depth", "slots"),
     [
@@ -34,7 +89,7 @@ def test_slots_name_their_codebooks(decomposition: str, depth: int, slots: tuple
 
 
 def test_a_configuration_survives_json() -> None:
-    config = ShiftConfig.paper(dilations=[5, 1])
+    config = ShiftConfig.paper(dilations=[5, 1], quantizer="fsq", fsq_levels=[8, 8, 8, 8])
     assert ShiftConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     training = TokenizerTraining(steps=3, source_weights={"a": 1})
     assert TokenizerTraining.from_dict(json.loads(json.dumps(training.to_dict()))) == training
@@ -56,7 +111,8 @@ def test_a_configuration_survives_json() -> None:
         {"dilations": [9, 0]},
         {"dilations": 3},
         {"dilations": []},
-        {"quantizer": "cosine"},
+        {"quantizer": "grid"},
+        {"codebook_init": "zeros"},
     ],
 )
 def test_a_wrong_value_is_named(values: dict) -> None:

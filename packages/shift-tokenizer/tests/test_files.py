@@ -25,6 +25,26 @@ def test_saving_twice_gives_the_same_bytes(tokenizer: ShiftTokenizer, tmp_path: 
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def test_the_configuration_tells_use_and_origin(tokenizer: ShiftTokenizer, tmp_path: Path) -> None:
+    tokenizer.provenance = {"data": "hands", "steps": 3}
+    tokenizer.save_pretrained(tmp_path)
+    description = json.loads((tmp_path / CONFIG_FILE).read_text())
+    assert description["training"] == {"data": "hands", "steps": 3}
+    assert description["code_usage"] == []
+    assert ShiftTokenizer.from_pretrained(tmp_path).provenance == {"data": "hands", "steps": 3}
+    for stream in tokenizer.stream_list():
+        (book,) = stream.quantizer.quantizers()
+        book.counts[:6], book.counts[6:] = 5.0, 0.01
+        book.steps.fill_(4)
+    tokenizer.save_pretrained(tmp_path)
+    usage = json.loads((tmp_path / CONFIG_FILE).read_text())["code_usage"]
+    assert usage == [{"codes_in_use": 0.25, "perplexity": pytest.approx(6)}] * 2
+    assert tokenizer.running_usage()[1].dead.tolist() == list(range(6, 24))
+    tokenizer.provenance = {"data": tmp_path}
+    with pytest.raises(ShiftTokenizerError, match="provenance: expected names, numbers and lists"):
+        tokenizer.save_pretrained(tmp_path)
+
+
 def test_missing_files_are_named(tokenizer: ShiftTokenizer, tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match=r"^[^:]*config\.json: expected a readable file"):
         ShiftTokenizer.from_pretrained(tmp_path / "nowhere")
@@ -53,6 +73,7 @@ def test_damaged_weights_are_refused(tokenizer: ShiftTokenizer, tmp_path: Path, 
         ({"config": {"width": -1}}, "ShiftConfig.width"),
         ({"config": {"depth": 3}}, "got also depth"),
         ({"config": {"width": 24}}, "size mismatch"),
+        ({"training": 3}, "expected a complete tokenizer"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(

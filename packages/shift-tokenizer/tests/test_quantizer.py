@@ -1,4 +1,8 @@
+import itertools
+
+import pytest
 import torch
+from shift_tokenizer.fsq import FiniteScalarQuantizer
 from shift_tokenizer.quantizer import EmaQuantizer, ResidualQuantizer
 
 
@@ -101,3 +105,81 @@ def test_residual_gradient_is_straight_through() -> None:
     weight = torch.randn(5, 3, generator=generator(1))
     (stack(latents)[1] * weight).sum().backward()
     torch.testing.assert_close(latents.grad, weight)
+
+
+def test_cosine_codes_compare_directions_alone() -> None:
+    made = EmaQuantizer(6, 3, decay=0.9, reset_every=1000, reset_threshold=0.2, cosine=True)
+    latents = torch.randn(50, 3, generator=generator())
+    made.initialise(latents, generator())
+    indices, quantized, error = made(latents)
+    scaled, *_ = made(latents * torch.linspace(0.1, 40, 50)[:, None])
+    assert torch.equal(indices, scaled)
+    cosines = torch.nn.functional.cosine_similarity(latents[:, None], made.codebook, dim=-1)
+    assert torch.equal(indices, cosines.argmax(1))
+    torch.testing.assert_close(error, 2 * 3 * (1 - cosines.amax(1)), atol=1e-5, rtol=1e-4)
+    for _ in range(20):
+        made.update(latents, made(latents)[0], latents, generator())
+        torch.testing.assert_close(made.codebook.norm(dim=1), torch.full((6,), 3**0.5))
+    torch.testing.assert_close(quantized.norm(dim=1), torch.full((50,), 3**0.5))
+
+
+def test_k_means_puts_the_codes_on_the_clusters_of_the_first_batch() -> None:
+    centres = torch.tensor([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 9.0]])
+    random = generator()
+    latents = centres.repeat(25, 1) + 0.1 * torch.randn(100, 2, generator=random)
+    errors = []
+    for kmeans in (False, True):
+        made = EmaQuantizer(12, 2, decay=0.9, reset_every=1000, reset_threshold=0.2, kmeans=kmeans)
+        made.initialise(latents, generator(3))
+        errors.append(float(made(latents)[2].sum()))
+        torch.testing.assert_close(made.sums / made.counts[:, None], made.codebook)
+    assert errors[1] < 0.8 * errors[0]
+
+
+@pytest.mark.parametrize("levels", [(8, 8, 8), (3, 5), (3,), (4, 6)])
+def test_scalars_reach_every_code_and_each_code_is_its_own_nearest(levels: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    made = FiniteScalarQuantizer(levels, 6, decay=0.9).double()
+    grid = torch.tensor(list(itertools.product(*(range(n) for n in levels))))
+    half = torch.tensor([n // 2 for n in levels])
+    with torch.no_grad():
+        made.project_in.weight.copy_(torch.eye(6)[: len(levels)])
+        made.project_in.bias.zero_()
+    low, high = (
+        -made._bound(torch.full((len(levels),), -20.0).double()),
+        made._bound(torch.full((len(levels),), 20.0).double()),
+    )
+    assert bool((low < half + 0.5).all())
+    assert bool((high < torch.tensor([(n - 1) // 2 for n in levels]) + 0.5).all())
+    centred = (grid - half).double()
+    reach = (torch.tensor(levels) - 1) * (1 + 1e-3) / 2
+    offset = (torch.tensor(levels) % 2 == 0) * 0.5
+    latents = torch.zeros(len(grid), 6, dtype=torch.float64)
+    latents[:, : len(levels)] = torch.atanh((centred + offset) / reach) - torch.atanh(offset / reach)
+    indices, codes, error = made(latents)
+    assert sorted(indices.tolist()) == list(range(made.size))
+    assert torch.equal(indices[:, None] // made.bases % made.levels, grid)
+    torch.testing.assert_close(codes, made.codebook[indices])
+    assert float(error.sum()) == 0
+
+
+def test_the_first_latents_spread_over_the_levels() -> None:
+    torch.manual_seed(0)
+    made = FiniteScalarQuantizer((4, 4), 8, decay=0.9)
+    latents = 0.01 * torch.randn(300, 8) + 5
+    assert len(made(latents)[0].unique()) < 4
+    made.initialise(latents, generator())
+    indices = made(latents)[0]
+    assert len(indices.unique()) == 16
+    made.initialise(latents * 7, generator())
+    assert torch.equal(made(latents)[0], indices)
+
+
+def test_scalars_pass_their_gradient_through_the_rounding() -> None:
+    torch.manual_seed(0)
+    made = FiniteScalarQuantizer((5, 5), 4, decay=0.9)
+    latents = torch.randn(9, 4, requires_grad=True)
+    made(latents)[1].square().sum().backward()
+    assert float(latents.grad.abs().sum()) > 0
+    assert float(made.project_out.weight.grad.abs().sum()) > 0
+    assert float(made.project_in.weight.grad.abs().sum()) > 0

@@ -57,6 +57,33 @@ def test_one_hot_probabilities_decode_like_tokens(
     torch.testing.assert_close(tokenizer.decode_probabilities(one_hot), tokenizer.decode(tokens))
 
 
+@pytest.mark.parametrize("mirror", [True, False])
+@pytest.mark.parametrize("quantizer", ["cosine", "fsq"])
+@pytest.mark.parametrize("decomposition", ["shift", "plain"])
+def test_other_quantizers_encode_decode_and_differentiate(
+    config: ShiftConfig, quantizer: str, decomposition: str, mirror: bool
+) -> None:
+    levels = (4, 6) if quantizer == "fsq" else ()
+    changed = dataclasses.replace(
+        config, quantizer=quantizer, fsq_levels=levels, decomposition=decomposition, mirror_left=mirror
+    )
+    tokenizer = ready(ShiftTokenizer(changed, seed=1))
+    features = batch()
+    tokens = tokenizer.encode(features)
+    assert len(tokens.unique()) > 3
+    decoded = tokenizer.decode(tokens)
+    output = tokenizer(tokenizer.normalize(features))
+    torch.testing.assert_close(tokenizer.denormalize(output.reconstruction), decoded, atol=1e-5, rtol=1e-4)
+    one_hot = torch.nn.functional.one_hot(tokens, config.codebook_size).float().requires_grad_()
+    again = tokenizer.decode_probabilities(one_hot)
+    torch.testing.assert_close(again, decoded)
+    again.square().sum().backward()
+    assert bool((one_hot.grad.abs().amax(-1) > 0).all())
+    output.reconstruction.square().sum().backward()
+    for stream in tokenizer.stream_list():
+        assert float(stream.encoder.first.weight.grad.abs().sum()) > 0
+
+
 def test_half_precision_probabilities_are_taken(tokenizer: ShiftTokenizer) -> None:
     probabilities = torch.full((1, 2, 4, 24), 1 / 32, dtype=torch.bfloat16)  # exact in both types
     assert torch.equal(

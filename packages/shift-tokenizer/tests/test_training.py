@@ -1,6 +1,6 @@
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from shift_tokenizer import (
     ShiftTokenizer,
     ShiftTokenizerError,
     TokenizerTraining,
+    TrainingCallback,
     evaluate_reconstruction,
     train_tokenizer,
 )
@@ -63,7 +64,8 @@ def test_a_killed_run_ends_bit_for_bit_as_one_that_was_not(
     assert seen == [4, 6, 7]
     assert equal(whole, resumed)
     assert without_times(rest) == without_times(history)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["last"]
+    assert equal(ShiftTokenizer.from_pretrained(tmp_path / "last"), whole)
 
 
 def test_a_finished_stage_trains_again_to_the_same_bytes(
@@ -106,6 +108,95 @@ def test_logging_and_saving_more_often_does_not_change_the_result(
     assert equal(one, other)
 
 
+class Diary(TrainingCallback):
+    def __init__(self) -> None:
+        self.entries: list[tuple] = []
+
+    def on_start(self, config: ShiftConfig, training: TokenizerTraining, step: int) -> None:
+        self.entries.append(("start", step))
+
+    def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.entries.append(("log", step, "val_reconstruction" in metrics))
+
+    def on_checkpoint(self, step: int, folder: Path, best: bool) -> None:
+        assert ShiftTokenizer.from_pretrained(folder).provenance["step"] == step
+        self.entries.append(("best" if best else "last", step))
+
+    def on_end(self, tokenizer: ShiftTokenizer, history: Sequence[Mapping[str, float]]) -> None:
+        self.entries.append(("end", len(history)))
+
+
+def test_callbacks_hear_of_every_event_in_order(clips: list[dict], config: ShiftConfig, tmp_path: Path) -> None:
+    diary = Diary()
+    training = dataclasses.replace(TINY, log_every=3, validate_every=4)
+    train_tokenizer(clips, config, training, val_clips=clips[:2], checkpoint_dir=tmp_path, callbacks=[diary])
+    entries = [entry for entry in diary.entries if entry[0] != "best"]
+    assert entries == [
+        ("start", 0),
+        ("log", 3, False),
+        ("last", 3),
+        ("log", 4, True),
+        ("log", 6, False),
+        ("last", 6),
+        ("log", 7, True),
+        ("last", 7),
+        ("end", 4),
+    ]
+    assert next(entry for entry in diary.entries if entry[0] == "best") == ("best", 4)
+
+
+def test_the_best_state_is_kept_and_survives_a_kill(clips: list[dict], config: ShiftConfig, tmp_path: Path) -> None:
+    training = dataclasses.replace(
+        TINY,
+        steps=12,
+        keep="best",
+        learning_rate=0.3,
+        warmup_steps=0,
+        gradient_clip=100.0,
+        validate_every=1,
+        log_every=1,
+    )
+    best, history = train_tokenizer(clips, config, training, val_clips=clips, checkpoint_dir=tmp_path / "whole")
+    errors = [entry["val_reconstruction"] for entry in history]
+    assert errors[-1] > min(errors)  # it got worse at such a rate, or there is nothing to see here
+    assert evaluate_reconstruction(best, clips)["reconstruction"] == min(errors)
+    assert best.provenance["best_step"] == 1 + errors.index(min(errors))
+    assert equal(ShiftTokenizer.from_pretrained(tmp_path / "whole" / "best"), best)
+    with pytest.raises(KilledError):
+        train_tokenizer(clips, config, training, val_clips=clips, checkpoint_dir=tmp_path / "cut", on_log=kill_at(11))
+    again, _ = train_tokenizer(clips, config, training, val_clips=clips, checkpoint_dir=tmp_path / "cut")
+    assert equal(best, again)
+    with pytest.raises(ConfigError, match="val_clips"):
+        train_tokenizer(clips, config, training)
+
+
+def test_bfloat16_trains_to_nearly_the_same(clips: list[dict], config: ShiftConfig) -> None:
+    errors = []
+    for precision in ("fp32", "bf16"):
+        training = dataclasses.replace(TINY, steps=80, learning_rate=1e-2, precision=precision)
+        tokenizer, history = train_tokenizer(clips, config, training, val_clips=clips)
+        assert {t.dtype for t in tokenizer.state_dict().values()} <= {torch.float32, torch.int64, torch.bool}
+        errors.append([history[0]["val_reconstruction"], history[-1]["val_reconstruction"]])
+    (first, exact), (_, rounded) = errors
+    assert abs(exact - rounded) < 0.25 * (first - exact)
+    assert exact != rounded
+
+
+def test_a_tokenizer_knows_what_it_was_trained_on(clips: list[dict], config: ShiftConfig, tmp_path: Path) -> None:
+    tokenizer, _ = train_tokenizer(clips, config, TINY, val_clips=clips[:2])
+    tokenizer.save_pretrained(tmp_path / "a")
+    known = ShiftTokenizer.from_pretrained(tmp_path / "a").provenance
+    assert known["clips_by_source"] == {"fingerspelling": 4, "procedural": 6}
+    assert known["frames"] == sum(len(clip["features"]) for clip in clips)
+    assert known["step"] == TINY.steps
+    assert known["settings"] == TINY.to_dict()
+    assert known["metrics"]["val_reconstruction"] > 0
+    again, _ = train_tokenizer(clips, config, TINY, val_clips=clips[:2])
+    again.save_pretrained(tmp_path / "b")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
 @pytest.mark.parametrize("decomposition", ["shift", "part", "modality", "plain"])
 def test_every_decomposition_learns(decomposition: str, clips: list[dict], config: ShiftConfig) -> None:
     config = dataclasses.replace(config, decomposition=decomposition)
@@ -118,6 +209,21 @@ def test_every_decomposition_learns(decomposition: str, clips: list[dict], confi
     error = sum(float(np.abs(d.numpy() - c["features"]).mean()) for d, c in zip(decoded, clips, strict=True))
     still = sum(float(np.abs(mean - c["features"]).mean()) for c in clips)
     assert error < 0.75 * still
+
+
+@pytest.mark.parametrize("quantizer", ["cosine", "fsq"])
+def test_every_quantizer_learns(quantizer: str, clips: list[dict], config: ShiftConfig) -> None:
+    levels = (4, 6) if quantizer == "fsq" else ()
+    config = dataclasses.replace(config, quantizer=quantizer, fsq_levels=levels, codebook_init="kmeans")
+    training = dataclasses.replace(TINY, steps=100, learning_rate=1e-2, log_every=50)
+    tokenizer, history = train_tokenizer(clips, config, training, val_clips=clips)
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["val_codes_in_use"] > 0.3
+    fresh = ShiftTokenizer(config, seed=training.seed)
+    fresh.mean.copy_(tokenizer.mean)
+    fresh.std.copy_(tokenizer.std)
+    errors = [evaluate_reconstruction(t, clips)["reconstruction"] for t in (fresh, tokenizer)]
+    assert errors[1] < 0.75 * errors[0]
 
 
 def test_the_joint_losses_lower_the_joint_error(clips: list[dict], config: ShiftConfig, joints_fn: JointsFn) -> None:

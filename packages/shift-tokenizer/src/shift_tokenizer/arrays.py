@@ -48,10 +48,13 @@ def read_clip(path: Path, step: int) -> Clip:
     valid = np.asarray(arrays.get("valid", np.ones((len(features), HANDS), bool))).astype(bool)
     if valid.shape != (len(features), HANDS):
         raise FileFormatError(f"{path}: expected valid {(len(features), HANDS)}, got {valid.shape}. One flag per hand.")
+    return {"clip_id": path.stem, "source": str(arrays.get("source", "")), **fill_step(features, valid, step)}
+
+
+def fill_step(features: np.ndarray, valid: np.ndarray, step: int) -> dict[str, np.ndarray]:
+    """Repeats the last frame, as not valid, until the length is a multiple of `step`: "features" and "valid"."""
     missing = -len(features) % step
     return {
-        "clip_id": path.stem,
-        "source": str(arrays.get("source", "")),
         "features": np.concatenate([features, np.repeat(features[-1:], missing, 0)]).astype(np.float32),
         "valid": np.concatenate([valid, np.zeros((missing, HANDS), bool)]),
     }

@@ -26,6 +26,15 @@ STATE_FILE = "training_state.safetensors"
 
 
 @dataclass
+class Best:
+    """The best state on the validation clips: its step, its error, and the model's tensors if they are kept."""
+
+    step: int
+    value: float
+    tensors: dict[str, Tensor]
+
+
+@dataclass
 class TrainingState:
     """What changes while training runs: the objects are updated in place by `load`."""
 
@@ -34,6 +43,7 @@ class TrainingState:
     generator: torch.Generator
     step: int
     history: list[dict[str, float]]
+    best: Best | None = None
 
 
 def fingerprint(**parts: Any) -> str:
@@ -47,7 +57,11 @@ def save_state(folder: str | PathLike[str], state: TrainingState, mark: str) -> 
     for index, values in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
     tensors["generator"] = state.generator.get_state()
+    best = state.best
+    if best is not None:
+        tensors |= {f"best.{name}": tensor for name, tensor in best.tensors.items()}
     header = {"fingerprint": mark, "step": str(state.step), "history": json.dumps(state.history)}
+    header["best"] = json.dumps(None if best is None else [best.step, best.value])
     write_atomic(Path(folder) / STATE_FILE, dump_tensors(state_to_cpu(tensors), metadata=header))
 
 
@@ -73,6 +87,8 @@ def load_state(folder: str | PathLike[str], state: TrainingState, mark: str) -> 
     _load_optimizer(state.optimizer, _under("optimizer.", tensors))
     state.generator.set_state(tensors["generator"])
     state.step, state.history = int(header["step"]), json.loads(header["history"])
+    best = json.loads(header.get("best", "null"))
+    state.best = None if best is None else Best(best[0], best[1], _under("best.", tensors))
     logger.info("%s: going on from step %d", path, state.step)
     return True
 

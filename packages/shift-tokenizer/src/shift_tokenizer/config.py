@@ -1,12 +1,21 @@
 """`ShiftConfig`: what a tokenizer is, in one frozen dataclass that is written beside its weights."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import ConfigError
 from .layout import HAND_FEATURES, HANDS, POSE, TRAJECTORY
-from .validation import from_mapping, require_choice, require_integer, require_integers, require_number
+from .validation import (
+    from_mapping,
+    require_choice,
+    require_integer,
+    require_integers,
+    require_number,
+    require_power_of_two,
+)
 
 DECOMPOSITIONS = ("shift", "part", "modality", "plain")
 
@@ -29,7 +38,11 @@ class ShiftConfig:
         mirror_left: give the left hand to the network as the mirror image of a right one.
         encoder_input: "own": the encoder of a modality sees that modality; "whole": all of the hand (as
             published).
-        quantizer: "ema": codes follow the running mean of what they stand for.
+        quantizer: "ema": codes follow the running mean of what they stand for; "cosine": the same with
+            directions alone; "fsq": numbers rounded to levels, without a learnt codebook. Residual levels are
+            for "ema".
+        fsq_levels: of "fsq"; at least 3 each; their product is codebook_size: (8, 8, 8) for 512.
+        codebook_init: "sample": codes are drawn from the first batch; "kmeans": and then moved by k-means.
         decay: of that running mean.
         reset_every: training steps between two searches for dead codes.
         reset_threshold: a code is dead when its running count is under this share of an equal share.
@@ -48,6 +61,8 @@ class ShiftConfig:
     mirror_left: bool = True
     encoder_input: str = "own"
     quantizer: str = "ema"
+    fsq_levels: tuple[int, ...] = ()
+    codebook_init: str = "sample"
     decay: float = 0.97
     reset_every: int = 5
     reset_threshold: float = 0.22
@@ -60,14 +75,38 @@ class ShiftConfig:
         require_choice(self, "decomposition", DECOMPOSITIONS)
         for name in ("width", "codebook_size", "code_dim", "residual_depth", "reset_every"):
             require_integer(self, name, 1)
-        require_choice(self, "frames_per_latent", (1, 2, 4, 8, 16, 32))
+        require_power_of_two(self, "frames_per_latent")
         require_choice(self, "mirror_left", (True, False))
         require_choice(self, "encoder_input", ("own", "whole"))
-        require_choice(self, "quantizer", ("ema",))
+        require_choice(self, "quantizer", ("ema", "cosine", "fsq"))
+        require_choice(self, "codebook_init", ("sample", "kmeans"))
+        self._check_quantizer()
         require_number(self, "decay", 0.0, 0.99999)
         require_number(self, "reset_threshold", 0.0, 1.0)
         require_number(self, "std_floor", 1e-8)
         require_choice(self, "group_std", (True, False))
+
+    def _check_quantizer(self) -> None:
+        if self.quantizer == "fsq" or self.fsq_levels:
+            require_integers(self, "fsq_levels", 3)
+            object.__setattr__(self, "fsq_levels", tuple(self.fsq_levels))
+        else:
+            object.__setattr__(self, "fsq_levels", ())
+        if self.quantizer == "fsq" and math.prod(self.fsq_levels) != self.codebook_size:
+            raise ConfigError(
+                f"ShiftConfig.fsq_levels: expected levels whose product is codebook_size {self.codebook_size}, got "
+                f"{self.fsq_levels}. Correct one of them."
+            )
+        if self.quantizer != "fsq" and self.fsq_levels:
+            raise ConfigError(
+                f"ShiftConfig.fsq_levels: expected none for quantizer {self.quantizer!r}, got {self.fsq_levels}. "
+                "Leave them out."
+            )
+        if self.quantizer != "ema" and self.residual_depth > 1:
+            raise ConfigError(
+                f"ShiftConfig.residual_depth: expected 1 for quantizer {self.quantizer!r}, got {self.residual_depth}. "
+                "Residual levels are for 'ema'."
+            )
 
     @classmethod
     def paper(cls, **changes: Any) -> "ShiftConfig":
@@ -95,7 +134,7 @@ class ShiftConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: `ShiftConfig.from_dict(config.to_dict()) == config`."""
-        return {**dataclasses.asdict(self), "dilations": list(self.dilations)}
+        return {**dataclasses.asdict(self), "dilations": list(self.dilations), "fsq_levels": list(self.fsq_levels)}
 
     @property
     def splits_parts(self) -> bool:
@@ -123,6 +162,14 @@ class ShiftConfig:
     def n_codebooks(self) -> int:
         """Codebooks: one for each modality and residual level."""
         return self.n_modalities * self.residual_depth
+
+    @property
+    def codebook_names(self) -> tuple[str, ...]:
+        """What each codebook carries: ("trajectory", "pose") for SHIFT; with the level, where there are several."""
+        names = ("trajectory", "pose") if self.n_modalities == 2 else ("motion",)
+        if self.residual_depth == 1:
+            return names
+        return tuple(f"{name}, level {level + 1}" for name in names for level in range(self.residual_depth))
 
     @property
     def n_slots(self) -> int:

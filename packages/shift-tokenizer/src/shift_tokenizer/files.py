@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,26 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise ShiftTokenizerError(f"Could not write {path}: {error}. Free space or choose another folder.") from error
 
 
-def write_folder(folder: str | PathLike[str], config: ShiftConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Writes the two files; the configuration names the hash of the weights that belong to it."""
+def write_folder(
+    folder: str | PathLike[str],
+    config: ShiftConfig,
+    tensors: Mapping[str, Tensor],
+    *,
+    code_usage: Sequence[Mapping[str, Any]] = (),
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes the two files; the configuration names the hash of the weights that belong to it.
+
+    Args:
+        folder: made if it is not there.
+        config: of the tokenizer.
+        tensors: its weights and statistics.
+        code_usage: of each codebook, plain values.
+        provenance: what it was trained on and how, plain values.
+
+    Raises:
+        ShiftTokenizerError: the disk refuses, or the provenance is not plain.
+    """
     weights = dump_tensors(state_to_cpu(tensors), metadata={"format": "pt"})
     description = {
         "format": FORMAT,
@@ -52,13 +70,21 @@ def write_folder(folder: str | PathLike[str], config: ShiftConfig, tensors: Mapp
         "feature_layout": "left 99, right 99; each global_orient 6D, hand_pose 15 x 6D, transl",
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "config": config.to_dict(),
+        "code_usage": list(code_usage),
+        "training": dict(provenance or {}),
     }
+    try:
+        text = json.dumps(description, indent=2)
+    except (TypeError, ValueError) as error:
+        raise ShiftTokenizerError(
+            f"provenance: expected names, numbers and lists, got: {error}. Leave out what JSON cannot hold."
+        ) from error
     write_atomic(Path(folder) / WEIGHTS_FILE, weights)
-    write_atomic(Path(folder) / CONFIG_FILE, (json.dumps(description, indent=2) + "\n").encode())
+    write_atomic(Path(folder) / CONFIG_FILE, (text + "\n").encode())
 
 
-def read_folder(folder: str | PathLike[str]) -> tuple[ShiftConfig, dict[str, Tensor]]:
-    """Reads what `write_folder` wrote.
+def read_folder(folder: str | PathLike[str]) -> tuple[ShiftConfig, dict[str, Tensor], dict[str, Any]]:
+    """Reads what `write_folder` wrote: configuration, tensors, provenance.
 
     Raises:
         FileFormatError: a file is missing, corrupt or of another version.
@@ -72,8 +98,9 @@ def read_folder(folder: str | PathLike[str]) -> tuple[ShiftConfig, dict[str, Ten
             "Save or download the folder again."
         )
     try:
-        return ShiftConfig.from_dict(description["config"]), load_tensors(weights)
-    except (ConfigError, SafetensorError, KeyError, TypeError) as error:
+        provenance = dict(description.get("training") or {})
+        return ShiftConfig.from_dict(description["config"]), load_tensors(weights), provenance
+    except (ConfigError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"{folder}: expected a complete tokenizer, got: {error}. Save it again.") from error
 
 

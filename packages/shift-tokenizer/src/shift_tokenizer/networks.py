@@ -31,16 +31,22 @@ class TimeConv(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
 
+    def sees(self, first: int, last: int) -> tuple[int, int]:
+        """The inputs, from and to, that outputs from `first` to `last` depend on."""
+        return first * self.stride - self.padding, last * self.stride - self.padding + self.dilation * (self.kernel - 1)
+
     def forward(self, x: Tensor) -> Tensor:
-        """Convolves; the ends are padded with zeros so that T becomes T / stride."""
+        """Convolves; the ends are padded with zeros so that T becomes T / stride. Under autocast, in its type."""
         if x.device.type != "cpu":
             weight = self.weight.permute(2, 1, 0)
             y = F.conv1d(x.transpose(1, 2), weight, self.bias, self.stride, self.padding, self.dilation)
             return y.transpose(1, 2)
         offsets = [k * self.dilation - self.padding for k in range(self.kernel)]
         inside = [k for k, offset in enumerate(offsets) if abs(offset) < x.shape[1]]
-        weight = self.weight[inside[0] : inside[-1] + 1]
-        result: Tensor = _TapProduct.apply(x, weight, self.bias, tuple(offsets[k] for k in inside), self.stride)
+        weight, bias = self.weight[inside[0] : inside[-1] + 1], self.bias
+        if torch.is_autocast_enabled("cpu"):
+            x, weight, bias = (t.to(torch.get_autocast_dtype("cpu")) for t in (x, weight, bias))
+        result: Tensor = _TapProduct.apply(x, weight, bias, tuple(offsets[k] for k in inside), self.stride)
         return result
 
 
@@ -144,6 +150,13 @@ class Encoder(nn.Module):
                 x = block(x, mask)
         return self.last(_masked(x, mask))
 
+    def reach(self) -> tuple[int, int]:
+        """The frames that latent 0 depends on, from and to; those of latent j lie j * frames_per_latent further."""
+        span = self.last.sees(0, 0)
+        for shrink, blocks in zip(reversed(self.shrink), reversed(self.blocks), strict=True):
+            span = shrink.sees(*_through(blocks, span))
+        return self.first.sees(*span)
+
 
 class Decoder(nn.Module):
     """Codes (B, L, D) -> features (B, L * frames_per_latent, C)."""
@@ -152,6 +165,7 @@ class Decoder(nn.Module):
         self, dim: int, width: int, outputs: int, frames: int, stages: int, dilations: tuple[int, ...]
     ) -> None:
         super().__init__()
+        self.frames = frames
         self.doubles = [2**i < frames for i in range(stages)]
         self.first = TimeConv(dim, width, 3)
         self.blocks = nn.ModuleList(nn.ModuleList(ResidualBlock(width, d) for d in dilations) for _ in range(stages))
@@ -171,6 +185,23 @@ class Decoder(nn.Module):
             x = grow(_masked(x, mask))
         x = F.relu(self.smooth(_masked(x, mask)), inplace=True)
         return self.last(_masked(x, mask))
+
+    def reach(self) -> tuple[int, int]:
+        """The latents that the frames of latent 0 depend on, from and to."""
+        span = self.smooth.sees(*self.last.sees(0, self.frames - 1))
+        for doubles, blocks, grow in zip(
+            reversed(self.doubles), reversed(self.blocks), reversed(self.grow), strict=True
+        ):
+            first, last = grow.sees(*span)
+            span = _through(blocks, (first // 2, last // 2) if doubles else (first, last))
+        return self.first.sees(*span)
+
+
+def _through(blocks: nn.Module, span: tuple[int, int]) -> tuple[int, int]:
+    """What a span of a stage's outputs depends on."""
+    for block in reversed([b for b in blocks.children() if isinstance(b, ResidualBlock)]):
+        span = block.wide.sees(*span)
+    return span
 
 
 def _masked(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -25,7 +25,7 @@ class TokenizerTraining:
 
     Attributes:
         steps: optimizer steps.
-        batch_size: windows per step.
+        batch_size: windows per step, of all processes together.
         window: frames per window; a multiple of frames_per_latent.
         learning_rate: its peak; warmed up over `warmup_steps`, then a cosine down to `final_rate` of it.
         source_weights: share of each source in a batch; a source that is not named gets the mean of those
@@ -44,6 +44,8 @@ class TokenizerTraining:
         gradient_clip: largest norm of the gradient.
         seed: of weights, batches and codebooks.
         log_every, validate_every, checkpoint_every: in steps; they do not change the result.
+        precision: "fp32", or "bf16": the networks in bfloat16, quantizers, losses and weights in float32.
+        keep: "last": the tokenizer after the last step is returned; "best": the best on the validation clips.
         device: "cpu", "cuda", or "auto": a GPU if there is one.
     """
 
@@ -70,6 +72,8 @@ class TokenizerTraining:
     log_every: int = 50
     validate_every: int = 400
     checkpoint_every: int = 200
+    precision: str = "fp32"
+    keep: str = "last"
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -85,6 +89,8 @@ class TokenizerTraining:
         for name in ("weight_decay", "invalid_weight", *_LOSS_WEIGHTS):
             require_number(self, name, 0.0)
         require_weights(self, "source_weights")
+        require_choice(self, "precision", ("fp32", "bf16"))
+        require_choice(self, "keep", ("last", "best"))
         require_choice(self, "device", ("auto", "cpu", "cuda"))
 
     @classmethod

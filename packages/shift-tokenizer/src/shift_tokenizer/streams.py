@@ -3,9 +3,10 @@
 from torch import nn
 
 from .config import ShiftConfig
+from .fsq import FiniteScalarQuantizer
 from .layout import HAND_FEATURES, HANDS
 from .networks import Decoder, Encoder
-from .quantizer import EmaQuantizer, ResidualQuantizer
+from .quantizer import EmaQuantizer, Level, ResidualQuantizer
 
 
 class Stream(nn.Module):
@@ -21,11 +22,15 @@ class Stream(nn.Module):
         self.decoder = Decoder(config.code_dim, config.width, len(features) * hands, *shape)
 
 
-def _quantizer(config: ShiftConfig) -> EmaQuantizer:
+def _quantizer(config: ShiftConfig) -> Level:
+    if config.quantizer == "fsq":
+        return FiniteScalarQuantizer(config.fsq_levels, config.code_dim, decay=config.decay)
     return EmaQuantizer(
         config.codebook_size,
         config.code_dim,
         decay=config.decay,
         reset_every=config.reset_every,
         reset_threshold=config.reset_threshold,
+        cosine=config.quantizer == "cosine",
+        kmeans=config.codebook_init == "kmeans",
     )

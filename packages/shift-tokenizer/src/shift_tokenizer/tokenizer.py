@@ -11,6 +11,7 @@ Design:
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from .config import ShiftConfig
 from .errors import FileFormatError, ShapeError
 from .files import read_folder, write_folder
+from .hub import find_folder
 from .layout import (
     FEATURES,
     HAND_FEATURES,
@@ -31,6 +33,7 @@ from .layout import (
 )
 from .ragged import buckets, hold_nearest
 from .streams import Stream
+from .usage import CodebookUsage, usage_of_counts
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class ShiftTokenizer(nn.Module):
         """
         super().__init__()
         self.config = config or ShiftConfig()
+        self.provenance: dict[str, Any] = {}
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.streams = nn.ModuleList(Stream(self.config, f) for f in self.config.stream_features)
@@ -128,8 +132,8 @@ class ShiftTokenizer(nn.Module):
             y = stream.decoder(quantized.unflatten(0, z.shape[:2]), step_mask)
             if rows is not None:
                 y = y.new_zeros(len(inputs), frames, y.shape[2]).index_copy(0, rows, y)
-            decoded.append(y)
-            latents.append(z)
+            decoded.append(y if y.dtype == torch.float64 else y.float())
+            latents.append(z if z.dtype == torch.float64 else z.float())
             indices.append(index.unflatten(0, z.shape[:2]))
             errors.append(error.unflatten(0, z.shape[:2]))
         return ShiftOutput(self._assemble(decoded), tuple(latents), tuple(indices), tuple(errors))
@@ -231,17 +235,34 @@ class ShiftTokenizer(nn.Module):
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Writes config.json and model.safetensors into a folder, each of them whole or not at all."""
-        write_folder(folder, self.config, self.state_dict())
+        usages = self.running_usage()
+        usage = [{"codes_in_use": u.in_use, "perplexity": u.perplexity} for u in usages]
+        write_folder(folder, self.config, self.state_dict(), code_usage=usage, provenance=self.provenance)
 
     @classmethod
-    def from_pretrained(cls, folder: str | PathLike[str], *, device: str | torch.device = "cpu") -> "ShiftTokenizer":
+    def from_pretrained(
+        cls,
+        folder: str | PathLike[str],
+        *,
+        device: str | torch.device = "cpu",
+        revision: str | None = None,
+        cache_dir: str | PathLike[str] | None = None,
+    ) -> "ShiftTokenizer":
         """Reads what `save_pretrained` wrote.
+
+        Args:
+            folder: a folder, or where there is none of that name, a model of the Hugging Face hub, "owner/name".
+            device: where the tokenizer goes.
+            revision: branch, tag or commit on the hub.
+            cache_dir: where the hub's files are kept, instead of its usual place.
 
         Raises:
             FileFormatError: a file is missing, corrupt or of another version.
+            ShiftTokenizerError: the hub has no such model, cannot be reached, or its client is not installed.
         """
-        config, tensors = read_folder(folder)
+        config, tensors, provenance = read_folder(find_folder(folder, revision=revision, cache_dir=cache_dir))
         tokenizer = cls(config)
+        tokenizer.provenance = provenance
         try:
             tokenizer.load_state_dict(tensors)
         except RuntimeError as error:
@@ -249,6 +270,17 @@ class ShiftTokenizer(nn.Module):
                 f"{folder}: expected weights that fit config.json, got: {error}. Save it again."
             ) from None
         return tokenizer.eval().to(device)
+
+    def running_usage(self) -> list[CodebookUsage]:
+        """How the codes were used at the end of training, per codebook, from the running counts.
+
+        A code under the reset threshold of the configuration counts as not used. Empty before training.
+        """
+        books = [q for stream in self.stream_list() for q in stream.quantizer.quantizers()]
+        if not all(int(book.steps) for book in books):
+            return []
+        counts = [book.counts.cpu() for book in books]
+        return [usage_of_counts(c.where(c >= self.config.reset_threshold * c.mean(), 0)) for c in counts]
 
     def stream_list(self) -> list[Stream]:
         """The streams, one per modality."""

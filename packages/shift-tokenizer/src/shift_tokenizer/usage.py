@@ -23,6 +23,11 @@ class CodebookUsage:
     perplexity: float
     in_use: float
 
+    @property
+    def dead(self) -> Tensor:
+        """The codes that were never used, (n,) int64."""
+        return (self.counts == 0).nonzero()[:, 0]
+
 
 def usage_of_counts(counts: Tensor) -> CodebookUsage:
     """Usage from counts (K,)."""

@@ -41,6 +41,13 @@ def require_integers(owner: object, name: str, low: int) -> None:
         _refuse(owner, name, f"a list of integers {_span(low, math.inf)}", value)
 
 
+def require_power_of_two(owner: object, name: str) -> None:
+    """Raises ConfigError unless `owner.name` is 1, 2, 4, 8, ..."""
+    value = getattr(owner, name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or value & (value - 1):
+        _refuse(owner, name, "a power of two", value)
+
+
 def require_weights(owner: object, name: str) -> None:
     """Raises ConfigError unless `owner.name` maps names to finite numbers of at least 0."""
     value = getattr(owner, name)

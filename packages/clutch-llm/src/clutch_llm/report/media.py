@@ -31,6 +31,7 @@ class RenderOptions:
         max_captioned: motions shown with generated captions.
         max_generations: generations shown per sample.
         max_frames: longer motions are cut.
+        max_codes: tokens shown per codebook.
     """
 
     size: tuple[int, int] = (256, 192)
@@ -38,11 +39,12 @@ class RenderOptions:
     max_captioned: int = 8
     max_generations: int = 2
     max_frames: int = 64
+    max_codes: int = 8
 
     def __post_init__(self) -> None:
         if min(self.size) < 16 or any(side % 2 for side in self.size):
             raise ValueError(f"Expected an even size of at least 16 x 16 pixels, got {self.size}. Change it.")
-        for name in ("max_samples", "max_captioned", "max_generations", "max_frames"):
+        for name in ("max_samples", "max_captioned", "max_generations", "max_frames", "max_codes"):
             if getattr(self, name) < 0:
                 raise ValueError(f"Expected {name} of at least 0, got {getattr(self, name)}.")
 
@@ -134,3 +136,31 @@ def render_samples(
     with ThreadPoolExecutor(max_workers=min(_THREADS, os.cpu_count() or 1)) as pool:
         done = list(tqdm(pool.map(lambda job: job(), jobs), desc="pictures", total=len(jobs), disable=None))
     return done[: len(first)], done[len(first) :]
+
+
+def render_codes(codes: Sequence[Mapping[str, Any]], options: RenderOptions) -> list[dict[str, Any]]:
+    """The motions of codes by codebook, each codebook seen by one camera, so that its codes compare.
+
+    Args:
+        codes: dicts with ``codebook`` (its name), ``code``, ``share`` (of the codebook's uses), ``features``
+            (T, 198), and optionally ``hands`` (2,) bool and ``fps``; in the order to be shown.
+        options: size of the pictures and how many codes per codebook.
+
+    Returns:
+        Dicts with ``codebook`` and ``codes`` (``code``, ``share``, ``uri``), in the order of their first code.
+    """
+    books: dict[str, list[Mapping[str, Any]]] = {}
+    for code in codes:
+        books.setdefault(str(code["codebook"]), []).append(code)
+    shown = []
+    for name, entries in books.items():
+        kept = entries[: options.max_codes]
+        if not kept:
+            continue
+        motions = [np.asarray(c["features"], dtype=np.float32) for c in kept]
+        hands = [np.asarray(c.get("hands", (True, True)), dtype=bool) for c in kept]
+        seen = [np.repeat(h[None], len(m), 0) for h, m in zip(hands, motions, strict=True)]
+        uris = motion_uris(motions, seen, fps=_fps(kept[0]), options=options)
+        items = [{"code": c["code"], "share": c["share"], "uri": u} for c, u in zip(kept, uris, strict=True)]
+        shown.append({"codebook": name, "codes": items})
+    return shown

@@ -15,7 +15,7 @@ from typing import Any
 
 from clutch_llm.report import published, sections, tables
 from clutch_llm.report.facts import data_facts, run_facts
-from clutch_llm.report.media import RenderOptions, render_samples
+from clutch_llm.report.media import RenderOptions, render_codes, render_samples
 from clutch_llm.report.sections import History
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ def write_report(
     curves: Mapping[str, History | Mapping[str, History]] | None = None,
     samples: Sequence[Mapping[str, Any]] = (),
     captioned: Sequence[Mapping[str, Any]] = (),
+    codes: Sequence[Mapping[str, Any]] = (),
     summary: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
     hero: int | None = None,
@@ -63,6 +64,8 @@ def write_report(
             ``fps``, ``synthetic``.
         captioned: motion to text: dicts with ``motion`` (T, 198), ``captions`` (the true ones), ``generated``
             (text), ``source``, ``clip_id``, ``valid``, ``fps``, ``synthetic``.
+        codes: what tokens mean: dicts with ``codebook``, ``code``, ``share`` and ``features`` (T, 198), and
+            optionally ``hands`` (2,) and ``fps``, as ``shift_tokenizer.codebook_gallery`` tells them.
         summary: of the data, as ``hiw_data.HiwStore.summary()`` gives it.
         run: of the run: ``revision``, ``data_hash``, ``machine``, ``environment``, ``started``, ``seconds``,
             ``durations`` by stage; further scalar entries are listed as they are.
@@ -95,6 +98,7 @@ def write_report(
             t2m=sections.retrieval(metrics.get("text_to_motion", {}), tables.T2M_COLUMNS),
             m2t=sections.retrieval(metrics.get("motion_to_text", {}), tables.M2T_COLUMNS),
             refinement=sections.refinement(metrics.get("refinement", {})),
+            codes=render_codes(codes, options),
             gallery=gallery,
             captioned=texts,
             hero=top,

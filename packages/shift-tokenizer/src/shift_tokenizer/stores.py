@@ -1,0 +1,75 @@
+"""Clips from a Zarr store, as hiw-data writes them, for training and measuring; needs the extra `zarr`.
+
+Layout: a Zarr 3 group with `features` (frames, 198) and `valid` (frames, 2), all clips end to end, and `clips`, the
+UTF-8 bytes of a JSON list with one object per clip: its "length", and optionally "clip_id", "source", "split".
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .arrays import fill_step, find_files, read_clip
+from .errors import FileFormatError, ShiftTokenizerError
+from .layout import FEATURES, HANDS
+from .windows import Clip
+
+
+def read_clips(paths: Sequence[Path], step: int, *, split: str | None = None) -> list[Clip]:
+    """All clips of NumPy files, folders of them, and Zarr stores.
+
+    Args:
+        paths: files, folders and stores.
+        step: frames per latent; each clip is filled up to a multiple of it.
+        split: of stores, the clips of this split alone; files have none.
+
+    Raises:
+        FileFormatError: nothing is there, or something else.
+        ShiftTokenizerError: a store is given and zarr is not installed.
+    """
+    stores = [path for path in paths if (path / "zarr.json").is_file()]
+    others = [path for path in paths if path not in stores]
+    clips = [clip for store in stores for clip in read_store(store, step, split=split)]
+    if others or not stores:
+        clips += [read_clip(path, step) for path in find_files(others)]
+    return clips
+
+
+def read_store(path: Path, step: int, *, split: str | None = None) -> list[Clip]:
+    """The clips of a store; see `read_clips`."""
+    try:
+        import zarr
+    except ImportError as error:
+        raise ShiftTokenizerError(
+            f"{path}: a Zarr store needs zarr. `pip install 'shift-tokenizer[zarr]'`, or use .npz files."
+        ) from error
+    try:
+        group = zarr.open_group(path, mode="r")
+        features, valid = (np.asarray(group[name][:]) for name in ("features", "valid"))
+        described: list[dict[str, Any]] = json.loads(np.asarray(group["clips"][:], np.uint8).tobytes())
+        lengths = [int(clip["length"]) for clip in described]
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise FileFormatError(
+            f"{path}: expected a Zarr group with features, valid and clips, got: {error!r}. Write it with hiw-data."
+        ) from error
+    frames = sum(lengths)
+    if features.shape != (frames, FEATURES) or valid.shape != (frames, HANDS) or min(lengths, default=0) < 1:
+        raise FileFormatError(
+            f"{path}: expected {frames} frames of {FEATURES} features and {HANDS} flags, got {features.shape} and "
+            f"{valid.shape}. Write the store again."
+        )
+    splits = sorted({str(clip.get("split", "")) for clip in described})
+    if split is not None and split not in splits:
+        raise FileFormatError(f"{path}: expected a split among {', '.join(splits)}, got {split!r}. Choose one of them.")
+    starts = np.cumsum([0, *lengths[:-1]])
+    return [
+        {
+            "clip_id": str(clip.get("clip_id", number)),
+            "source": str(clip.get("source", "")),
+            **fill_step(features[start : start + length], valid[start : start + length].astype(bool), step),
+        }
+        for number, (clip, start, length) in enumerate(zip(described, starts, lengths, strict=True))
+        if split is None or clip.get("split") == split
+    ]

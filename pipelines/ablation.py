@@ -1,0 +1,181 @@
+"""The ablation: what each part of the tokenizer is worth, as published and at equal bits, over several seeds.
+
+An arm is a recipe (losses and sizes) with changes of its own to the model. All arms take the same steps; those of
+`equal_time` are trained once more for as long as their reference took, by the measured seconds a step of both.
+Every run that is done is kept by what it is made of, so that a study that was stopped goes on at the run it was at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shift_tokenizer
+from clutch_llm.evaluation import evaluate_tokenizer
+from hiw_data import HiwStore
+from kedro.pipeline import Pipeline, node
+from shift_tokenizer import ShiftConfig, TokenizerTraining
+
+from pipelines.tokenizer import train
+from pipelines.tracking import log_summary, study_run
+
+MEASURES = ("mpjpe_root_mm", "mpjpe_abs_mm", "pa_mpjpe_mm")
+BASELINES = ("mean_pose", "own_mean_pose_held")
+
+
+@dataclass(frozen=True)
+class AblationPlan:
+    """What is compared with what.
+
+    Attributes:
+        steps: of training, the same for all arms.
+        seeds: every arm is trained once with each.
+        recipes: by name, changes to `model` (ShiftConfig) and `training` (TokenizerTraining).
+        arms: by name, the `recipe` and further changes to the model.
+        equal_time: comparisons, each a `reference` arm and the `arms` that are trained again for as long as it took.
+        only: the arms to run; null for all.
+    """
+
+    steps: int
+    seeds: list[int]
+    recipes: dict[str, Any]
+    arms: dict[str, Any]
+    equal_time: list[Any] = field(default_factory=list)
+    only: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        named = [*(self.only or ()), *(n for c in self.equal_time for n in (c["reference"], *c["arms"]))]
+        unknown = sorted(set(named) - set(self.arms))
+        unknown += sorted({arm["recipe"] for arm in self.arms.values()} - set(self.recipes))
+        if unknown or not self.seeds:
+            raise ValueError(
+                f"Expected seeds, arms among {', '.join(self.arms)} and recipes among {', '.join(self.recipes)}; got "
+                f"{', '.join(unknown) or 'no seed'}. Correct `ablation` in conf."
+            )
+
+    @property
+    def chosen(self) -> list[str]:
+        """The arms to run, in their order."""
+        return [name for name in self.arms if self.only is None or name in self.only]
+
+    def settings(
+        self, arm: str, model: ShiftConfig, training: TokenizerTraining
+    ) -> tuple[ShiftConfig, TokenizerTraining]:
+        """The configuration of an arm, given the one of the demo."""
+        changes = dict(self.arms[arm])
+        recipe = self.recipes[changes.pop("recipe")] or {}
+        return (
+            ShiftConfig.from_dict({**model.to_dict(), **recipe.get("model", {}), **changes}),
+            TokenizerTraining.from_dict({**training.to_dict(), **recipe.get("training", {}), "steps": self.steps}),
+        )
+
+
+def ablate_tokenizer(
+    store: HiwStore, config: ShiftConfig, training: TokenizerTraining, plan: AblationPlan, checkpoints: str
+) -> dict[str, Any]:
+    """Train every arm with every seed and measure it on the test split: rows, and their table over the seeds."""
+    folder = Path(checkpoints) / "ablation"
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    for seed in plan.seeds:
+        for arm in plan.chosen:
+            model, settings = plan.settings(arm, config, training)
+            rows[arm, seed] = _run(store, arm, model, _changed(settings, seed=seed), folder)
+        for comparison in plan.equal_time:
+            reference = comparison["reference"]
+            for arm in comparison["arms"]:
+                if arm not in plan.chosen or reference not in plan.chosen:
+                    continue
+                own, other = rows[arm, seed], rows[reference, seed]
+                steps = max(1, round(other["steps"] * other["seconds_per_step"] / own["seconds_per_step"]))
+                model, settings = plan.settings(arm, config, training)
+                name = f"{arm} in the time of {reference}"
+                rows[name, seed] = _run(store, name, model, _changed(settings, seed=seed, steps=steps), folder)
+    return {"rows": list(rows.values()), "table": table(list(rows.values())), "baselines": _baselines(rows.values())}
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and spread (standard deviation; none for one seed) over the seeds, an entry for each arm and source."""
+    entries = []
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        own = [row for row in rows if row["arm"] == arm]
+        for source in own[0]["figures"]:
+            entry: dict[str, Any] = {"arm": arm, "source": source, "seeds": len(own)}
+            made = [row["figures"][source]["rows"]["reconstruction"] for row in own]
+            measured = {name: [m[name] for m in made if m.get(name) is not None] for name in MEASURES}
+            measured |= {name: [row[name] for row in own] for name in ("codes_in_use", "seconds", "steps")}
+            for name, values in measured.items():
+                spread = statistics.stdev(values) if len(values) > 1 else None
+                entry[name] = {"mean": statistics.fmean(values) if values else None, "spread": spread}
+            entries.append(entry | {key: own[0][key] for key in ("tokens_per_second", "bits_per_second", "parameters")})
+    return entries
+
+
+def _run(store: HiwStore, name: str, model: ShiftConfig, training: TokenizerTraining, folder: Path) -> dict[str, Any]:
+    """One training with its figures, or those that are kept from before."""
+    made_of = {
+        "model": model.to_dict(),
+        "training": training.to_dict(),
+        "data": store.data_hash,
+        "version": shift_tokenizer.__version__,
+    }
+    mark = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+    kept = folder / f"{mark}.json"
+    about = {"arm": name, "seed": training.seed}
+    if kept.is_file():
+        done: dict[str, Any] = json.loads(kept.read_text())
+        return about | done
+    params = {**model.to_dict(), "steps": training.steps, "seed": training.seed}
+    with study_run(f"{name}, seed {training.seed}", params, "ablation"):
+        tokenizer, history = train(store, model, training, str(folder / mark))
+        clips = store.clips(split="test")
+        motions = tokenizer.decode_list(tokenizer.encode_list([clip["features"] for clip in clips]))
+        figures = evaluate_tokenizer(clips, [np.asarray(m.cpu()) for m in motions], store.clips(split="train"))
+        log_summary(figures)
+    rate = model.n_slots * store.fps / model.frames_per_latent
+    usage = tokenizer.running_usage()
+    seconds = history[-1]["seconds_per_step"]
+    row = {
+        "steps": training.steps,
+        "seconds_per_step": seconds,
+        "seconds": seconds * training.steps,
+        "tokens_per_second": rate,
+        "bits_per_second": rate * float(np.log2(model.codebook_size)),
+        "parameters": sum(p.numel() for p in tokenizer.parameters()),
+        "codes_in_use": statistics.fmean(u.in_use for u in usage),
+        "figures": figures,
+        "made_of": made_of,
+    }
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_suffix(".partial")
+    partial.write_text(json.dumps(row))
+    os.replace(partial, kept)
+    return about | row
+
+
+def _baselines(rows: Any) -> dict[str, Any]:
+    """Figures that need no tokenizer, by source: the same for all arms."""
+    first = next(iter(rows))
+    return {s: {name: f["rows"][name] for name in BASELINES} for s, f in first["figures"].items()}
+
+
+def _changed(training: TokenizerTraining, **changes: int) -> TokenizerTraining:
+    return TokenizerTraining.from_dict({**asdict(training), **changes})
+
+
+def create_ablation() -> Pipeline:
+    """`hiw_store` x arms x seeds -> `ablation`."""
+    inputs = [
+        "hiw_store",
+        "params:tokenizer.model",
+        "params:tokenizer.training",
+        "params:ablation",
+        "params:checkpoints",
+    ]
+    return Pipeline([node(ablate_tokenizer, inputs, "ablation")], tags="stage.ablation")
