@@ -7,13 +7,15 @@ BIN    := $(VENV)/bin
 PACKAGES := hand-geometry shift-tokenizer hiw-data clutch-llm
 METADATA := $(PACKAGES:%=packages/%/pyproject.toml)
 
-.PHONY: demo test check setup clean
+WEB := packages/hand-geometry/web
+
+.PHONY: demo test check setup web clean
 
 demo: setup
 	$(BIN)/kedro run --pipeline full
 	@echo "Open reports/index.html to see it."
 
-test: setup
+test: setup web
 	$(BIN)/pytest
 
 check: setup
@@ -31,6 +33,14 @@ $(VENV)/.ready: requirements.lock $(METADATA)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PACKAGES:%=-e packages/%)
 	@touch $@
+
+# The glTF validator and three.js for tests of exported files; without npm or a network those tests are skipped.
+web: $(WEB)/node_modules/.ready
+
+$(WEB)/node_modules/.ready: $(WEB)/package.json
+	@mkdir -p $(@D)
+	@{ command -v npm >/dev/null && cd $(WEB) && npm install --silent --no-package-lock --no-audit --no-fund \
+	  && touch node_modules/.ready; } || echo "No npm packages: the tests that need them are skipped."
 
 clean:
 	rm -rf data reports mlruns mlflow.db

@@ -88,6 +88,14 @@ def test_skinning_the_file_gives_the_model_s_vertices(make_motion, tmp_path):
             assert np.abs(skinned(tree, arrays, hand, frame) - expected[frame]).max() < 1e-4
 
 
+def test_of_more_than_four_weights_the_largest_are_kept():
+    from hand_geometry.exporting.gltf import _four_weights
+
+    joints, weights = _four_weights(np.array([[0.1, 0.3, 0.05, 0.25, 0.2, 0.1], [0, 0, 0, 1, 0, 0]]))
+    assert joints.tolist() == [[1, 3, 4, 0], [3, 0, 0, 0]]
+    np.testing.assert_allclose(weights, [np.array([0.3, 0.25, 0.2, 0.1]) / 0.85, [1, 0, 0, 0]], rtol=1e-6)
+
+
 def test_pose_correctives_are_few_morph_targets_within_the_tolerance(make_motion, corrective_hand, tmp_path):
     motion = make_motion(20)
     clip = build_clip(motion, model=corrective_hand)

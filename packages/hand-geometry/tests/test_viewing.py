@@ -7,7 +7,10 @@ import io
 import json
 import re
 import shutil
+import subprocess
 import threading
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from hand_geometry.errors import InputError
 from hand_geometry.viewing import PageServer, viewer_page, write_html
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+WEB = Path(__file__).parents[1] / "web"
 SIZE = {"width": 480, "height": 400}
 
 
@@ -38,6 +42,16 @@ def test_titles_cannot_break_out_of_the_page(make_motion):
     assert embedded(page)[0]["title"] == nasty
     assert "<script>alert" not in page
     assert page.count("window.viewer = {") == 1
+
+
+def test_the_shipped_three_js_is_what_the_build_makes(tmp_path):
+    node = shutil.which("node")
+    if node is None or not (WEB / "node_modules" / "esbuild").is_dir():
+        pytest.skip("needs Node and, in packages/hand-geometry/web, npm install")
+    subprocess.run([node, "build.js", str(tmp_path)], cwd=WEB, check=True)
+    shipped = resources.files("hand_geometry.viewing") / "assets"
+    for name in ("three.min.js", "LICENSE-three-MIT.txt"):
+        assert (shipped / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_motions_that_cannot_be_shown_are_named(make_motion, tmp_path):

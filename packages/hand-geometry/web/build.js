@@ -1,10 +1,10 @@
-// Rebuilds the copy of three.js that ships in the wheel: npm install && npm run build
+// Rebuilds the copy of three.js that ships in the wheel: npm install && npm run build (or node build.js FOLDER)
 const esbuild = require('esbuild');
 const fs = require('fs');
 const path = require('path');
 
 const three = path.join(__dirname, 'node_modules', 'three');
-const assets = path.join(__dirname, '..', 'src', 'hand_geometry', 'viewing', 'assets');
+const assets = process.argv[2] || path.join(__dirname, '..', 'src', 'hand_geometry', 'viewing', 'assets');
 const version = JSON.parse(fs.readFileSync(path.join(three, 'package.json'))).version;
 
 esbuild.buildSync({

@@ -146,26 +146,22 @@ def splat(screen: Floats, faces: Ints, weights: Floats, out: Floats) -> None:
 
 @njit(**OPTIONS)
 def blur(image: Floats, radius: int) -> Floats:
-    """Three box blurs (nearly a Gaussian) of an image (H, W), zero outside."""
+    """Three box blurs (nearly a Gaussian) of an image (H, W), which goes on beyond its edges as it is at them."""
     source, target = image.copy(), np.empty_like(image)
     height, width = image.shape
     scale = np.float32(1.0 / (2 * radius + 1))
     for _ in range(3):
         for y in range(height):
-            total = np.float32(0.0)
-            for x in range(-radius, width):
-                if x + radius < width:
-                    total += source[y, x + radius]
-                if x - radius - 1 >= 0:
-                    total -= source[y, x - radius - 1]
-                if x >= 0:
-                    target[y, x] = total * scale
-        sums = np.zeros(width, np.float32)
-        for y in range(-radius, height):
-            if y + radius < height:
-                sums += target[y + radius]
-            if y - radius - 1 >= 0:
-                sums -= target[y - radius - 1]
-            if y >= 0:
-                source[y] = sums * scale
+            total = source[y, 0] * np.float32(radius + 1)
+            for x in range(1, radius + 1):
+                total += source[y, min(x, width - 1)]
+            for x in range(width):
+                target[y, x] = total * scale
+                total += source[y, min(x + radius + 1, width - 1)] - source[y, max(x - radius, 0)]
+        sums = target[0] * np.float32(radius + 1)
+        for y in range(1, radius + 1):
+            sums += target[min(y, height - 1)]
+        for y in range(height):
+            source[y] = sums * scale
+            sums += target[min(y + radius + 1, height - 1)] - target[max(y - radius, 0)]
     return source

@@ -280,7 +280,7 @@
 
   window.viewer = {
     ready: start().catch((error) => {
-      $('message').textContent = `This page cannot show the motion: ${error.message}. It needs a browser with WebGL 2.`;
+      $('message').textContent = `This page cannot show the motion. It needs a browser with WebGL 2. (${error.message})`;
       throw error;
     }),
     get time() { return state.time; },
