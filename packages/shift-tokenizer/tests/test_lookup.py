@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -246,3 +248,29 @@ def test_registering_replaces_the_backend_of_that_name() -> None:
         assert vq_lookup(torch.ones(2, 1), torch.tensor([[0.0], [1.0]]), backend="reference")[0].tolist() == [0, 0]
     finally:
         register_backend(before)
+
+
+def test_the_package_needs_neither_triton_nor_numba_until_a_kernel_runs() -> None:
+    program = """
+import sys
+for name in ABSENT:
+    sys.modules[name] = None
+import torch
+loaded = set(sys.modules)
+import shift_tokenizer
+assert not {"triton", "numba", "llvmlite"} & (set(sys.modules) - loaded)
+x, codebook = torch.zeros(1 << 14, 64), torch.zeros(512, 64)
+assert shift_tokenizer.vq_lookup(x, codebook)[0].sum() == 0
+if ABSENT:
+    assert "compiled" in shift_tokenizer.BACKENDS
+    try:
+        shift_tokenizer.vq_lookup(x, codebook, backend="compiled")
+    except shift_tokenizer.BackendError as error:
+        assert "on this machine" in str(error)
+    else:
+        raise AssertionError("expected a BackendError")
+"""
+    for absent in ([], ["triton", "numba"]):
+        command = [sys.executable, "-W", "error", "-c", f"ABSENT = {absent}\n{program}"]
+        run = subprocess.run(command, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
