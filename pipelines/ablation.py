@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import shift_tokenizer
+import torch
 from clutch_llm.evaluation import evaluate_tokenizer
 from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
-from shift_tokenizer import ShiftConfig, TokenizerTraining
+from shift_tokenizer import ShiftConfig, TokenizerTraining, codebook_usage
 
 from pipelines.tokenizer import train
 from pipelines.tracking import log_summary, study_run
@@ -101,7 +102,10 @@ def ablate_tokenizer(
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and spread (standard deviation; none for one seed) over the seeds, an entry for each arm and source."""
+    """Mean and spread (standard deviation; none for one seed) over the seeds, an entry for each arm and source.
+
+    `codes_in_use` is over the clips that were learnt from.
+    """
     entries = []
     for arm in dict.fromkeys(row["arm"] for row in rows):
         own = [row for row in rows if row["arm"] == arm]
@@ -134,12 +138,13 @@ def _run(store: HiwStore, name: str, model: ShiftConfig, training: TokenizerTrai
     params = {**model.to_dict(), "steps": training.steps, "seed": training.seed}
     with study_run(f"{name}, seed {training.seed}", params, "ablation"):
         tokenizer, history = train(store, model, training, str(folder / mark))
-        clips = store.clips(split="test")
+        clips, learnt = store.clips(split="test"), store.clips(split="train")
         motions = tokenizer.decode_list(tokenizer.encode_list([clip["features"] for clip in clips]))
-        figures = evaluate_tokenizer(clips, [np.asarray(m.cpu()) for m in motions], store.clips(split="train"))
+        figures = evaluate_tokenizer(clips, [np.asarray(m.cpu()) for m in motions], learnt)
         log_summary(figures)
     rate = model.n_slots * store.fps / model.frames_per_latent
-    usage = tokenizer.running_usage()
+    tokens = tokenizer.encode_list([clip["features"] for clip in learnt])
+    usage = codebook_usage(tokens, model, valid=[torch.from_numpy(clip["valid"]) for clip in learnt])
     seconds = history[-1]["seconds_per_step"]
     row = {
         "steps": training.steps,

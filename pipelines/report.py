@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from clutch_llm.report import write_report
+from hand_geometry import features_to_params, params_to_features
+from hand_geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftTokenizer, codebook_gallery
@@ -17,6 +19,7 @@ from shift_tokenizer import ShiftTokenizer, codebook_gallery
 from pipelines.tracking import git_revision
 
 History = list[dict[str, float]]
+TURN = 2.6  # radians about the vertical axis
 
 
 def make_page(
@@ -88,19 +91,28 @@ def caption_example(one: dict[str, Any]) -> dict[str, Any]:
 def code_examples(store: HiwStore, shift: ShiftTokenizer, tokens: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """Return the most used codes of every codebook with their motion; hands that are not seen do not count."""
     clips = store.clips()
+    names = shift.config.codebook_names
     ids = [torch.from_numpy(tokens[clip["clip_id"]]) for clip in clips]
     valid = [torch.from_numpy(clip["valid"]) for clip in clips]
     return [
         {
-            "codebook": shift.config.codebook_names[entry.codebook],
+            "codebook": names[entry.codebook],
             "code": entry.code,
             "share": entry.share,
-            "features": entry.features.numpy(),
+            "features": turned(entry.features) if names[entry.codebook].startswith("pose") else entry.features.numpy(),
             "hands": entry.hands.numpy(),
             "fps": store.fps,
         }
         for entry in codebook_gallery(shift, ids, valid=valid)
     ]
+
+
+def turned(features: torch.Tensor) -> np.ndarray:
+    """Return a motion (T, 198) with each hand turned about the vertical axis, so that its fingers show."""
+    params = features_to_params(features)
+    turn = axis_angle_to_matrix(torch.tensor([0.0, TURN, 0.0]))
+    orient = matrix_to_axis_angle(turn @ axis_angle_to_matrix(params["global_orient"]))
+    return np.asarray(params_to_features({**params, "global_orient": orient}))
 
 
 def create_pipeline() -> Pipeline:

@@ -274,7 +274,8 @@ class ShiftTokenizer(nn.Module):
     def running_usage(self) -> list[CodebookUsage]:
         """How the codes were used at the end of training, per codebook, from the running counts.
 
-        A code under the reset threshold of the configuration counts as not used. Empty before training.
+        A code under the reset threshold of the configuration counts as not used; one that was brought back a
+        moment ago counts as used. For use on clips, take `codebook_usage` of their tokens. Empty before training.
         """
         books = [q for stream in self.stream_list() for q in stream.quantizer.quantizers()]
         if not all(int(book.steps) for book in books):
