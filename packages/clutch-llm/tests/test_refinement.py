@@ -108,3 +108,18 @@ def test_gradient_descent_on_the_logits_lowers_the_loss(examples, tokenizer) -> 
         optimizer.step()
         losses.append(loss.item())
     assert np.mean(losses[-10:]) < 0.97 * np.mean(losses[:10])
+
+
+def test_short_motions_count_like_long_ones(clutch, examples) -> None:
+    """The loss of several motions is the mean of the losses of each alone."""
+    pair = [examples[3], examples[0]]
+    assert len(pair[0]["features"]) < len(pair[1]["features"])
+    truth = TrueMotion.of(pair)
+    off = truth.features + 0.1 * torch.randn(truth.features.shape, generator=torch.Generator().manual_seed(0))
+    alone = []
+    for k, example in enumerate(pair):
+        frames = len(example["features"])
+        own = TrueMotion(truth.features[k : k + 1, :frames], truth.valid[k : k + 1, :frames])
+        alone.append(reconstruction_loss(off[k : k + 1, :frames], own, clutch.tokenizer, joints_fn=features_to_joints))
+    both = reconstruction_loss(off, truth, clutch.tokenizer, joints_fn=features_to_joints)
+    torch.testing.assert_close(both, torch.stack(alone).mean(), atol=1e-5, rtol=1e-4)

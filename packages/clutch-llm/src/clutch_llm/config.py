@@ -139,7 +139,7 @@ class StageConfig:
         log_every: steps between lines of the history.
     """
 
-    steps: int = 2400
+    steps: int = 2700
     batch_size: int = 16
     learning_rate: float = 3e-3
     warmup: int = 50

@@ -77,7 +77,7 @@ def reconstruction_loss(
     joint_weight: float = 1.0,
     velocity_weight: float = 1.0,
 ) -> torch.Tensor:
-    """Distance of decoded from true motion over valid frames, a scalar.
+    """Distance of decoded from true motion over valid frames, every motion counting alike: a scalar.
 
     Args:
         decoded: decoded features (B, T, 198).
@@ -108,7 +108,10 @@ def _smooth_l1(error: torch.Tensor) -> torch.Tensor:
 
 
 def _valid_mean(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    return (values * valid).sum() / valid.sum().clamp(min=1)
+    """Mean over each motion's valid frames, then over motions, so that short ones count like long ones: (B, T, 2)."""
+    frames = valid.sum((1, 2))
+    means = (values * valid).sum((1, 2)) / frames.clamp(min=1)
+    return means.sum() / (frames > 0).sum().clamp(min=1)
 
 
 def refinement_loss(
