@@ -7,7 +7,7 @@ in MANO joint order (45), translation (3).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -93,6 +93,10 @@ class Posed:
     joints: Array
     axis_angle: Array
 
+    def single(self) -> Posed:
+        """The same in float32."""
+        return Posed(*(np.asarray(getattr(self, field.name), np.float32) for field in fields(self)))
+
 
 def pose(chain: HandChain, state: HandState) -> Posed:
     """Keypoints of every frame."""
@@ -112,13 +116,13 @@ def pose(chain: HandChain, state: HandState) -> Posed:
 
 def jacobian(chain: HandChain, posed: Posed) -> Array:
     """Derivative of the keypoints by the 51 parameters, transposed: shape (T, 51, 21, 3)."""
-    frames = len(posed.keypoints)
-    out = np.zeros((frames, PARAMETERS, 21, 3))
+    frames, dtype = len(posed.keypoints), posed.keypoints.dtype
+    out = np.zeros((frames, PARAMETERS, 21, 3), dtype)
     lever = posed.keypoints - posed.joints[:, :1]  # (T, 21, 3)
-    out[:, :3] = np.cross(np.eye(3)[:, None], lever[:, None])
+    out[:, :3] = np.cross(np.eye(3, dtype=dtype)[:, None], lever[:, None])
     parents = [PARENTS[j] for j in range(1, 16)]
     # Angular velocity per unit of each angle, in the world: parent @ left Jacobian @ axis. (T, 15, angle, 3)
-    spin = chain.axes @ (posed.world[:, parents] @ _left_jacobian(posed.axis_angle)).swapaxes(-1, -2)
+    spin = chain.axes.astype(dtype) @ (posed.world[:, parents] @ _left_jacobian(posed.axis_angle)).swapaxes(-1, -2)
     arm = posed.keypoints[:, _KEYPOINT] - posed.joints[:, _JOINT]  # (T, P, 3)
     out[:, _COLUMNS, _KEYPOINT[:, None]] = _cross(spin[:, _JOINT - 1], arm[:, :, None])
     out[:, TRANSL] = np.eye(3)[:, None]
@@ -131,7 +135,7 @@ def _cross(a: Array, b: Array) -> Array:
 
 
 def _skew(v: Array) -> Array:
-    out = np.zeros((*v.shape[:-1], 3, 3))
+    out = np.zeros((*v.shape[:-1], 3, 3), v.dtype)
     out[..., 0, 1], out[..., 0, 2], out[..., 1, 2] = -v[..., 2], v[..., 1], -v[..., 0]
     out[..., 1, 0], out[..., 2, 0], out[..., 2, 1] = v[..., 2], -v[..., 1], v[..., 0]
     return out
@@ -145,6 +149,6 @@ def _rodrigues(v: Array) -> Array:
 
 def _left_jacobian(v: Array) -> Array:
     """Derivative of the exponential map: d exp(v) = skew(J dv) exp(v)."""
-    angle = np.maximum(np.linalg.norm(v, axis=-1), 1e-4)[..., None, None]
+    angle = np.maximum(np.linalg.norm(v, axis=-1), 1e-4 if v.dtype == np.float64 else 2e-2)[..., None, None]
     k = _skew(v)
-    return np.eye(3) + (1 - np.cos(angle)) / angle**2 * k + (angle - np.sin(angle)) / angle**3 * (k @ k)
+    return np.eye(3, dtype=v.dtype) + (1 - np.cos(angle)) / angle**2 * k + (angle - np.sin(angle)) / angle**3 * (k @ k)

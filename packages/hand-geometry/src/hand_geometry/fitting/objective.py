@@ -76,7 +76,7 @@ class Objective:
     def normal_equations(self, state: HandState) -> tuple[Array, Array]:
         """Gauss-Newton matrices (T, 51, 51), temporal off-diagonals left out, and half gradients (T, 51)."""
         posed = pose(self.chain, state)
-        slope = jacobian(self.chain, posed)  # (T, 51, 21, 3)
+        slope = jacobian(self.chain, posed.single())  # (T, 51, 21, 3) float32: a step need not be exact, the cost is
         hessian, gradient = np.zeros((len(slope), PARAMETERS, PARAMETERS)), np.zeros((len(slope), PARAMETERS))
         terms = ([self._add_points] if self.observed.in_3d else []) + (
             [self._add_pixels] if self.pixels is not None else []
@@ -99,15 +99,17 @@ class Objective:
 
     def _add_points(self, posed: Posed, slope: Array) -> tuple[Array, Array]:
         if self.pixels is not None:
-            slope = slope - (slope * self._share[:, None]).sum(2, keepdims=True)
-        return _gauss_newton(slope / self.sigma_3d, self.error_3d(posed), self.observed.weight_3d)
+            share = self._share[:, None, :, 0].astype(slope.dtype)  # (T, 1, 21)
+            slope = slope - share[:, :, None] @ slope
+        return _gauss_newton(slope / slope.dtype.type(self.sigma_3d), self.error_3d(posed), self.observed.weight_3d)
 
     def _add_pixels(self, posed: Posed, slope: Array) -> tuple[Array, Array]:
         assert self.camera is not None
-        focal = self.camera[[0, 1], [0, 1]] / self.sigma_2d
-        depth = np.maximum(posed.keypoints[:, None, :, 2:], _NEAREST)
-        ratio = posed.keypoints[:, None, :, :2] / depth
-        flat = focal * (slope[..., :2] - ratio * slope[..., 2:]) / depth
+        focal = (self.camera[[0, 1], [0, 1]] / self.sigma_2d).astype(slope.dtype)
+        posed_as = posed.keypoints[:, None].astype(slope.dtype)
+        scale = focal / np.maximum(posed_as[..., 2:], _NEAREST)
+        ratio = posed_as[..., :2] / np.maximum(posed_as[..., 2:], _NEAREST)
+        flat = scale * (slope[..., :2] - ratio * slope[..., 2:])
         return _gauss_newton(flat, self._error_2d(posed), self.observed.weight_2d)
 
     def error_3d(self, posed: Posed) -> Array:
@@ -149,6 +151,6 @@ def _gauss_newton(slope: Array, error: Array, weight: Array) -> tuple[Array, Arr
     frames = len(error)
     norm = np.linalg.norm(error, axis=-1, keepdims=True)
     trust = weight[..., None] * np.minimum(1.0, HUBER / np.maximum(norm, HUBER))
-    weighted = (slope * trust[:, None]).reshape(frames, PARAMETERS, -1)
+    weighted = (slope * trust[:, None].astype(slope.dtype)).reshape(frames, PARAMETERS, -1)
     hessian = weighted @ slope.reshape(frames, PARAMETERS, -1).swapaxes(1, 2)
-    return hessian, (weighted @ error.reshape(frames, -1, 1))[..., 0]
+    return hessian, (weighted @ error.reshape(frames, -1, 1).astype(slope.dtype))[..., 0]

@@ -12,7 +12,7 @@ from hand_geometry.fitting.objective import Objective
 _ROWS, _COLS = np.triu_indices(PARAMETERS)
 _DIAGONAL = np.arange(PARAMETERS)
 _TRIES = 6
-_ENOUGH = 1e-4  # relative decrease that ends the search
+_ENOUGH = 5e-4  # relative decrease that ends the search
 
 
 def minimise(objective: Objective, state: HandState, max_iterations: int) -> tuple[HandState, int]:
@@ -29,7 +29,7 @@ def minimise(objective: Objective, state: HandState, max_iterations: int) -> tup
     damping, cost = 1e-3, objective.cost(state)
     for iteration in range(max_iterations):
         hessian, gradient = objective.normal_equations(state)
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             trial = state.moved(_step(hessian, gradient, objective.coupling, damping))
             trial_cost = objective.cost(trial)
             if trial_cost < cost:
@@ -37,7 +37,8 @@ def minimise(objective: Objective, state: HandState, max_iterations: int) -> tup
             damping *= 6
         else:
             return state, iteration
-        damping = max(damping * 0.3, 1e-6)
+        if attempt == 0:  # after a refusal the next step would only be refused again
+            damping = max(damping * 0.3, 1e-6)
         decrease = (cost - trial_cost) / cost if np.isfinite(cost) else 1.0
         state, cost = trial, trial_cost
         if decrease < _ENOUGH:

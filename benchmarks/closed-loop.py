@@ -1,0 +1,172 @@
+"""How well known motions and a real video are recovered: MediaPipe's hand landmarker, then hand-geometry.
+
+    python benchmarks/closed-loop.py --task hand_landmarker.task
+    python benchmarks/closed-loop.py --task hand_landmarker.task --video somebody.mp4
+
+Known two-handed motions are drawn with forearms, tracked, and fitted with the landmark offsets that ship with the
+package; the result is compared with what was drawn. Drawing and calibration share the open hand, so this measures the
+road, not the tracker on people. A video has no known motion: there the distance in the image is told. Needs the package
+mediapipe and its model file (a .task).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hand_geometry import features_to_joints, fit_keypoints, load_pose, mpjpe, pa_mpjpe, params_to_features
+from hand_geometry.assets import load_asset
+from hand_geometry.rendering import Camera, render_motion
+from scipy.spatial.transform import Rotation
+
+SIZE = (640, 480)
+FOCAL = 500.0
+SIDES = ("left", "right")
+SKIN = ((0.80, 0.55, 0.43), (0.80, 0.55, 0.43))
+FIT: dict[str, Any] = {"landmark_offsets": "mediapipe", "sigma_3d": 0.05, "sigma_2d": 3.0}  # world landmarks are rough
+
+
+def camera_matrix(focal: float, size: tuple[int, int]) -> np.ndarray:
+    return np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1]])
+
+
+def smooth_noise(frames: int, count: int, rng: np.random.Generator, period: int) -> np.ndarray:
+    knots = rng.normal(size=(max(4, frames // period + 3), count))
+    at = np.linspace(0, len(knots) - 2.01, frames)
+    first, share = at.astype(int), (at - at.astype(int))[:, None]
+    share = share * share * (3 - 2 * share)
+    return knots[first] * (1 - share) + knots[first + 1] * share
+
+
+def known_motion(frames: int, seed: int) -> dict[str, np.ndarray]:
+    """Two hands half a metre before a head camera that wander between poses."""
+    rng = np.random.default_rng(seed)
+    parts: dict[str, list[np.ndarray]] = {"global_orient": [], "hand_pose": [], "transl": []}
+    for side in SIDES:
+        sign, asset = (1.0 if side == "right" else -1.0), load_asset("default", side)
+        share = np.exp(1.6 * smooth_noise(frames, 3, rng, 18))
+        share /= share.sum(1, keepdims=True)
+        poses = np.stack([load_pose(name, side).numpy() for name in ("flat", "fist", "pinch")])
+        pose = np.einsum("tk,kja->tja", share, poses)
+        bend, spread = 0.22 * smooth_noise(frames, 5, rng, 15), 0.10 * smooth_noise(frames, 5, rng, 25)
+        for finger in range(5):
+            for joint in range(3 * finger, 3 * finger + 3):
+                pose[:, joint] += (1.0 if finger < 4 else 0.5) * bend[:, finger, None] * asset.joint_axes[joint + 1, 0]
+            pose[:, 3 * finger] += spread[:, finger, None] * asset.joint_axes[3 * finger + 1, 1]
+        along = np.array([-0.25 * sign, -0.75, 0.6]) / np.linalg.norm([0.25, 0.75, 0.6])
+        back = np.array([0.15 * sign, -0.55, -0.8])
+        back -= along * (back @ along)
+        back /= np.linalg.norm(back)
+        base = np.stack([-sign * along, back, -sign * np.cross(along, back)], 1)
+        turn = Rotation.from_rotvec(smooth_noise(frames, 3, rng, 30) * [0.35, 0.35, 0.45])
+        place = np.array([0.13 * sign, 0.12, 0.5]) + smooth_noise(frames, 3, rng, 30) * [0.035, 0.03, 0.04]
+        parts["global_orient"].append((turn * Rotation.from_matrix(base)).as_rotvec())
+        parts["hand_pose"].append(pose)
+        parts["transl"].append(place - asset.rest_joints[0])
+    return {name: np.stack(values, 1).astype(np.float32) for name, values in parts.items()}
+
+
+def track(frames: np.ndarray, fps: float, task: Path, hands: int) -> dict[str, np.ndarray]:
+    """World landmarks (T, 2, 21, 3) and image landmarks (T, 2, 21, 2); NaN where a hand was not found."""
+    import mediapipe as mp
+    from mediapipe.tasks import python
+    from mediapipe.tasks.python import vision
+
+    options = vision.HandLandmarkerOptions(
+        base_options=python.BaseOptions(model_asset_path=str(task)),
+        num_hands=hands,
+        running_mode=vision.RunningMode.VIDEO,
+    )
+    world, image = np.full((len(frames), 2, 21, 3), np.nan), np.full((len(frames), 2, 21, 2), np.nan)
+    with vision.HandLandmarker.create_from_options(options) as landmarker:
+        for t, frame in enumerate(frames):
+            picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
+            found = landmarker.detect_for_video(picture, int(1000 * t / fps))
+            for kinds, flat, points in zip(
+                found.handedness, found.hand_landmarks, found.hand_world_landmarks, strict=True
+            ):
+                hand = int(kinds[0].category_name == "Right")
+                world[t, hand] = [[p.x, p.y, p.z] for p in points]
+                image[t, hand] = [[p.x * frame.shape[1], p.y * frame.shape[0]] for p in flat]
+    return {"world": world, "image": image}
+
+
+def closed_loop(task: Path, seeds: list[int], frames: int) -> None:
+    camera = Camera(np.eye(3), np.zeros(3), FOCAL / min(SIZE))
+    matrix = camera_matrix(FOCAL, SIZE)
+    print(
+        f"{'seed':>6} {'hand':>6} {'found':>6} {'root-aligned, mm':>17} {'PA, mm':>7} {'image, px':>10} {'ms/frame':>9}"
+    )
+    totals = []
+    for seed in seeds:
+        motion = known_motion(frames, seed)
+        truth = features_to_joints(params_to_features(motion))
+        pictures = render_motion(motion, size=SIZE, camera=camera, background=(0.45, 0.42, 0.40), colors=SKIN)
+        seen = track(pictures, 30.0, task, 2)
+        for hand, side in enumerate(SIDES):
+            world, image = seen["world"][:, hand], seen["image"][:, hand]
+            started = time.perf_counter()
+            fit = fit_keypoints(world, side=side, keypoints_2d=image, camera=matrix, **FIT)
+            ms = 1e3 * (time.perf_counter() - started) / frames
+            fitted = np.stack([fit.global_orient, fit.global_orient], 1)
+            both = {"global_orient": fitted, "hand_pose": np.stack([fit.hand_pose] * 2, 1)}
+            both["transl"] = np.stack([fit.transl] * 2, 1)
+            joints = features_to_joints(params_to_features(both))[:, hand : hand + 1]
+            valid = torch.tensor(fit.valid)[:, None]
+            root = 1e3 * mpjpe(joints, truth[:, hand : hand + 1], valid, align="root").item()
+            aligned = 1e3 * pa_mpjpe(joints, truth[:, hand : hand + 1], valid).item()
+            totals.append((root, aligned))
+            pixels = np.nanmean(fit.reprojection)
+            print(
+                f"{seed:>6} {side:>6} {fit.valid.mean():>6.0%} {root:>17.1f} {aligned:>7.1f} {pixels:>10.1f} {ms:>9.2f}"
+            )
+    root, aligned = np.mean(totals, axis=0)
+    print(f"{'mean':>6} {'':>6} {'':>6} {root:>17.1f} {aligned:>7.1f}")
+
+
+def real_video(task: Path, video: Path) -> None:
+    import av
+
+    with av.open(str(video)) as container:
+        fps = float(container.streams.video[0].average_rate)
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    seen = track(frames, fps, task, 1)
+    counts = np.isfinite(seen["image"][..., 0, 0]).sum(0)
+    hand = int(counts.argmax())  # handedness by majority
+    height, width = frames.shape[1:3]
+    started = time.perf_counter()
+    fit = fit_keypoints(
+        seen["world"][:, hand],
+        side=SIDES[hand],
+        keypoints_2d=seen["image"][:, hand],
+        camera=camera_matrix(float(max(height, width)), (width, height)),
+        **FIT,
+    )
+    ms = 1e3 * (time.perf_counter() - started) / len(frames)
+    error = fit.reprojection[fit.valid]
+    print(
+        f"{video.name}: {SIDES[hand]} hand in {fit.valid.sum()} of {len(frames)} frames, image distance mean "
+        f"{error.mean():.2f}, median {np.median(error):.2f}, 95% {np.percentile(error, 95):.1f} px; {ms:.2f} ms a frame"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", type=Path, required=True, help="MediaPipe's hand landmarker, a .task file")
+    parser.add_argument("--video", type=Path, help="a video of one hand")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[101, 102, 103, 104])
+    parser.add_argument("--frames", type=int, default=90)
+    arguments = parser.parse_args()
+    if arguments.seeds:
+        closed_loop(arguments.task, arguments.seeds, arguments.frames)
+    if arguments.video is not None:
+        real_video(arguments.task, arguments.video)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
