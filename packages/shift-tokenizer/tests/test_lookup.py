@@ -89,6 +89,14 @@ def test_equal_codes_and_rows_without_length_are_no_trouble(backend: str) -> Non
     assert vq_lookup(torch.ones(7, 3), torch.ones(40, 3), backend=backend)[2].tolist() == [0] * 7
 
 
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_codes_that_were_reset_to_the_same_latent_go_to_the_lowest_index(backend: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 8, generator=generator)
+    codebook = x[torch.randint(0, 20, (5000,), generator=generator)] + 0.1
+    assert torch.equal(vq_lookup(x, codebook, backend=backend)[0], brute_force(x, codebook).argmin(1))
+
+
 @pytest.mark.skipif(not find_spec("numba"), reason="no numba")
 def test_several_threads_share_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)

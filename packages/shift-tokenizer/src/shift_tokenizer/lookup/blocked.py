@@ -6,18 +6,19 @@ Design:
 - An argmin over all scores costs as much as the matrix product. So the codes are dealt into about sqrt(K) groups:
   one pass takes the minimum of each group, and only the winning group is searched for its code.
 - x and codes are moved by the mean of the codes first, so that a cloud far from the origin loses no digits.
-- Rounding makes scores inexact. Rows whose best two scores lie closer than a bound on it are settled in float64, and
-  those that are in doubt even there by the plain difference. The answer is the reference's.
+- Rounding makes scores inexact. Where the best two scores of a row lie closer than a bound on it, every code within the
+  bound is compared by the plain difference in float64. The answer is the reference's. Equal codes, which resets of dead
+  codes leave behind, cost such a row a second product and no more.
 """
 
 import torch
 from torch import Tensor
 
-from . import reference
 from .registry import Backend
 
 _SCORES_IN_BLOCK = 1 << 19
 _CODES_IN_BLOCK = 4096
+_NUMBERS_IN_COMPARISON = 1 << 20
 
 
 def nearest(x: Tensor, codebook: Tensor) -> Tensor:
@@ -32,12 +33,36 @@ def nearest(x: Tensor, codebook: Tensor) -> Tensor:
     size = min(len(rows), max(1, _SCORES_IN_BLOCK // wide))
     scratch = rows.new_empty(wide * size)
     found = [_nearest_in_blocks(part, blocks, scratch) for part in rows.split(size)]
-    index, gap = torch.cat([i for i, _ in found]), torch.cat([g for _, g in found])
-    doubtful = ~(gap > _rounding(rows, codes))
-    if doubtful.any():
-        finer = reference.nearest if dtype == torch.float64 else nearest
-        index[doubtful] = finer(x[doubtful].double(), codebook.double())
+    index, best, gap = (torch.cat(column) for column in zip(*found, strict=True))
+    bound = _rounding(rows, codes)
+    for part in (~(gap > bound)).nonzero()[:, 0].split(size):
+        pairs = _candidates(rows[part], (best + bound)[part], blocks, scratch)
+        index[part] = _settle(x[part], codebook, *pairs, index[part])
     return index
+
+
+def _candidates(rows: Tensor, limit: Tensor, blocks: list["_CodeBlock"], scratch: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (b, D), limit (b,) -> which of the rows and which codes (P,) have a score within the limit."""
+    found = [(_scores(rows, block, scratch) <= limit).nonzero() + _shift(block, rows) for block in blocks]
+    pairs = torch.cat(found)
+    return pairs[:, 1], pairs[:, 0]
+
+
+def _shift(block: "_CodeBlock", rows: Tensor) -> Tensor:
+    return torch.tensor([block.start, 0], device=rows.device)
+
+
+def _settle(x: Tensor, codebook: Tensor, row: Tensor, code: Tensor, index: Tensor) -> Tensor:
+    """Chooses by the plain difference in float64 among the pairs (P,) of a row of x (b, D) and a code."""
+    size = max(1, _NUMBERS_IN_COMPARISON // x.shape[1])
+    distance = torch.cat([
+        (x[r].double() - codebook[c].double()).square().sum(1)
+        for r, c in zip(row.split(size), code.split(size), strict=True)
+    ])  # fmt: skip
+    least = torch.full(x.shape[:1], torch.inf, dtype=torch.float64, device=x.device)
+    nearest = distance == least.scatter_reduce_(0, row, distance, "amin")[row]
+    lowest = torch.full_like(index, len(codebook)).scatter_reduce_(0, row[nearest], code[nearest], "amin")
+    return torch.where(lowest < len(codebook), lowest, index)
 
 
 def _rounding(rows: Tensor, codes: Tensor) -> Tensor:
@@ -77,8 +102,8 @@ class _CodeBlock:
         self.half_norms = torch.cat([half_norms, half_norms.new_full((missing,), torch.inf)])[:, None]
 
 
-def _nearest_in_blocks(rows: Tensor, blocks: list[_CodeBlock], scratch: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (b, D) -> the best code (b,) and by how much its score leads (b,)."""
+def _nearest_in_blocks(rows: Tensor, blocks: list[_CodeBlock], scratch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows (b, D) -> the best code (b,), its score (b,), and by how much it leads (b,)."""
     best = rows.new_full((len(rows),), torch.inf)
     second = best.clone()
     index = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
@@ -87,15 +112,19 @@ def _nearest_in_blocks(rows: Tensor, blocks: list[_CodeBlock], scratch: Tensor) 
         second = torch.minimum(torch.minimum(second, rival), torch.maximum(best, value))
         index = torch.where(value < best, where, index)
         best = torch.minimum(best, value)
-    return index, second - best
+    return index, best, second - best
+
+
+def _scores(rows: Tensor, block: _CodeBlock, scratch: Tensor) -> Tensor:
+    """Rows (b, D) -> scores (k, b), in the scratch memory."""
+    scores = scratch[: len(block.codes) * len(rows)].view(len(block.codes), len(rows))
+    return torch.addmm(block.half_norms, block.codes, rows.T, alpha=-1, out=scores)
 
 
 def _best_two(rows: Tensor, block: _CodeBlock, scratch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rows (b, D) -> index (b,) of the best code of the block, its score and the runner-up's (b,)."""
-    b, k = len(rows), len(block.codes)
-    scores = scratch[: k * b].view(k, b)
-    torch.addmm(block.half_norms, block.codes, rows.T, alpha=-1, out=scores)
-    grouped = scores.view(block.group, block.groups, b)  # code g * G + G'
+    b = len(rows)
+    grouped = _scores(rows, block, scratch).view(block.group, block.groups, b)  # code G * i + column
     minima = grouped.amin(0)  # (G, b)
     best, column = minima.min(0)
     second = minima.scatter_(0, column[None], torch.inf).amin(0)
