@@ -21,7 +21,6 @@ from .errors import FileFormatError, ShapeError
 from .files import read_folder, write_folder
 from .hub import find_folder
 from .layout import (
-    FEATURES,
     HAND_FEATURES,
     HANDS,
     POSE,
@@ -32,6 +31,7 @@ from .layout import (
     split_hands,
 )
 from .ragged import buckets, hold_nearest
+from .slots import check_features, check_probabilities, check_tokens, join_slots, split_slots
 from .streams import Stream
 from .usage import CodebookUsage, usage_of_counts
 
@@ -156,7 +156,7 @@ class ShiftTokenizer(nn.Module):
         features = torch.as_tensor(features, dtype=self.mean.dtype, device=self.mean.device)
         if features.ndim == 2:
             return self.encode(features[None], None if valid is None else torch.as_tensor(valid)[None])[0]
-        self._check_features(features)
+        check_features(features, self.config)
         if valid is not None:
             features = hold_nearest(features, torch.as_tensor(valid, device=features.device))
         if not bool(features.isfinite().all()):
@@ -167,7 +167,7 @@ class ShiftTokenizer(nn.Module):
         for stream, inputs in zip(self.stream_list(), self._stream_inputs(self.normalize(features)), strict=True):
             z = stream.encoder(inputs)
             per_stream.append(stream.quantizer(z.flatten(0, 1))[0].unflatten(0, z.shape[:2]))
-        return self._join_slots(per_stream, len(features))
+        return join_slots(per_stream, self.config)
 
     def encode_list(
         self, clips: Sequence[Tensor], valid: Sequence[Tensor] | None = None, *, batch_size: int = 64
@@ -194,8 +194,8 @@ class ShiftTokenizer(nn.Module):
         tokens = torch.as_tensor(tokens, device=self.mean.device).long()
         if tokens.ndim == 2:
             return self.decode(tokens[None])[0]
-        self._check_tokens(tokens)
-        streams = zip(self.stream_list(), self._split_slots(tokens), strict=True)
+        check_tokens(tokens, self.config)
+        streams = zip(self.stream_list(), split_slots(tokens, self.config), strict=True)
         return self._decode([stream.quantizer.embed(indices) for stream, indices in streams])
 
     def decode_list(self, tokens: Sequence[Tensor], *, batch_size: int = 64) -> list[Tensor]:
@@ -219,14 +219,9 @@ class ShiftTokenizer(nn.Module):
         Returns:
             features (B, L * frames_per_latent, 198).
         """
-        expected = (self.config.n_slots, self.config.codebook_size)
-        if probabilities.ndim != 4 or tuple(probabilities.shape[2:]) != expected or not probabilities.shape[1]:
-            raise ShapeError(
-                f"Expected probabilities (B, L, {expected[0]}, {expected[1]}), got {tuple(probabilities.shape)}. "
-                "Give one distribution per slot."
-            )
+        check_probabilities(probabilities, self.config)
         probabilities = probabilities.to(self.mean.dtype)
-        streams = zip(self.stream_list(), self._split_slots(probabilities), strict=True)
+        streams = zip(self.stream_list(), split_slots(probabilities, self.config), strict=True)
         return self._decode([stream.quantizer.embed_probabilities(p) for stream, p in streams])
 
     def codebooks(self) -> Tensor:
@@ -321,32 +316,3 @@ class ShiftTokenizer(nn.Module):
         """Per stream (B, parts, L, D) -> features (B, T, 198)."""
         decoded = [s.decoder(z.flatten(0, 1)) for s, z in zip(self.stream_list(), embedded, strict=True)]
         return self.denormalize(self._assemble(decoded))
-
-    def _join_slots(self, per_stream: list[Tensor], batch: int) -> Tensor:
-        """Per stream (B * parts, L, R) -> (B, L, parts * modalities * R)."""
-        slots = torch.stack(per_stream, 2).unflatten(0, (batch, self.config.n_parts))  # (B, P, L, M, R)
-        return slots.permute(0, 2, 1, 3, 4).flatten(2)
-
-    def _split_slots(self, slots: Tensor) -> list[Tensor]:
-        """(B, L, n_slots, ...) -> per stream (B, parts, L, R, ...)."""
-        config = self.config
-        split = slots.unflatten(2, (config.n_parts, config.n_modalities, config.residual_depth))
-        return list(split.transpose(1, 2).unbind(3))
-
-    def _check_features(self, features: Tensor) -> None:
-        step = self.config.frames_per_latent
-        if features.ndim != 3 or features.shape[-1] != FEATURES or features.shape[1] % step or not features.shape[1]:
-            raise ShapeError(
-                f"Expected features (B, T, {FEATURES}) with T a multiple of {step} and above 0, got "
-                f"{tuple(features.shape)}. Repeat the last frame until T fits."
-            )
-
-    def _check_tokens(self, tokens: Tensor) -> None:
-        slots, size = self.config.n_slots, self.config.codebook_size
-        if tokens.ndim != 3 or tokens.shape[2] != slots or not tokens.shape[1]:
-            raise ShapeError(f"Expected tokens (B, L, {slots}), got {tuple(tokens.shape)}. Give {slots} tokens a step.")
-        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < size:
-            raise ShapeError(
-                f"Expected tokens from 0 to {size - 1}, got {int(tokens.min())} to {int(tokens.max())}. "
-                "Take off the offset of the vocabulary first."
-            )
