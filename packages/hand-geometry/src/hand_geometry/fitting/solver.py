@@ -12,7 +12,7 @@ from hand_geometry.fitting.objective import Objective
 _ROWS, _COLS = np.triu_indices(PARAMETERS)
 _DIAGONAL = np.arange(PARAMETERS)
 _TRIES = 6
-_ENOUGH = 5e-4  # relative decrease that ends the search
+_ENOUGH = 1e-3  # relative decrease that ends the search
 
 
 def minimise(objective: Objective, state: HandState, max_iterations: int) -> tuple[HandState, int]:
