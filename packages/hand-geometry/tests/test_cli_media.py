@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from functools import partial
 
 import numpy as np
 import pytest
@@ -72,7 +73,9 @@ def test_the_page_is_written_to_a_file(motion_file, tmp_path, capsys):
 
 def test_view_serves_until_interrupted(motion_file):
     command = [sys.executable, "-m", "hand_geometry.cli", "view", str(motion_file), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    heed_interrupts = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores them
+    with subprocess.Popen(command, **streams, preexec_fn=heed_interrupts) as process:
         try:
             line = process.stdout.readline()
             url = re.search(r"http://127\.0\.0\.1:\d+/", line).group()
