@@ -244,10 +244,10 @@ def main() -> None:
     arguments = parser.parse_args()
     parts = arguments.parts or ["model", "memory", "fit", "render"]
     rows: list[Row] = []
+    if "memory" in parts:  # first: memory freed by the others would hide what this takes
+        rows += memory_rows()
     if "model" in parts:
         rows += model_rows(arguments.device, arguments.rounds)
-    if "memory" in parts:
-        rows += memory_rows()
     if "fit" in parts:
         rows += fit_rows(min(arguments.rounds, 7))
     if "render" in parts:

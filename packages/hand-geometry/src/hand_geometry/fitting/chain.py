@@ -8,6 +8,7 @@ in MANO joint order (45), translation (3).
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -95,7 +96,8 @@ class Posed:
 
     def single(self) -> Posed:
         """The same in float32."""
-        return Posed(*(np.asarray(getattr(self, field.name), np.float32) for field in fields(self)))
+        parts: list[Any] = [np.asarray(getattr(self, field.name), np.float32) for field in fields(self)]
+        return Posed(*parts)
 
 
 def pose(chain: HandChain, state: HandState) -> Posed:

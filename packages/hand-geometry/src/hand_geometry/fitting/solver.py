@@ -29,7 +29,8 @@ def minimise(objective: Objective, state: HandState, max_iterations: int) -> tup
     damping, cost = 1e-3, objective.cost(state)
     for iteration in range(max_iterations):
         hessian, gradient = objective.normal_equations(state)
-        for attempt in range(_TRIES):
+        tried = damping
+        for _ in range(_TRIES):
             trial = state.moved(_step(hessian, gradient, objective.coupling, damping))
             trial_cost = objective.cost(trial)
             if trial_cost < cost:
@@ -37,7 +38,7 @@ def minimise(objective: Objective, state: HandState, max_iterations: int) -> tup
             damping *= 6
         else:
             return state, iteration
-        if attempt == 0:  # after a refusal the next step would only be refused again
+        if damping == tried:  # after a refusal a bolder step would only be refused again
             damping = max(damping * 0.3, 1e-6)
         decrease = (cost - trial_cost) / cost if np.isfinite(cost) else 1.0
         state, cost = trial, trial_cost
