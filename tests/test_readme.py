@@ -1,8 +1,11 @@
 """Every command and snippet of the README runs, in a copy of the project that DVC has brought up."""
 
+import os
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -47,7 +50,7 @@ def example_clips(folder: Path) -> None:
 
 MAKE = [c for c in commands() if c.startswith("make")]
 KEDRO = [c for c in commands() if c.startswith("kedro run")]
-SHELL = [c for c in commands() if c.startswith(("clutch", "hiw"))]
+SHELL = [c for c in commands() if c.startswith(("clutch", "hiw", "hand-geometry"))]
 PIP = [c for c in commands() if c.startswith("pip")]
 TORCHRUN = [c for c in commands() if c.startswith("torchrun")]
 MLFLOW = [c for c in commands() if c.startswith("mlflow")]
@@ -70,6 +73,8 @@ def test_the_shell_commands_run_in_their_order(repository, environment, run):
     for command in SHELL:
         run(shlex.split(command), repository, environment)
     assert (repository / "wave.mp4").stat().st_size > 0
+    assert b"both hands clap quickly" in (repository / "clap.html").read_bytes()
+    assert (repository / "clap.glb").read_bytes()[:4] == b"glTF"
     assert (repository / "data/mine.zarr").is_dir()
 
 
@@ -110,7 +115,9 @@ def test_a_package_installs_by_itself(command, tmp_path, environment, run):
 
 def test_the_ui_opens_on_the_projects_runs(project, environment):
     (command,) = MLFLOW
-    port = "5917"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
     process = subprocess.Popen(
         [*shlex.split(command), "--port", port], cwd=project, env=environment, start_new_session=True
     )
@@ -125,9 +132,6 @@ def test_the_ui_opens_on_the_projects_runs(project, environment):
                 time.sleep(0.5)
         pytest.fail("the UI did not answer in a minute")
     finally:
-        import os
-        import signal
-
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
