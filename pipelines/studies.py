@@ -64,7 +64,7 @@ def create_refinement_sweep() -> Pipeline:
         "evaluator",
         "params:refinement_sweep.refine",
         "params:refinement_sweep.grid",
-        "params:refinement_sweep.protocol",
+        "params:evaluation.protocol",
         "params:checkpoints",
     ]
     return Pipeline([node(sweep_refinement, inputs, "refinement_sweep")], tags="stage.refinement_sweep")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from clutch_llm import ClutchConfig
+from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from shift_tokenizer import ShiftConfig, ShiftTokenizer
@@ -24,6 +25,16 @@ def test_every_environment_gives_typed_configurations(environment):
     found = parameters(environment)
     assert isinstance(found["tokenizer"]["model"], ShiftConfig)
     assert isinstance(found["llm"], ClutchConfig)
+
+
+@pytest.mark.parametrize("environment", ["base", "test", "paper"])
+def test_every_pipeline_finds_its_parameters(environment):
+    found = parameters(environment)
+    for name in {name for pipeline in pipelines.values() for name in pipeline.inputs() if name.startswith("params:")}:
+        value = found
+        for key in name.removeprefix("params:").split("."):
+            assert key in value, f"{name} is missing"
+            value = value[key] if isinstance(value, dict) else vars(value)
 
 
 def test_the_paper_environment_is_the_papers():
