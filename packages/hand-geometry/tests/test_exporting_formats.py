@@ -149,6 +149,19 @@ def test_pickles_that_run_code_are_refused_and_do_not_run_it(suffix, tmp_path):
     assert not trap.exists()
 
 
+@pytest.mark.parametrize("module", ["numpy.dtypes", "numpy", "torch._utils"])
+def test_a_dotted_name_does_not_reach_into_an_allowed_module(module, tmp_path):
+    def text(value: str) -> bytes:
+        return b"\x8c" + bytes([len(value.encode())]) + value.encode()
+
+    trap = tmp_path / "trap"  # a module's loader writes any file
+    call = text(module) + text("__loader__.set_data") + b"\x93" + text(str(trap)) + b"C\x02hi" + b"\x86R."
+    (tmp_path / "a.pth").write_bytes(b"\x80\x04" + call)
+    with pytest.raises(MotionFileError, match=r"__loader__\.set_data"):
+        import_motion(tmp_path / "a.pth")
+    assert not trap.exists()
+
+
 def test_code_hidden_in_a_tensor_s_storage_does_not_run(tmp_path):
     trap = tmp_path / "trap"
     inner = io.BytesIO()

@@ -19,6 +19,7 @@ _NUMPY = {
     *((core, "_reconstruct") for core in ("numpy.core.multiarray", "numpy._core.multiarray")),
     *((core, "scalar") for core in ("numpy.core.multiarray", "numpy._core.multiarray")),
     *((core, "_frombuffer") for core in ("numpy.core.numeric", "numpy._core.numeric")),
+    *(("numpy.dtypes", type(np.dtype(code)).__name__) for code in np.typecodes["All"]),
 }
 _TORCH = {("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_tensor")}
 _PythonUnpickler: Any = pickle._Unpickler  # the one in Python: joblib's arrays need its stack
@@ -82,11 +83,9 @@ class _Unpickler(_PythonUnpickler):
             return OrderedDict
         if (module, name) == ("_codecs", "encode"):
             return _encode_latin1
-        if (module, name) in _NUMPY or module == "numpy.dtypes":
-            return super().find_class(module, name)
         if (module, name) == ("torch.storage", "_load_from_bytes"):
             return _load_storage
-        if (module, name) in _TORCH:
+        if (module, name) in _NUMPY | _TORCH:  # whole names: a dotted one would reach into the module
             return super().find_class(module, name)
         raise RefusedPickleError(f"it asks for {module}.{name}, which no array needs")
 
