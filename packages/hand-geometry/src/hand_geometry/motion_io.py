@@ -98,13 +98,8 @@ def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> Path:
     target = Path(path)
     if target.suffix != ".npy":
         raise InputError(f"path: Expected a name that ends in .npy, got {target.name!r}. Rename it.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.npy")
-    try:
+    with beside(target) as temporary:
         np.save(temporary, array, allow_pickle=False)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 
