@@ -12,7 +12,7 @@ import json
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def ablate_tokenizer(
     for seed in plan.seeds:
         for arm in plan.chosen:
             model, settings = plan.settings(arm, config, training)
-            rows[arm, seed] = _run(store, arm, model, _changed(settings, seed=seed), folder)
+            rows[arm, seed] = _run(store, arm, model, replace(settings, seed=seed), folder)
         for comparison in plan.equal_time:
             reference = comparison["reference"]
             for arm in comparison["arms"]:
@@ -97,7 +97,7 @@ def ablate_tokenizer(
                 steps = max(1, round(other["steps"] * other["seconds_per_step"] / own["seconds_per_step"]))
                 model, settings = plan.settings(arm, config, training)
                 name = f"{arm} in the time of {reference}"
-                rows[name, seed] = _run(store, name, model, _changed(settings, seed=seed, steps=steps), folder)
+                rows[name, seed] = _run(store, name, model, replace(settings, seed=seed, steps=steps), folder)
     return {"rows": list(rows.values()), "table": table(list(rows.values())), "baselines": _baselines(rows.values())}
 
 
@@ -168,10 +168,6 @@ def _baselines(rows: Any) -> dict[str, Any]:
     """Figures that need no tokenizer, by source: the same for all arms."""
     first = next(iter(rows))
     return {s: {name: f["rows"][name] for name in BASELINES} for s, f in first["figures"].items()}
-
-
-def _changed(training: TokenizerTraining, **changes: int) -> TokenizerTraining:
-    return TokenizerTraining.from_dict({**asdict(training), **changes})
 
 
 def create_ablation() -> Pipeline:
