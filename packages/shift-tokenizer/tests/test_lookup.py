@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shift_tokenizer import BACKENDS, Backend, codebook_statistics, register_backend, vq_lookup
 from shift_tokenizer.errors import BackendError, ShapeError
+from shift_tokenizer.lookup import duplicates
 from shift_tokenizer.lookup.registry import choose_backend
 
 SIZES = st.sampled_from([1, 2, 17, 77, 99])
@@ -95,6 +96,39 @@ def test_codes_that_were_reset_to_the_same_latent_go_to_the_lowest_index(backend
     x = torch.randn(60, 8, generator=generator)
     codebook = x[torch.randint(0, 20, (5000,), generator=generator)] + 0.1
     assert torch.equal(vq_lookup(x, codebook, backend=backend)[0], brute_force(x, codebook).argmin(1))
+
+
+@pytest.mark.parametrize("backend", ["cpu", *ON_CPU[2:]])
+def test_equal_codes_are_looked_up_once(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_WORTHWHILE", 1)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 8, generator=generator)
+    codebook = torch.randn(40, 8, generator=generator)[torch.randint(0, 40, (90,), generator=generator)]
+    asked = []
+    lookup = duplicates.without_duplicates(lambda x, c: asked.append(len(c)) or brute_force(x, c).argmin(1))
+    assert torch.equal(lookup(x, codebook), brute_force(x, codebook).argmin(1))
+    assert asked == [len(codebook.unique(dim=0))]
+    assert torch.equal(vq_lookup(x, codebook, backend=backend)[0], brute_force(x, codebook).argmin(1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    codes=st.integers(1, 300),
+    dim=st.integers(1, 20),
+    spread=st.sampled_from([0.0, 0.5, 3.0]),
+)
+@pytest.mark.skipif(not find_spec("numba"), reason="no numba")
+def test_crowded_codes_are_told_apart_by_the_compiled_scan(seed: int, codes: int, dim: int, spread: float) -> None:
+    """Lengths over several decades, and many codes within the rounding of each other."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(5, dim, generator=generator) * torch.exp(spread * torch.randn(5, 1, generator=generator))
+    pick = [torch.randint(0, 5, (n,), generator=generator) for n in (codes, 80)]
+    tiny = [10.0 ** -torch.randint(3, 8, (n, 1), generator=generator) for n in (codes, 80)]
+    codebook, x = (
+        centres[p] + t * torch.randn(len(p), dim, generator=generator) for p, t in zip(pick, tiny, strict=True)
+    )
+    assert torch.equal(vq_lookup(x, codebook, backend="compiled")[0], brute_force(x, codebook).argmin(1))
 
 
 @pytest.mark.skipif(not find_spec("numba"), reason="no numba")

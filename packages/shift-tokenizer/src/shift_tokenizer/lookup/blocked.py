@@ -14,6 +14,7 @@ Design:
 import torch
 from torch import Tensor
 
+from .duplicates import without_duplicates
 from .registry import Backend
 
 _SCORES_IN_BLOCK = 1 << 19
@@ -134,5 +135,5 @@ def _best_two(rows: Tensor, block: _CodeBlock, scratch: Tensor) -> tuple[Tensor,
     return position * block.groups + column + block.start, best, torch.minimum(second, within)
 
 
-CPU = Backend("cpu", 10, lambda x, codebook: x.device.type == "cpu", nearest)
+CPU = Backend("cpu", 10, lambda x, codebook: x.device.type == "cpu", without_duplicates(nearest))
 GEMM = Backend("gemm", 5, lambda x, codebook: x.device.type != "cpu", nearest)

@@ -11,7 +11,8 @@ Design:
 - The codes are seen as groups of two. Each lane of the vector unit keeps the best and the second best of the groups
   that it meets, the number of the group in the low bits of the score.
 - Every group whose score is within the error of the best is settled by the plain difference in float64. Where a lane's
-  second best is within it too (under one row in a hundred on Gaussian data), `blocked` answers for the whole row.
+  second best is within it too (under one row in a hundred on Gaussian data), the row's integer scores are made once
+  more, and every code within the error is compared.
 """
 
 import importlib.util
@@ -20,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from . import blocked
+from .duplicates import without_duplicates
 from .registry import Backend
 
 _LARGEST_DIM = 4096
@@ -36,21 +37,18 @@ def nearest(x: Tensor, codebook: Tensor) -> Tensor:
     rows = (x if x.dtype == torch.float64 else x.float()).detach().contiguous().numpy()
     packed = pack(codebook.detach().double().contiguous().numpy())
     index = torch.empty(len(x), dtype=torch.int64)
-    doubtful = torch.zeros(len(x), dtype=torch.bool)
     threads = min(torch.get_num_threads(), max(1, len(x)))
     edges = [len(x) * i // threads for i in range(threads + 1)]
 
     def work(part: int) -> None:
         here = slice(edges[part], edges[part + 1])
-        scan(rows[here], *packed, index.numpy()[here], doubtful.numpy()[here])
+        scan(rows[here], *packed, index.numpy()[here])
 
     if threads == 1:
         work(0)
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, range(threads)))
-    if doubtful.any():
-        index[doubtful] = blocked.nearest(x[doubtful], codebook)
     return index
 
 
@@ -63,4 +61,4 @@ def _worthwhile(x: Tensor, codebook: Tensor) -> bool:
     return x.numel() * len(codebook) >= _WORTHWHILE
 
 
-BACKEND = Backend("compiled", 20, _supports, nearest, _worthwhile)
+BACKEND = Backend("compiled", 20, _supports, without_duplicates(nearest), _worthwhile)
