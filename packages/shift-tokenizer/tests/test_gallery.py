@@ -9,6 +9,16 @@ from .conftest import ready
 TRAJECTORY, POSE = [*range(99, 105), *range(195, 198)], [*range(105, 195)]
 
 
+@pytest.fixture(params=[0.0, 0.8])
+def tokenizer(config: ShiftConfig, request: pytest.FixtureRequest) -> ShiftTokenizer:
+    return ready(ShiftTokenizer(dataclasses.replace(config, prediction=request.param), seed=3))
+
+
+def lead(tokenizer: ShiftTokenizer) -> int:
+    """Steps of mean codes that come first and are not shown."""
+    return 24 if tokenizer.config.prediction else 0
+
+
 def used(tokenizer: ShiftTokenizer) -> list[torch.Tensor]:
     """Tokens in which trajectory code 5 is used most, then 2, and pose code 9."""
     tokens = torch.zeros(6, tokenizer.config.n_slots, dtype=torch.int64)
@@ -35,19 +45,22 @@ def test_a_code_moves_what_it_carries_and_nothing_else(tokenizer: ShiftTokenizer
     first, second, _, _ = codebook_gallery(tokenizer, used(tokenizer), top=3)
     moved = (first.features - second.features).abs().amax(0) > 1e-6
     assert moved.nonzero().flatten().tolist() == TRAJECTORY
-    half = torch.zeros(1, 20 // 4, 4, 24)  # mean codes are the expectation over use
+    before = lead(tokenizer)
+    half = torch.zeros(1, before + 20 // 4, 4, 24)  # mean codes are the expectation over use
     half[..., 0, 5], half[..., 0, 2], half[..., 0, 1], half[..., 0, 7] = 6 / 12, 4 / 12, 1 / 12, 1 / 12
     half[..., 2, :] = half[..., 0, :]
     half[..., 1, 9] = half[..., 3, 9] = 1
-    half[:, 2, 2] = torch.nn.functional.one_hot(torch.tensor(5), 24)
-    torch.testing.assert_close(first.features, tokenizer.decode_probabilities(half)[0])
+    half[:, before + 2, 2] = torch.nn.functional.one_hot(torch.tensor(5), 24)
+    torch.testing.assert_close(first.features, tokenizer.decode_probabilities(half)[0, 4 * before :])
 
 
 def test_a_repeated_code_decodes_as_tokens_do_where_nothing_else_varies(tokenizer: ShiftTokenizer) -> None:
     tokens = torch.tensor([[3, 4, 3, 4]])
     entries = codebook_gallery(tokenizer, [tokens], steps=3, context="repeat")
     for entry in entries:
-        torch.testing.assert_close(entry.features, tokenizer.decode(tokens.expand(3, -1)), atol=1e-5, rtol=1e-4)
+        before = lead(tokenizer)
+        whole = tokenizer.decode(tokens.expand(before + 3, -1))
+        torch.testing.assert_close(entry.features, whole[4 * before :], atol=1e-5, rtol=1e-4)
         assert entry.span == (0, 12)
 
 

@@ -12,7 +12,7 @@ from .conftest import make_clip, ready
 MEMBERS = [("shift", 4, (3, 1)), ("plain", 1, (2,)), ("part", 8, (1,)), ("modality", 2, (9, 3, 1))]
 
 
-def member(decomposition: str, frames: int, dilations: tuple[int, ...]) -> ShiftTokenizer:
+def member(decomposition: str, frames: int, dilations: tuple[int, ...], **changes: float) -> ShiftTokenizer:
     """In float64, so that no code is decided by the last bit."""
     config = ShiftConfig(
         decomposition=decomposition,
@@ -21,6 +21,7 @@ def member(decomposition: str, frames: int, dilations: tuple[int, ...]) -> Shift
         width=8,
         codebook_size=24,
         code_dim=4,
+        **changes,
     )
     return ready(ShiftTokenizer(config, seed=3)).double()
 
@@ -81,7 +82,7 @@ def test_memory_does_not_grow_with_the_motion(tokenizer: ShiftTokenizer) -> None
 
 
 def test_a_stream_entered_in_the_middle_agrees_from_its_border_on() -> None:
-    tokenizer, features = TOKENIZERS[4], motion(200)
+    tokenizer, features = member("shift", 4, (3, 1), prediction=0.0), motion(200)
     encoder = StreamingEncoder(tokenizer)
     entered = torch.cat([encoder.push(features[80:]), encoder.finish()])
     border = -(-encoder.border[0] // 4)
@@ -126,6 +127,10 @@ def test_wrong_pieces_are_named(tokenizer: ShiftTokenizer) -> None:
         StreamingEncoder(tokenizer).push(torch.zeros(2, 198), torch.ones(2))
     with pytest.raises(ShapeError, match=r"tokens \(l, 4\)"):
         StreamingDecoder(tokenizer).push(torch.zeros(2, 3))
+    with pytest.raises(ShapeError, match="tokens from 0 to 23, got 24 to 24"):
+        StreamingDecoder(tokenizer).push(torch.full((2, 4), 24))
+    with pytest.raises(ShapeError, match="finite"):
+        StreamingEncoder(tokenizer).push(torch.full((2, 198), torch.nan))
     with pytest.raises(ConfigError, match="chunk"):
         StreamingEncoder(tokenizer, chunk=0)
     with pytest.raises(ConfigError, match="lookahead"):

@@ -25,7 +25,12 @@ def batch(count: int = 3, frames: int = 16) -> torch.Tensor:
 
 def family(config: ShiftConfig, decomposition: str, depth: int, inputs: str, frames: int) -> ShiftTokenizer:
     changed = dataclasses.replace(
-        config, decomposition=decomposition, residual_depth=depth, encoder_input=inputs, frames_per_latent=frames
+        config,
+        decomposition=decomposition,
+        residual_depth=depth,
+        encoder_input=inputs,
+        frames_per_latent=frames,
+        prediction=0.0 if inputs == "own" else 0.5,
     )
     return ready(ShiftTokenizer(changed, seed=1))
 
@@ -65,7 +70,12 @@ def test_other_quantizers_encode_decode_and_differentiate(
 ) -> None:
     levels = (4, 6) if quantizer == "fsq" else ()
     changed = dataclasses.replace(
-        config, quantizer=quantizer, fsq_levels=levels, decomposition=decomposition, mirror_left=mirror
+        config,
+        quantizer=quantizer,
+        fsq_levels=levels,
+        decomposition=decomposition,
+        mirror_left=mirror,
+        prediction=0.0 if decomposition == "plain" else 0.5,
     )
     tokenizer = ready(ShiftTokenizer(changed, seed=1))
     features = batch()

@@ -47,6 +47,8 @@ class ShiftConfig:
         reset_every: training steps between two searches for dead codes.
         reset_threshold: a code is dead when its running count is under this share of an equal share.
         std_floor: smallest standard deviation that normalisation divides by.
+        prediction: share of a latent step's value that the next step is expected to have, from 0 to 0.99; codes
+            stand for the rest.
         group_std: one standard deviation for wrist rotation, pose and translation each, instead of one per
             feature.
     """
@@ -66,6 +68,7 @@ class ShiftConfig:
     decay: float = 0.97
     reset_every: int = 5
     reset_threshold: float = 0.22
+    prediction: float = 0.8
     std_floor: float = 1e-3
     group_std: bool = False
 
@@ -83,6 +86,7 @@ class ShiftConfig:
         self._check_quantizer()
         require_number(self, "decay", 0.0, 0.99999)
         require_number(self, "reset_threshold", 0.0, 1.0)
+        require_number(self, "prediction", 0.0, 0.99)
         require_number(self, "std_floor", 1e-8)
         require_choice(self, "group_std", (True, False))
 
@@ -120,6 +124,7 @@ class ShiftConfig:
             "encoder_input": "whole",
             "decay": 0.99,
             "reset_every": 1,
+            "prediction": 0.0,
         }
         return cls.from_dict({**published, **changes})
 

@@ -3,7 +3,8 @@
 A code alone is no motion: the decoder looks at its neighbours in time, and the other slots make the rest of the
 frame. What is not asked about takes its mean: the expectation of the code over how it was used, which
 `ShiftTokenizer.decode_probabilities` decodes like any other. In time, the code is either the middle step between
-mean ones, or repeated throughout.
+mean ones, or repeated throughout. Where steps are predicted from the step before (`ShiftConfig.prediction`), a code is
+a change: steps of mean codes come first, until the mean pose stands, and are not shown.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,8 @@ from .errors import ConfigError
 from .layout import HANDS
 from .tokenizer import ShiftTokenizer
 from .usage import codebook_usage
+
+_LEAD = 24  # steps; what a prediction of 0.8 has not yet settled by then is half a percent
 
 
 @dataclass(frozen=True)
@@ -89,17 +92,17 @@ def codebook_gallery(
     totals = [int(usage.counts.sum()) for usage in usages]
     shares = torch.stack([usage.counts / max(1, total) for usage, total in zip(usages, totals, strict=True)])
     mean = shares[list(config.slot_codebook)].to(tokenizer.mean)  # (n_slots, K)
-    probabilities = mean.repeat(len(ranked), steps, 1, 1)  # (E, L, n_slots, K)
+    lead = _LEAD if config.prediction else 0
+    probabilities = mean.repeat(len(ranked), lead + steps, 1, 1)  # (E, L, n_slots, K)
     slots = [config.n_slots - config.n_codebooks + book for book, _, _ in ranked]
     shown = slice(None) if context == "repeat" else slice(steps // 2, steps // 2 + 1)
     for row, (slot, (_, code, _)) in enumerate(zip(slots, ranked, strict=True)):
-        probabilities[row, shown, slot] = F.one_hot(torch.tensor(code), config.codebook_size).to(mean)
+        probabilities[row, lead:][shown, slot] = F.one_hot(torch.tensor(code), config.codebook_size).to(mean)
     frames = range(steps * config.frames_per_latent)[:: config.frames_per_latent]
     first, last = (frames[shown][0], frames[shown][-1] + config.frames_per_latent)
     hands = torch.arange(HANDS) == HANDS - 1 if config.splits_parts else torch.ones(HANDS, dtype=torch.bool)
+    motions = tokenizer.decode_probabilities(probabilities)[:, lead * config.frames_per_latent :].cpu()
     return [
         GalleryEntry(book, code, slot, count, count / totals[book], motion, hands, (first, last))
-        for (book, code, count), slot, motion in zip(
-            ranked, slots, tokenizer.decode_probabilities(probabilities).cpu(), strict=True
-        )
+        for (book, code, count), slot, motion in zip(ranked, slots, motions, strict=True)
     ]

@@ -171,6 +171,11 @@ class ResidualQuantizer(nn.Module):
         pairs = zip(self.quantizers(), probabilities.unbind(-2), strict=True)
         return torch.stack([p @ quantizer.codebook for quantizer, p in pairs]).sum(0)
 
+    @property
+    def ready(self) -> bool:
+        """Whether every level has its codes."""
+        return all(bool(level.ready) for level in self.quantizers())
+
     def quantizers(self) -> list[Level]:
         """The levels, first to last."""
         return [level for level in self.levels if isinstance(level, EmaQuantizer | FiniteScalarQuantizer)]

@@ -190,7 +190,7 @@ class Run:
     @torch.no_grad()
     def _update_codes(self, output: ShiftOutput, batch: _Batch) -> None:
         own, seen = self._own(batch), self._seen(batch)
-        for stream, z, index in zip(self.tokenizer.stream_list(), output.latents, output.indices, strict=True):
+        for stream, z, index in zip(self.tokenizer.stream_list(), output.targets, output.indices, strict=True):
             stream.quantizer.update(z.detach()[own], index[own], seen[own], self.state.generator)
 
     def _own(self, batch: _Batch) -> Tensor:

@@ -30,6 +30,12 @@ def check_features(features: Tensor, config: ShiftConfig) -> None:
         )
 
 
+def check_finite(features: Tensor) -> None:
+    """Raises ShapeError unless all features are finite."""
+    if not bool(features.isfinite().all()):
+        raise ShapeError("Expected finite features, got NaN or infinity. Mark such frames as not valid, or drop them.")
+
+
 def check_tokens(tokens: Tensor, config: ShiftConfig) -> None:
     """Raises ShapeError unless tokens are (B, L, n_slots) and codes."""
     slots, size = config.n_slots, config.codebook_size

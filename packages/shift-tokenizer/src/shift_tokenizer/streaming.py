@@ -3,10 +3,11 @@
 Design:
 - The networks look a fixed number of frames back and ahead (`border`). A piece is worked on together with that much
   of its surroundings, so its tokens and frames are those of the whole motion at once, but for the last bits of
-  floating point. Nothing else is kept.
+  floating point. Beside that, only the values of the step before are kept, from which the next is predicted.
 - What comes out lags behind what went in by the frames ahead (`delay`). A smaller `lookahead` lowers the delay; then
   what lies ahead is taken as not there, as at the end of a clip, and results differ from the offline ones.
-- A stream that is entered in the middle agrees with the whole motion from `border` frames after the entry on.
+- A stream that is entered in the middle agrees with the whole motion from `border` frames after the entry on; where
+  steps are predicted (`ShiftConfig.prediction`), it comes closer to it with every step instead.
 """
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from .errors import ConfigError, ShapeError
 from .layout import FEATURES, HANDS, join_hands, split_hands
+from .slots import check_finite, check_tokens
 from .tokenizer import ShiftTokenizer
 
 
@@ -30,6 +32,7 @@ class StreamingEncoder:
     _done: int
     _known: Tensor
     _last: Tensor
+    _values: list[Tensor] | None
 
     def __init__(self, tokenizer: ShiftTokenizer, *, lookahead: int | None = None, chunk: int = 16) -> None:
         """Starts a stream.
@@ -69,6 +72,7 @@ class StreamingEncoder:
                 f"Expected features (t, {FEATURES}), got {tuple(features.shape)}. Push frames of one motion."
             )
         features = self._hold(features, valid)
+        check_finite(features)
         tokens = [self._take(piece) for piece in features.split(self._chunk * self._step)]
         return torch.cat([self._nothing(), *tokens])
 
@@ -99,11 +103,13 @@ class StreamingEncoder:
             return self._nothing()
         length = len(self._buffer) // self._step * self._step
         first = self._done - self._start // self._step
-        tokens = self.tokenizer.encode(self._buffer[:length])[first : first + steps]
+        latents = self.tokenizer.latents(self._buffer[None, :length])
+        tokens, values = self.tokenizer.quantize([z[:, :, first : first + steps] for z in latents], self._values)
+        self._values = [value[:, :, -1] for value in values]
         self._done += steps
         needed = max(0, (self._done * self._step - self.border[0]) // self._step * self._step)
         self._buffer, self._start = self._buffer[needed - self._start :].clone(), needed
-        return tokens
+        return tokens[0]
 
     def _hold(self, features: Tensor, valid: Tensor | None) -> Tensor:
         if not len(features):
@@ -133,6 +139,7 @@ class StreamingEncoder:
         self._start, self._done = 0, 0  # the first frame of the buffer, the steps that were given out
         self._known = torch.zeros(HANDS, dtype=torch.bool, device=mean.device)
         self._last = torch.zeros_like(mean)
+        self._values = None  # of the last step that was given out
 
 
 class StreamingDecoder:
@@ -146,6 +153,7 @@ class StreamingDecoder:
     _buffer: Tensor
     _start: int
     _done: int
+    _values: list[Tensor] | None
 
     def __init__(self, tokenizer: ShiftTokenizer, *, lookahead: int | None = None, chunk: int = 16) -> None:
         """Starts a stream; arguments as of `StreamingEncoder`, lookahead in steps."""
@@ -161,6 +169,8 @@ class StreamingDecoder:
         slots = self.tokenizer.config.n_slots
         if tokens.ndim != 2 or tokens.shape[1] != slots:
             raise ShapeError(f"Expected tokens (l, {slots}), got {tuple(tokens.shape)}. Push steps of one motion.")
+        if len(tokens):
+            check_tokens(tokens[None], self.tokenizer.config)
         return torch.cat([self._nothing(), *[self._take(piece) for piece in tokens.split(self._chunk)]])
 
     def finish(self) -> Tensor:
@@ -183,10 +193,13 @@ class StreamingDecoder:
         if steps <= 0:
             return self._nothing()
         step, first = self.tokenizer.config.frames_per_latent, self._done - self._start
-        frames = self.tokenizer.decode(self._buffer)[first * step : (first + steps) * step]
+        values = self.tokenizer.embed(self._buffer[None], self._values)
+        frames = self.tokenizer.decode_values(values)[0, first * step : (first + steps) * step]
         self._done += steps
-        needed = max(0, self._done - self.border[0])
-        self._buffer, self._start = self._buffer[needed - self._start :].clone(), needed
+        dropped = max(0, self._done - self.border[0]) - self._start
+        if dropped:
+            self._values = [value[:, :, dropped - 1] for value in values]
+            self._buffer, self._start = self._buffer[dropped:].clone(), self._start + dropped
         return frames
 
     def _nothing(self) -> Tensor:
@@ -196,6 +209,7 @@ class StreamingDecoder:
         device = self.tokenizer.mean.device
         self._buffer = torch.empty(0, self.tokenizer.config.n_slots, dtype=torch.int64, device=device)
         self._start, self._done = 0, 0
+        self._values = None  # of the last step before the buffer
 
 
 def _positive(name: str, value: int) -> int:

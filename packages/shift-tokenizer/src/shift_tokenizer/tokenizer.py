@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import ShiftConfig
-from .errors import FileFormatError, ShapeError
+from .errors import FileFormatError
 from .files import read_folder, write_folder
 from .hub import find_folder
 from .layout import (
@@ -31,7 +31,7 @@ from .layout import (
     split_hands,
 )
 from .ragged import buckets, hold_nearest
-from .slots import check_features, check_probabilities, check_tokens, join_slots, split_slots
+from .slots import check_features, check_finite, check_probabilities, check_tokens, join_slots, split_slots
 from .streams import Stream
 from .usage import CodebookUsage, usage_of_counts
 
@@ -45,12 +45,14 @@ class ShiftOutput:
         latents: per stream (N, L, D), before quantisation; N is B * parts, or as many hands as were chosen.
         indices: per stream (N, L, R) int64.
         sq_errors: per stream (N, L), the commitment error of each latent summed over D.
+        targets: per stream (N, L, D), what the codes stand for: the latents, without what was predicted of them.
     """
 
     reconstruction: Tensor
     latents: tuple[Tensor, ...]
     indices: tuple[Tensor, ...]
     sq_errors: tuple[Tensor, ...]
+    targets: tuple[Tensor, ...]
 
 
 class ShiftTokenizer(nn.Module):
@@ -125,18 +127,23 @@ class ShiftTokenizer(nn.Module):
         frame_mask = None if mask is None else self._stack_mask(mask.to(normalized.dtype))
         frame_mask = frame_mask if rows is None or frame_mask is None else frame_mask[rows]
         step_mask = None if frame_mask is None else frame_mask[:, ::step]
-        latents, indices, errors, decoded = [], [], [], []
+        latents, quantized, decoded = [], [], []
         for stream, inputs in zip(self.stream_list(), self._stream_inputs(normalized), strict=True):
             z = stream.encoder(inputs if rows is None else inputs[rows], frame_mask)
-            index, quantized, error = stream.quantizer(z.flatten(0, 1))
-            y = stream.decoder(quantized.unflatten(0, z.shape[:2]), step_mask)
+            codes = stream.quantize(z)
+            y = stream.decoder(codes.values, step_mask)
             if rows is not None:
                 y = y.new_zeros(len(inputs), frames, y.shape[2]).index_copy(0, rows, y)
             decoded.append(y if y.dtype == torch.float64 else y.float())
             latents.append(z if z.dtype == torch.float64 else z.float())
-            indices.append(index.unflatten(0, z.shape[:2]))
-            errors.append(error.unflatten(0, z.shape[:2]))
-        return ShiftOutput(self._assemble(decoded), tuple(latents), tuple(indices), tuple(errors))
+            quantized.append(codes)
+        return ShiftOutput(
+            self._assemble(decoded),
+            tuple(latents),
+            tuple(q.indices for q in quantized),
+            tuple(q.sq_errors for q in quantized),
+            tuple(q.targets for q in quantized),
+        )
 
     @torch.no_grad()
     def encode(self, features: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -159,15 +166,8 @@ class ShiftTokenizer(nn.Module):
         check_features(features, self.config)
         if valid is not None:
             features = hold_nearest(features, torch.as_tensor(valid, device=features.device))
-        if not bool(features.isfinite().all()):
-            raise ShapeError(
-                "Expected finite features, got NaN or infinity. Mark such frames as not valid, or drop them."
-            )
-        per_stream = []
-        for stream, inputs in zip(self.stream_list(), self._stream_inputs(self.normalize(features)), strict=True):
-            z = stream.encoder(inputs)
-            per_stream.append(stream.quantizer(z.flatten(0, 1))[0].unflatten(0, z.shape[:2]))
-        return join_slots(per_stream, self.config)
+        check_finite(features)
+        return self.quantize(self.latents(features))[0]
 
     def encode_list(
         self, clips: Sequence[Tensor], valid: Sequence[Tensor] | None = None, *, batch_size: int = 64
@@ -195,8 +195,7 @@ class ShiftTokenizer(nn.Module):
         if tokens.ndim == 2:
             return self.decode(tokens[None])[0]
         check_tokens(tokens, self.config)
-        streams = zip(self.stream_list(), split_slots(tokens, self.config), strict=True)
-        return self._decode([stream.quantizer.embed(indices) for stream, indices in streams])
+        return self.decode_values(self.embed(tokens))
 
     def decode_list(self, tokens: Sequence[Tensor], *, batch_size: int = 64) -> list[Tensor]:
         """Tokens (L_i, n_slots) of any lengths to features (L_i * frames_per_latent, 198)."""
@@ -222,7 +221,39 @@ class ShiftTokenizer(nn.Module):
         check_probabilities(probabilities, self.config)
         probabilities = probabilities.to(self.mean.dtype)
         streams = zip(self.stream_list(), split_slots(probabilities, self.config), strict=True)
-        return self._decode([stream.quantizer.embed_probabilities(p) for stream, p in streams])
+        return self.decode_values([stream.embed_probabilities(p) for stream, p in streams])
+
+    @torch.no_grad()
+    def latents(self, features: Tensor) -> list[Tensor]:
+        """Features (B, T, 198) to the latents of each stream (B, parts, L, D), before quantisation."""
+        inputs = zip(self.stream_list(), self._stream_inputs(self.normalize(features)), strict=True)
+        return [stream.encoder(x).unflatten(0, (-1, self.config.n_parts)) for stream, x in inputs]
+
+    @torch.no_grad()
+    def quantize(
+        self, latents: Sequence[Tensor], before: Sequence[Tensor] | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Latents as `latents` gives them to tokens (B, L, n_slots), and what these say (`embed`).
+
+        `before`: the values of the step before, per stream (B, parts, D), where the latents go on from one.
+        """
+        quantized = [
+            stream.quantize(z.flatten(0, 1), None if before is None else before[i].flatten(0, 1))
+            for i, (stream, z) in enumerate(zip(self.stream_list(), latents, strict=True))
+        ]
+        values = [q.values.unflatten(0, (-1, self.config.n_parts)) for q in quantized]
+        return join_slots([q.indices for q in quantized], self.config), values
+
+    @torch.no_grad()
+    def embed(self, tokens: Tensor, before: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Tokens (B, L, n_slots) to what they say, per stream (B, parts, L, D); `before` as in `quantize`."""
+        streams = zip(self.stream_list(), split_slots(tokens, self.config), strict=True)
+        return [s.embed(indices, None if before is None else before[i]) for i, (s, indices) in enumerate(streams)]
+
+    def decode_values(self, values: Sequence[Tensor]) -> Tensor:
+        """What tokens say, per stream (B, parts, L, D), to features (B, L * frames_per_latent, 198)."""
+        decoded = [s.decoder(z.flatten(0, 1)) for s, z in zip(self.stream_list(), values, strict=True)]
+        return self.denormalize(self._assemble(decoded))
 
     def codebooks(self) -> Tensor:
         """All codes (n_codebooks, K, D); slot s indexes number `config.slot_codebook[s]`."""
@@ -311,8 +342,3 @@ class ShiftTokenizer(nn.Module):
             return join_hands(decoded[0])
         trajectory, pose = decoded  # (B, T, 2, 9), (B, T, 2, 90)
         return join_hands(torch.cat([trajectory[..., : POSE.start], pose, trajectory[..., POSE.start :]], -1))
-
-    def _decode(self, embedded: list[Tensor]) -> Tensor:
-        """Per stream (B, parts, L, D) -> features (B, T, 198)."""
-        decoded = [s.decoder(z.flatten(0, 1)) for s, z in zip(self.stream_list(), embedded, strict=True)]
-        return self.denormalize(self._assemble(decoded))
