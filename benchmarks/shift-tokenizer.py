@@ -4,6 +4,7 @@
     python benchmarks/shift-tokenizer.py statistics
     python benchmarks/shift-tokenizer.py memory
     python benchmarks/shift-tokenizer.py step [--rounds 2]
+    python benchmarks/shift-tokenizer.py speed
 
 Peers (`pip install "shift-tokenizer[bench]"`; one that is missing is left out): the full-matrix formula
 x^2 - 2xc + c^2, `torch.cdist().argmin()`, vector-quantize-pytorch, and faiss `IndexFlatL2`. All run in turns in one
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +39,7 @@ from shift_tokenizer import (
     vq_lookup,
 )
 from shift_tokenizer.lookup import BACKENDS
+from shift_tokenizer.networks import TimeConv
 from torch import Tensor
 
 N, K, D = 18432, 4096, 64
@@ -212,6 +214,24 @@ def plain_quantizer() -> Iterator[None]:
             module.codebook_statistics = codebook_statistics
 
 
+@contextmanager
+def plain_model() -> Iterator[None]:
+    """The same model as most implementations have it: the plain quantizer, and torch's own convolutions."""
+    own = TimeConv.forward
+
+    def forward(self: TimeConv, x: Tensor) -> Tensor:
+        weight = self.weight.permute(2, 1, 0)
+        y = torch.nn.functional.conv1d(x.mT, weight, self.bias, self.stride, self.padding, self.dilation)
+        return y.mT
+
+    TimeConv.forward = forward  # type: ignore[method-assign]
+    try:
+        with plain_quantizer():
+            yield
+    finally:
+        TimeConv.forward = own  # type: ignore[method-assign]
+
+
 def step_seconds(rounds: int) -> list[tuple[float, float]]:
     """Seconds of each step after the first, by the clock and of the processor: published sizes, 64 windows of 64."""
     generator = np.random.default_rng(0)
@@ -232,28 +252,41 @@ def step_seconds(rounds: int) -> list[tuple[float, float]]:
 
 
 def run_step(args: argparse.Namespace) -> None:
-    ours, plain = [], []
+    arms = {"Conv1d, full matrix, one-hot": plain_model, "full matrix, one-hot": plain_quantizer, "ours": nullcontext}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
     for _ in range(args.rounds):
-        with plain_quantizer():
-            plain += step_seconds(1)
-        ours += step_seconds(1)
-    print(f"One training step, published sizes, 64 x 64 frames, {torch.get_num_threads()} threads")
-    for kind, which in enumerate(("clock", "processor")):
-        a, b = (statistics.median(step[kind] for step in steps) for steps in (plain, ours))
-        print(f"  {which}: full matrix and one-hot {a:.2f} s, ours {b:.2f} s: {a / b:.2f} times faster", flush=True)
-    for name, context in (("full matrix and one-hot", plain_quantizer), ("ours", None)):
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            if context:
-                with context():
-                    step_seconds(1)
-            else:
-                step_seconds(1)
+        for name, context in arms.items():
+            with context():
+                taken[name] += step_seconds(1)
+    print(f"One training step, published sizes, 64 x 64 frames, {torch.get_num_threads()} threads\n")
+    medians = {name: tuple(statistics.median(column) for column in zip(*t, strict=True)) for name, t in taken.items()}
+    show(medians, next(iter(arms)))
+    for name, context in list(arms.items())[1:]:
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile, context():
+            step_seconds(1)
         print(f"\nTwo steps, {name}:\n{profile.key_averages().table(sort_by='self_cpu_time_total', row_limit=12)}")
+
+
+def run_speed(args: argparse.Namespace) -> None:
+    """Encoding and decoding do the same work whatever the weights are, so fresh ones do."""
+    batch = torch.randn(32, 64, 198, generator=torch.Generator().manual_seed(0))
+    arms: Arms = {}
+    for name, config in (("published size", ShiftConfig.paper()), ("demo's size", ShiftConfig())):
+        tokenizer = ShiftTokenizer(config).eval()
+        for stream in tokenizer.stream_list():
+            for level in stream.quantizer.quantizers():
+                level.ready.fill_(True)
+        arms[name] = lambda tokenizer=tokenizer: tokenizer.decode(tokenizer.encode(batch))
+    medians = in_turns(arms, args.rounds)
+    print(f"Encode and decode 32 clips of 64 frames (two hands), {torch.get_num_threads()} threads\n")
+    show(medians, "published size")
+    for name, (clock, _) in medians.items():
+        print(f"{name}: {batch.shape[0] * batch.shape[1] / clock:.0f} frames/s")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["lookup", "statistics", "memory", "step", "peak"])
+    parser.add_argument("what", choices=["lookup", "statistics", "memory", "step", "speed", "peak"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--model", help="folder of a trained tokenizer")
@@ -266,7 +299,8 @@ def main() -> None:
     if args.what == "peak":
         return peak_growth(args.method, args.rows, args.codes)
     print(f"{platform.machine()}, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
-    {"lookup": run_lookup, "statistics": run_statistics, "memory": run_memory, "step": run_step}[args.what](args)
+    runs = {"lookup": run_lookup, "statistics": run_statistics, "memory": run_memory, "step": run_step}
+    {**runs, "speed": run_speed}[args.what](args)
 
 
 if __name__ == "__main__":
