@@ -36,7 +36,8 @@ def nearest(x: Tensor, codebook: Tensor) -> Tensor:
     found = [_nearest_in_blocks(part, blocks, scratch) for part in rows.split(size)]
     index, best, gap = (torch.cat(column) for column in zip(*found, strict=True))
     bound = _rounding(rows, codes)
-    for part in (~(gap > bound)).nonzero()[:, 0].split(size):
+    doubtful = (~(gap > bound)).nonzero()[:, 0]
+    for part in doubtful.split(size) if len(doubtful) else ():
         pairs = _candidates(rows[part], (best + bound)[part], blocks, scratch)
         index[part] = _settle(x[part], codebook, *pairs, index[part])
     return index
@@ -130,7 +131,7 @@ def _best_two(rows: Tensor, block: _CodeBlock, scratch: Tensor) -> tuple[Tensor,
     best, column = minima.min(0)
     second = minima.scatter_(0, column[None], torch.inf).amin(0)
     winners = grouped.gather(1, column.expand(block.group, 1, b))[:, 0]  # (g, b)
-    position = winners.argmin(0)
+    _, position = winners.min(0)
     within = winners.scatter_(0, position[None], torch.inf).amin(0)
     return position * block.groups + column + block.start, best, torch.minimum(second, within)
 
