@@ -16,10 +16,8 @@ from .conftest import ready
 
 def stream(prediction: float, codes: list[list[float]], depth: int = 1) -> Stream:
     """A stream whose levels all have these codes."""
-    config = ShiftConfig(
-        width=4, codebook_size=len(codes), code_dim=len(codes[0]), prediction=prediction, residual_depth=depth
-    )
-    made = Stream(config, (0, 1, 2)).double()
+    config = ShiftConfig(width=4, codebook_size=len(codes), code_dim=len(codes[0]), residual_depth=depth)
+    made = Stream(config, (0, 1, 2), prediction).double()
     for level in made.quantizer.quantizers():
         level.codebook.copy_(torch.tensor(codes))
         level.ready.fill_(True)
@@ -80,7 +78,7 @@ def test_gradients_pass_straight_through_and_commit_each_latent() -> None:
     torch.testing.assert_close(committed, 2 * (latents - quantized.values).detach())
 
 
-def test_a_hand_that_keeps_still_is_told_ever_more_exactly(config: ShiftConfig) -> None:
+def test_a_hand_that_keeps_still_is_told_ever_more_exactly() -> None:
     """Random codes of many sizes: after some steps the error is far under that of the single nearest code."""
     generator = torch.Generator().manual_seed(0)
     sizes = 10.0 ** torch.linspace(-2, 0.5, 200)[:, None]
@@ -90,8 +88,16 @@ def test_a_hand_that_keeps_still_is_told_ever_more_exactly(config: ShiftConfig) 
     assert float(predicted) < 0.25 * float(alone)
 
 
+@pytest.mark.parametrize(
+    ("decomposition", "shares"), [("shift", (0.7, 0.3)), ("modality", (0.7, 0.3)), ("part", (0.7,)), ("plain", (0.7,))]
+)
+def test_trajectory_and_pose_have_shares_of_their_own(decomposition: str, shares: tuple[float, ...]) -> None:
+    config = ShiftConfig(decomposition=decomposition, width=8, codebook_size=8, prediction=0.7, pose_prediction=0.3)
+    assert tuple(stream.prediction for stream in ShiftTokenizer(config).stream_list()) == shares
+
+
 def test_a_padded_clip_gets_the_tokens_it_gets_alone(config: ShiftConfig) -> None:
-    tokenizer = ready(ShiftTokenizer(dataclasses.replace(config, prediction=0.8), seed=1))
+    tokenizer = ready(ShiftTokenizer(dataclasses.replace(config, pose_prediction=0.8), seed=1))
     features = torch.randn(2, 24, 198, generator=torch.Generator().manual_seed(2))
     mask = torch.ones(2, 24, dtype=torch.bool)
     mask[1, 12:] = False

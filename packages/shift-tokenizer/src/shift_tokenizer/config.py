@@ -48,7 +48,8 @@ class ShiftConfig:
         reset_threshold: a code is dead when its running count is under this share of an equal share.
         std_floor: smallest standard deviation that normalisation divides by.
         prediction: share of a latent step's value that the next step is expected to have, from 0 to 0.99; codes
-            stand for the rest.
+            stand for the rest. Of streams that carry the trajectory, alone or with the pose.
+        pose_prediction: the same of a stream that carries the pose alone.
         group_std: one standard deviation for wrist rotation, pose and translation each, instead of one per
             feature.
     """
@@ -69,6 +70,7 @@ class ShiftConfig:
     reset_every: int = 5
     reset_threshold: float = 0.22
     prediction: float = 0.8
+    pose_prediction: float = 0.0
     std_floor: float = 1e-3
     group_std: bool = False
 
@@ -87,6 +89,7 @@ class ShiftConfig:
         require_number(self, "decay", 0.0, 0.99999)
         require_number(self, "reset_threshold", 0.0, 1.0)
         require_number(self, "prediction", 0.0, 0.99)
+        require_number(self, "pose_prediction", 0.0, 0.99)
         require_number(self, "std_floor", 1e-8)
         require_choice(self, "group_std", (True, False))
 
@@ -157,6 +160,11 @@ class ShiftConfig:
         if self.decomposition in ("shift", "modality"):
             return (TRAJECTORY, tuple(POSE))
         return (tuple(range(HAND_FEATURES)),)
+
+    @property
+    def stream_predictions(self) -> tuple[float, ...]:
+        """For each modality, the share that is predicted from step to step."""
+        return (self.prediction, self.pose_prediction)[: self.n_modalities]
 
     @property
     def n_modalities(self) -> int:

@@ -92,7 +92,7 @@ def codebook_gallery(
     totals = [int(usage.counts.sum()) for usage in usages]
     shares = torch.stack([usage.counts / max(1, total) for usage, total in zip(usages, totals, strict=True)])
     mean = shares[list(config.slot_codebook)].to(tokenizer.mean)  # (n_slots, K)
-    lead = _LEAD if config.prediction else 0
+    lead = _LEAD if any(config.stream_predictions) else 0
     probabilities = mean.repeat(len(ranked), lead + steps, 1, 1)  # (E, L, n_slots, K)
     slots = [config.n_slots - config.n_codebooks + book for book, _, _ in ranked]
     shown = slice(None) if context == "repeat" else slice(steps // 2, steps // 2 + 1)

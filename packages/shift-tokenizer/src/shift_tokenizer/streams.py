@@ -36,16 +36,16 @@ class Quantized:
 class Stream(nn.Module):
     """Encoder, quantizer and decoder of one modality.
 
-    With `config.prediction` p, a step is expected to be p times the value of the step before, and its codes stand
+    With a prediction p, a step is expected to be p times the value of the step before, and its codes stand
     for what is missing. So a hand that keeps still is told ever more exactly, at the same tokens.
     """
 
-    def __init__(self, config: ShiftConfig, features: tuple[int, ...]) -> None:
+    def __init__(self, config: ShiftConfig, features: tuple[int, ...], prediction: float) -> None:
         super().__init__()
         hands = HANDS // config.n_parts
         inputs = len(features) if config.encoder_input == "own" else HAND_FEATURES
         shape = (config.frames_per_latent, config.n_stages, config.dilations)
-        self.prediction = config.prediction
+        self.prediction = prediction
         self.encoder = Encoder(inputs * hands, config.width, config.code_dim, *shape)
         self.quantizer = ResidualQuantizer([_quantizer(config) for _ in range(config.residual_depth)])
         self.decoder = Decoder(config.code_dim, config.width, len(features) * hands, *shape)

@@ -74,7 +74,8 @@ class ShiftTokenizer(nn.Module):
         self.provenance: dict[str, Any] = {}
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            self.streams = nn.ModuleList(Stream(self.config, f) for f in self.config.stream_features)
+            members = zip(self.config.stream_features, self.config.stream_predictions, strict=True)
+            self.streams = nn.ModuleList(Stream(self.config, *member) for member in members)
         self.register_buffer("mean", torch.zeros(HANDS, HAND_FEATURES))
         self.register_buffer("std", torch.ones(HANDS, HAND_FEATURES))
         signs = torch.ones(HANDS, HAND_FEATURES)
