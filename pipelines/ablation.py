@@ -121,6 +121,29 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return entries
 
 
+def as_markdown(study: Mapping[str, Any]) -> str:
+    """The table as a page of Markdown: a section for each source, an arm a row, errors as mean ± spread."""
+    lines = ["# Ablation of the tokenizer", "", "Test split; mean ± standard deviation over the seeds. Errors in mm."]
+    heads = ["arm", "root-aligned", "absolute", "PA", "tokens/s", "bits/s", "steps", "seconds", "codes in use"]
+    for source, baselines in study["baselines"].items():
+        lines += ["", f"## {source}", "", "| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
+        for name, figures in baselines.items():
+            errors = " | ".join(f"{figures[measure]:.1f}" for measure in MEASURES)
+            lines.append(f"| *{name.replace('_', ' ')}* | {errors} |" + " |" * (len(heads) - 4))
+        for entry in study["table"]:
+            if entry["source"] == source:
+                cells = [entry["arm"].replace("_", " "), *(_spread(entry[measure]) for measure in MEASURES)]
+                cells += [f"{entry['tokens_per_second']:.0f}", f"{entry['bits_per_second']:.0f}"]
+                cells += [f"{entry[name]['mean']:.0f}" for name in ("steps", "seconds")]
+                lines.append("| " + " | ".join([*cells, f"{entry['codes_in_use']['mean']:.0%}"]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(value: Mapping[str, float | None]) -> str:
+    mean, spread = value["mean"], value["spread"]
+    return "-" if mean is None else f"{mean:.1f}" if spread is None else f"{mean:.1f} ± {spread:.1f}"
+
+
 def _run(store: HiwStore, name: str, model: ShiftConfig, training: TokenizerTraining, folder: Path) -> dict[str, Any]:
     """One training with its figures, or those that are kept from before."""
     made_of = {
@@ -171,7 +194,7 @@ def _baselines(rows: Any) -> dict[str, Any]:
 
 
 def create_ablation() -> Pipeline:
-    """`hiw_store` x arms x seeds -> `ablation`."""
+    """`hiw_store` x arms x seeds -> `ablation`, and `ablation_table` for reading."""
     inputs = [
         "hiw_store",
         "params:tokenizer.model",
@@ -179,4 +202,7 @@ def create_ablation() -> Pipeline:
         "params:ablation",
         "params:checkpoints",
     ]
-    return Pipeline([node(ablate_tokenizer, inputs, "ablation")], tags="stage.ablation")
+    return Pipeline(
+        [node(ablate_tokenizer, inputs, "ablation"), node(as_markdown, "ablation", "ablation_table")],
+        tags="stage.ablation",
+    )

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining
 
 from pipelines import ablation
-from pipelines.ablation import AblationPlan, ablate_tokenizer, table
+from pipelines.ablation import AblationPlan, ablate_tokenizer, as_markdown, table
 
 ROOT = Path(__file__).parents[1]
 MODEL = ShiftConfig(width=8, codebook_size=16, code_dim=4, dilations=(1,))
@@ -84,6 +84,11 @@ def test_every_arm_is_trained_with_every_seed_and_again_for_equal_time(
     assert result["rows"][0]["bits_per_second"] == 60
     assert 0 < result["rows"][0]["codes_in_use"] <= 1
     json.dumps(result)
+    page = as_markdown(result).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page if line.startswith("|")]
+    assert len({len(row) for row in rows}) == 1
+    assert [row[0] for row in rows[2:]] == ["*mean pose*", "*own mean pose held*", "slow", "quick", "old", one[3][0]]
+    assert rows[4][4:8] == ["15", "60", "100", "20"]
 
 
 def test_a_study_that_was_stopped_goes_on_where_it_was(
