@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shift_tokenizer import BACKENDS, Backend, codebook_statistics, register_backend, vq_lookup
 from shift_tokenizer.errors import BackendError, ShapeError
-from shift_tokenizer.lookup import duplicates
+from shift_tokenizer.lookup import blocked, duplicates
 from shift_tokenizer.lookup.registry import choose_backend
 
 SIZES = st.sampled_from([1, 2, 17, 77, 99])
@@ -17,6 +17,22 @@ ON_CPU = [
     "cpu",
     pytest.param("compiled", marks=pytest.mark.skipif(not find_spec("numba"), reason="no numba")),
 ]
+
+
+@pytest.fixture(autouse=True)
+def few_rows_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cpu` compares a few rows plainly; here, its matrix products are meant."""
+    monkeypatch.setattr(blocked, "_FEW", 0)
+
+
+def test_a_few_rows_are_compared_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocked, "_FEW", 2 * 24 * 4)
+    asked = []
+    monkeypatch.setattr(blocked, "reference", lambda x, c: asked.append(len(x)) or brute_force(x, c).argmin(1))
+    x, codebook = torch.randn(3, 4), torch.randn(24, 4)
+    for rows in (x[:2], x):
+        assert torch.equal(vq_lookup(rows, codebook, backend="cpu")[0], brute_force(rows, codebook).argmin(1))
+    assert asked == [2]
 
 
 def brute_force(x: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
