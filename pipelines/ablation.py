@@ -1,8 +1,10 @@
 """The ablation: what each part of the tokenizer is worth, as published and at equal bits, over several seeds.
 
 An arm is a recipe (losses and sizes) with changes of its own to the model. All arms take the same steps; those of
-`equal_time` are trained once more for as long as their reference took, by the measured seconds a step of both.
-Every run that is done is kept by what it is made of, so that a study that was stopped goes on at the run it was at.
+`equal_time` are trained once more for as long as their reference takes, by processor time, which neighbours on a busy
+machine disturb less than the clock: a few steps of all arms are timed in turns first.
+Every run that is done is kept by what it is made of, and so are the times, so that a study that was stopped goes on at
+the run it was at.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ import hashlib
 import json
 import os
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +24,15 @@ import numpy as np
 import shift_tokenizer
 import torch
 from clutch_llm.evaluation import evaluate_tokenizer
+from hand_geometry import features_to_joints
 from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
-from shift_tokenizer import ShiftConfig, TokenizerTraining, codebook_usage
+from shift_tokenizer import ShiftConfig, TokenizerTraining, codebook_usage, train_tokenizer
 
 from pipelines.tokenizer import train
 from pipelines.tracking import log_summary, study_run
 
+_ROUNDS, _TIMED_STEPS = 2, 8
 MEASURES = ("mpjpe_root_mm", "mpjpe_abs_mm", "pa_mpjpe_mm")
 BASELINES = ("mean_pose", "own_mean_pose_held")
 
@@ -83,22 +89,22 @@ def ablate_tokenizer(
 ) -> dict[str, Any]:
     """Train every arm with every seed and measure it on the test split: rows, and their table over the seeds."""
     folder = Path(checkpoints) / "ablation"
-    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    made = {arm: plan.settings(arm, config, training) for arm in plan.chosen}
+    paces = _paces(store, made, folder)
+    planned = [(arm, arm, plan.steps) for arm in made]
+    for comparison in plan.equal_time:
+        reference = comparison["reference"]
+        for arm in comparison["arms"]:
+            if arm in made and reference in made:
+                steps = max(1, round(plan.steps * paces[reference] / paces[arm]))
+                planned.append((f"{arm} in the time of {reference}", arm, steps))
+    rows = []
     for seed in plan.seeds:
-        for arm in plan.chosen:
-            model, settings = plan.settings(arm, config, training)
-            rows[arm, seed] = _run(store, arm, model, replace(settings, seed=seed), folder)
-        for comparison in plan.equal_time:
-            reference = comparison["reference"]
-            for arm in comparison["arms"]:
-                if arm not in plan.chosen or reference not in plan.chosen:
-                    continue
-                own, other = rows[arm, seed], rows[reference, seed]
-                steps = max(1, round(other["steps"] * other["seconds_per_step"] / own["seconds_per_step"]))
-                model, settings = plan.settings(arm, config, training)
-                name = f"{arm} in the time of {reference}"
-                rows[name, seed] = _run(store, name, model, replace(settings, seed=seed, steps=steps), folder)
-    return {"rows": list(rows.values()), "table": table(list(rows.values())), "baselines": _baselines(rows.values())}
+        for name, arm, steps in planned:
+            model, settings = made[arm]
+            row = _run(store, name, model, replace(settings, seed=seed, steps=steps), folder)
+            rows.append(row | {"processor_seconds": paces[arm] * steps})
+    return {"rows": rows, "table": table(rows), "baselines": _baselines(rows)}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -113,7 +119,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             entry: dict[str, Any] = {"arm": arm, "source": source, "seeds": len(own)}
             made = [row["figures"][source]["rows"]["reconstruction"] for row in own]
             measured = {name: [m[name] for m in made if m.get(name) is not None] for name in MEASURES}
-            measured |= {name: [row[name] for row in own] for name in ("codes_in_use", "seconds", "steps")}
+            measured |= {name: [row[name] for row in own] for name in ("codes_in_use", "processor_seconds", "steps")}
             for name, values in measured.items():
                 spread = statistics.stdev(values) if len(values) > 1 else None
                 entry[name] = {"mean": statistics.fmean(values) if values else None, "spread": spread}
@@ -124,7 +130,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def as_markdown(study: Mapping[str, Any]) -> str:
     """The table as a page of Markdown: a section for each source, an arm a row, errors as mean ± spread."""
     lines = ["# Ablation of the tokenizer", "", "Test split; mean ± standard deviation over the seeds. Errors in mm."]
-    heads = ["arm", "root-aligned", "absolute", "PA", "tokens/s", "bits/s", "steps", "seconds", "codes in use"]
+    heads = ["arm", "root-aligned", "absolute", "PA", "tokens/s", "bits/s", "steps", "processor s", "codes in use"]
     for source, baselines in study["baselines"].items():
         lines += ["", f"## {source}", "", "| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
         for name, figures in baselines.items():
@@ -134,7 +140,7 @@ def as_markdown(study: Mapping[str, Any]) -> str:
             if entry["source"] == source:
                 cells = [entry["arm"].replace("_", " "), *(_spread(entry[measure]) for measure in MEASURES)]
                 cells += [f"{entry['tokens_per_second']:.0f}", f"{entry['bits_per_second']:.0f}"]
-                cells += [f"{entry[name]['mean']:.0f}" for name in ("steps", "seconds")]
+                cells += [f"{entry[name]['mean']:.0f}" for name in ("steps", "processor_seconds")]
                 lines.append("| " + " | ".join([*cells, f"{entry['codes_in_use']['mean']:.0%}"]) + " |")
     return "\n".join(lines) + "\n"
 
@@ -144,23 +150,41 @@ def _spread(value: Mapping[str, float | None]) -> str:
     return "-" if mean is None else f"{mean:.1f}" if spread is None else f"{mean:.1f} ± {spread:.1f}"
 
 
+def _paces(
+    store: HiwStore, arms: Mapping[str, tuple[ShiftConfig, TokenizerTraining]], folder: Path
+) -> dict[str, float]:
+    """Processor seconds of one training step of each arm, those not known yet timed in turns."""
+    clips = store.clips(split="train")
+    files = {arm: folder / f"pace-{_mark(store, model, training)}.json" for arm, (model, training) in arms.items()}
+    taken: dict[str, list[float]] = {arm: [] for arm, path in files.items() if not path.is_file()}
+    for _ in range(_ROUNDS if taken else 0):
+        for arm, seconds in taken.items():
+            seconds += _step_seconds(clips, *arms[arm])
+    for arm, seconds in taken.items():
+        _keep(files[arm], statistics.median(seconds))
+    return {arm: float(json.loads(path.read_text())) for arm, path in files.items()}
+
+
+def _step_seconds(clips: list[Any], model: ShiftConfig, training: TokenizerTraining) -> list[float]:
+    """Processor seconds of a few steps, the first left out."""
+    stamps: list[float] = []
+    short = replace(training, steps=_TIMED_STEPS + 1, log_every=1)
+    train_tokenizer(
+        clips, model, short, joints_fn=features_to_joints, on_log=lambda *_: stamps.append(time.process_time())
+    )
+    return [last - first for first, last in pairwise(stamps)]
+
+
 def _run(store: HiwStore, name: str, model: ShiftConfig, training: TokenizerTraining, folder: Path) -> dict[str, Any]:
     """One training with its figures, or those that are kept from before."""
-    made_of = {
-        "model": model.to_dict(),
-        "training": training.to_dict(),
-        "data": store.data_hash,
-        "version": shift_tokenizer.__version__,
-    }
-    mark = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
-    kept = folder / f"{mark}.json"
-    about = {"arm": name, "seed": training.seed}
+    mark = _mark(store, model, training)
+    kept, about = folder / f"{mark}.json", {"arm": name, "seed": training.seed}
     if kept.is_file():
         done: dict[str, Any] = json.loads(kept.read_text())
         return about | done
     params = {**model.to_dict(), "steps": training.steps, "seed": training.seed}
     with study_run(f"{name}, seed {training.seed}", params, "ablation"):
-        tokenizer, history = train(store, model, training, str(folder / mark))
+        tokenizer, _ = train(store, model, training, str(folder / mark))
         clips, learnt = store.clips(split="test"), store.clips(split="train")
         motions = tokenizer.decode_list(tokenizer.encode_list([clip["features"] for clip in clips]))
         figures = evaluate_tokenizer(clips, [np.asarray(m.cpu()) for m in motions], learnt)
@@ -168,23 +192,36 @@ def _run(store: HiwStore, name: str, model: ShiftConfig, training: TokenizerTrai
     rate = model.n_slots * store.fps / model.frames_per_latent
     tokens = tokenizer.encode_list([clip["features"] for clip in learnt])
     usage = codebook_usage(tokens, model, valid=[torch.from_numpy(clip["valid"]) for clip in learnt])
-    seconds = history[-1]["seconds_per_step"]
     row = {
         "steps": training.steps,
-        "seconds_per_step": seconds,
-        "seconds": seconds * training.steps,
         "tokens_per_second": rate,
         "bits_per_second": rate * float(np.log2(model.codebook_size)),
         "parameters": sum(p.numel() for p in tokenizer.parameters()),
         "codes_in_use": statistics.fmean(u.in_use for u in usage),
         "figures": figures,
-        "made_of": made_of,
+        "model": model.to_dict(),
+        "training": training.to_dict(),
     }
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_suffix(".partial")
-    partial.write_text(json.dumps(row))
-    os.replace(partial, kept)
+    _keep(kept, row)
     return about | row
+
+
+def _mark(store: HiwStore, model: ShiftConfig, training: TokenizerTraining) -> str:
+    """What a run is known by: all that it is made of."""
+    made_of = {
+        "model": model.to_dict(),
+        "training": training.to_dict(),
+        "data": store.data_hash,
+        "version": shift_tokenizer.__version__,
+    }
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _keep(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value))
+    os.replace(partial, path)
 
 
 def _baselines(rows: Any) -> dict[str, Any]:
