@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hand_geometry.errors import InputError
+from hand_geometry.plain_npz import read_npy, read_npz
 
 _SIDES = ("left", "right")
 
@@ -95,8 +94,9 @@ def _fit(arguments: argparse.Namespace) -> None:
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
+    from hand_geometry.files import write_npy
     from hand_geometry.fitting import KnownMotion, calibrate_landmarks
-    from hand_geometry.motion_io import load_motion, write_npy
+    from hand_geometry.motion_io import load_motion
 
     arrays, known = _tracked(arguments.tracked), load_motion(arguments.known)
     motions = []
@@ -150,9 +150,8 @@ def _tracked(path: str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise InputError(f"{path}: Expected a file of keypoints, got no such file. Check the path.")
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_npz(path)
+    except (ValueError, OSError) as error:
         raise InputError(
             f"{path}: Expected an .npz of plain arrays, got a file that cannot be read ({error})."
         ) from error
@@ -175,7 +174,7 @@ def _offsets(name: str | None, side: str) -> Any:
     if name is None or name == "mediapipe":
         return name
     try:
-        table = np.load(name, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        table = read_npy(name)
+    except (OSError, ValueError) as error:
         raise InputError(f"--offsets: Expected 'mediapipe' or a .npy of calibrate, got {name!r} ({error}).") from error
     return table if side == "right" else table * [-1.0, 1.0, 1.0]
