@@ -189,7 +189,7 @@ def _motion(
             rotations.append(Rotation.from_euler(axes, degrees, degrees=True).as_rotvec() * _FLIP)
         wrist = np.stack([rows[:, column[f"{side}_wrist", channel]] for channel in _POSITIONS], 1) * _FLIP / _CM
         bones = np.stack([offsets[f"{side}_{joint}"] for joint in JOINT_NAMES[1:]]) * _FLIP / _CM
-        betas, rest_wrist = _shape(side, bones, model)
+        betas, rest_wrist = shape_of_bones(side, bones, model)
         hands.append((rotations[0], np.stack(rotations[1:], 1), wrist - rest_wrist, betas, True))
     orient, pose, transl, betas, seen = zip(*hands, strict=True)
     return {
@@ -203,7 +203,7 @@ def _motion(
     }
 
 
-def _shape(side: Side, bones: Array, model: str | os.PathLike[str]) -> tuple[Array, Array]:
+def shape_of_bones(side: Side, bones: Array, model: str | os.PathLike[str]) -> tuple[Array, Array]:
     """``betas`` (10,) whose bones are nearest, and the rest wrist of that shape; zeros if none is near."""
     asset = load_asset(os.fspath(model), side)
     parents = list(PARENTS[1:])
