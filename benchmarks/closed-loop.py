@@ -2,6 +2,7 @@
 
     python benchmarks/closed-loop.py --task hand_landmarker.task
     python benchmarks/closed-loop.py --task hand_landmarker.task --video somebody.mp4
+    python benchmarks/closed-loop.py --task hand_landmarker.task --palms --seeds 401 402 403
     python benchmarks/closed-loop.py --task hand_landmarker.task --calibrate mediapipe_landmarks.npz
 
 Known two-handed motions are drawn with forearms, tracked, and fitted with the landmark table that ships with the
@@ -58,8 +59,8 @@ def smooth_noise(frames: int, count: int, rng: np.random.Generator, period: int)
     return knots[first] * (1 - share) + knots[first + 1] * share
 
 
-def known_motion(frames: int, seed: int) -> dict[str, np.ndarray]:
-    """Two hands half a metre before a head camera that wander between poses."""
+def known_motion(frames: int, seed: int, palms: bool = False) -> dict[str, np.ndarray]:
+    """Two hands half a metre before a head camera that wander between poses; or that show it their palms."""
     rng = np.random.default_rng(seed)
     parts: dict[str, list[np.ndarray]] = {"global_orient": [], "hand_pose": [], "transl": []}
     for side in SIDES:
@@ -73,12 +74,14 @@ def known_motion(frames: int, seed: int) -> dict[str, np.ndarray]:
             for joint in range(3 * finger, 3 * finger + 3):
                 pose[:, joint] += (1.0 if finger < 4 else 0.5) * bend[:, finger, None] * asset.joint_axes[joint + 1, 0]
             pose[:, 3 * finger] += spread[:, finger, None] * asset.joint_axes[3 * finger + 1, 1]
-        along = np.array([-0.25 * sign, -0.75, 0.6]) / np.linalg.norm([0.25, 0.75, 0.6])
-        back = np.array([0.15 * sign, -0.55, -0.8])
+        along = np.array([0.0, -1.0, 0.0] if palms else [-0.25 * sign, -0.75, 0.6])
+        along /= np.linalg.norm(along)
+        back = np.array([0.0, 0.1, 1.0] if palms else [0.15 * sign, -0.55, -0.8])
         back -= along * (back @ along)
         back /= np.linalg.norm(back)
         base = np.stack([-sign * along, back, -sign * np.cross(along, back)], 1)
-        turn = Rotation.from_rotvec(smooth_noise(frames, 3, rng, 30) * [0.35, 0.35, 0.45])
+        reach = [0.5, 0.5, 0.5] if palms else [0.35, 0.35, 0.45]
+        turn = Rotation.from_rotvec(smooth_noise(frames, 3, rng, 30) * reach)
         place = np.array([0.13 * sign, 0.12, 0.5]) + smooth_noise(frames, 3, rng, 30) * [0.035, 0.03, 0.04]
         parts["global_orient"].append((turn * Rotation.from_matrix(base)).as_rotvec())
         parts["hand_pose"].append(pose)
@@ -127,7 +130,7 @@ def calibrated(task: Path, seeds: Iterable[int], frames: int) -> LandmarkTable:
     return calibrate_table(motions)
 
 
-def closed_loop(task: Path, seeds: list[int], frames: int) -> tuple[float, float]:
+def closed_loop(task: Path, seeds: list[int], frames: int, palms: bool = False) -> tuple[float, float]:
     """Mean root-aligned and PA-MPJPE over hands and seeds, millimetres."""
     matrix = camera_matrix(FOCAL, SIZE)
     print(
@@ -135,7 +138,7 @@ def closed_loop(task: Path, seeds: list[int], frames: int) -> tuple[float, float
     )
     totals = []
     for seed in seeds:
-        motion = known_motion(frames, seed)
+        motion = known_motion(frames, seed, palms)
         truth = features_to_joints(params_to_features(motion))
         seen = track(drawn(motion), 30.0, task, 2)
         for hand, side in enumerate(SIDES):
@@ -192,6 +195,7 @@ def main() -> None:
     parser.add_argument("--video", type=Path, help="a video of one hand")
     parser.add_argument("--calibrate", type=Path, metavar="TABLE", help="make the landmark table, an .npz, and stop")
     parser.add_argument("--seeds", type=int, nargs="*", help="of the drawn motions")
+    parser.add_argument("--palms", action="store_true", help="palms to the camera: views that the table does not know")
     parser.add_argument("--frames", type=int, default=90)
     arguments = parser.parse_args()
     if arguments.calibrate is not None:
@@ -199,7 +203,7 @@ def main() -> None:
         return
     seeds = list(TEST_SEEDS) if arguments.seeds is None else arguments.seeds
     if seeds:
-        closed_loop(arguments.task, seeds, arguments.frames)
+        closed_loop(arguments.task, seeds, arguments.frames, arguments.palms)
     if arguments.video is not None:
         real_video(arguments.task, arguments.video)
 
