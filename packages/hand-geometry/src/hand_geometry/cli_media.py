@@ -9,7 +9,7 @@ import numpy as np
 
 from hand_geometry.errors import InputError
 
-_READ = "a motion: .npz, .glb, .bvh, or the .npy / .pth of the released code and HaWoR"
+_READ = "a motion: .npz, .glb, .bvh, .usd, or the .npy / .pth of the released code and HaWoR"
 
 _RENDER = """examples:
   hand-geometry render wave.npz --out wave.mp4                       640x480 H.264
