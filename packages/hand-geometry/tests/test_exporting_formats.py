@@ -297,4 +297,4 @@ def test_usd_without_its_package_says_what_to_install(make_motion, tmp_path):
 
 def test_suffixes_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(InputError, match=r"\.glb, \.bvh"):
-        import_motion(tmp_path / "a.usda")
+        import_motion(tmp_path / "a.fbx")

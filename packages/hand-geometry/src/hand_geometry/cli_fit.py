@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hand_geometry.errors import InputError
+from hand_geometry.plain_npz import read_npy, read_npz
 
 _SIDES = ("left", "right")
 
@@ -21,15 +20,20 @@ _FIT = """examples:
 
 The .npz holds 'left' and/or 'right' (T, 21, 3): keypoints in metres, wrist first, then thumb to little finger; NaN
 where there is none. With 'left_2d', 'right_2d' (T, 21, 2) in pixels and 'camera' (3, 3) the image is fitted as well,
-or alone. 'fps' is 15 if it is missing.
+or alone. 'fps' is 15 if it is missing. A tracker's image landmarks with depths (T, 21, 3), in pixels, need no other
+keypoints, but its table: '--offsets mediapipe' (x and z times the image's width, y times its height), or an .npz of
+'calibrate'.
 """
 
 _CALIBRATE = """example:
   hand-geometry calibrate tracked.npz known.npz --out mytracker.npy
   hand-geometry fit tracked.npz --out fitted.npz --offsets mytracker.npy
+  hand-geometry calibrate deep.npz known.npz --out mytracker.npz
 
 Trackers put their landmarks beside the joints (MediaPipe's wrist lies 18 mm out). Show the tracker a motion that you
 know, drawn by 'hand-geometry render' for one, and give what it found, in the form that 'fit' reads, and the motion.
+An .npy holds the offsets. An .npz also holds the mean and covariance of the tracker's errors, learned from image
+landmarks with depths (T, 21, 3); a thousand frames are plenty.
 """
 
 
@@ -47,7 +51,7 @@ def add_fit_commands(commands: Any) -> None:
     fit.add_argument("keypoints", help="keypoints .npz, see below")
     fit.add_argument("--out", required=True, help="motion .npz to write")
     fit.add_argument(
-        "--offsets", help="where the landmarks sit: 'mediapipe', or a .npy of 'calibrate' (default: joints)"
+        "--offsets", help="where the landmarks sit: 'mediapipe', or a file of 'calibrate' (default: joints)"
     )
     fit.add_argument("--mediapipe", action="store_const", const="mediapipe", dest="offsets", help="--offsets mediapipe")
     fit.set_defaults(run=_fit)
@@ -55,7 +59,9 @@ def add_fit_commands(commands: Any) -> None:
     calibrate = add("calibrate", "learn where a tracker's landmarks sit on the hand", _CALIBRATE)
     calibrate.add_argument("tracked", help="what the tracker found, .npz as for fit")
     calibrate.add_argument("known", help="the motion that it was shown, .npz, in the camera's frame")
-    calibrate.add_argument("--out", required=True, help="offsets .npy to write, (21, 3) metres, of the right hand")
+    calibrate.add_argument(
+        "--out", required=True, help="to write: offsets .npy, (21, 3) metres, of the right hand; or a table .npz"
+    )
     calibrate.set_defaults(run=_calibrate)
 
     metrics = add("metrics", "compare a motion with the true one, or judge it alone")
@@ -95,8 +101,9 @@ def _fit(arguments: argparse.Namespace) -> None:
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
-    from hand_geometry.fitting import KnownMotion, calibrate_landmarks
-    from hand_geometry.motion_io import load_motion, write_npy
+    from hand_geometry.files import write_npy
+    from hand_geometry.fitting import KnownMotion, calibrate_landmarks, calibrate_table
+    from hand_geometry.motion_io import load_motion
 
     arrays, known = _tracked(arguments.tracked), load_motion(arguments.known)
     motions = []
@@ -105,8 +112,13 @@ def _calibrate(arguments: argparse.Namespace) -> None:
         if given is not None:
             truth = {name: known[name][:, hand] for name in ("global_orient", "hand_pose", "transl")}
             motions.append(KnownMotion(side, **truth, **given, betas=known["betas"][hand]))
-    offsets = calibrate_landmarks(motions)
-    write_npy(arguments.out, offsets.astype(np.float32))
+    if Path(arguments.out).suffix == ".npz":
+        table = calibrate_table(motions)
+        table.save(arguments.out)
+        offsets = table.offsets
+    else:
+        offsets = calibrate_landmarks(motions)
+        write_npy(arguments.out, offsets.astype(np.float32))
     lengths = np.linalg.norm(offsets, axis=1) * 1e3
     print(f"{arguments.out}: wrist {lengths[0]:.1f} mm, fingers {lengths[1:].mean():.1f} mm on average")
 
@@ -150,9 +162,8 @@ def _tracked(path: str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise InputError(f"{path}: Expected a file of keypoints, got no such file. Check the path.")
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_npz(path)
+    except (ValueError, OSError) as error:
         raise InputError(
             f"{path}: Expected an .npz of plain arrays, got a file that cannot be read ({error})."
         ) from error
@@ -174,8 +185,12 @@ def _seen(arrays: dict[str, Any], side: str) -> dict[str, Any] | None:
 def _offsets(name: str | None, side: str) -> Any:
     if name is None or name == "mediapipe":
         return name
+    if Path(name).suffix == ".npz":
+        from hand_geometry.fitting import LandmarkTable
+
+        return LandmarkTable.load(name)
     try:
-        table = np.load(name, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"--offsets: Expected 'mediapipe' or a .npy of calibrate, got {name!r} ({error}).") from error
+        table = read_npy(name)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--offsets: Expected 'mediapipe' or a file of calibrate, got {name!r} ({error}).") from error
     return table if side == "right" else table * [-1.0, 1.0, 1.0]

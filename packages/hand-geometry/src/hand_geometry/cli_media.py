@@ -9,7 +9,7 @@ import numpy as np
 
 from hand_geometry.errors import InputError
 
-_READ = "a motion: .npz, .glb, .bvh, or the .npy / .pth of the released code and HaWoR"
+_READ = "a motion: .npz, .glb, .bvh, .usd, or the .npy / .pth of the released code and HaWoR"
 
 _RENDER = """examples:
   hand-geometry render wave.npz --out wave.mp4                       640x480 H.264
@@ -137,7 +137,7 @@ def _view(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from hand_geometry.exporting import export_motion, import_motion, retarget_motion
     from hand_geometry.features import params_to_features
-    from hand_geometry.motion_io import write_npz
+    from hand_geometry.files import write_npz
 
     motion = import_motion(arguments.motion, fps=arguments.fps)
     if arguments.from_hand:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from hand_geometry.errors import InputError
 
@@ -48,4 +50,46 @@ def write_bytes(path: str | os.PathLike[str], content: bytes, suffix: str) -> Pa
         raise InputError(f"path: Expected a name that ends in {suffix}, got {target.name!r}. Rename it.")
     with beside(target) as temporary:
         temporary.write_bytes(content)
+    return target
+
+
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> Path:
+    """Write arrays to an .npz all at once: beside the target, then renamed.
+
+    Args:
+        path: Ends in .npz. Missing folders are made.
+        arrays: Plain arrays by name.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: If the suffix is not .npz.
+    """
+    target = Path(path)
+    if target.suffix != ".npz":
+        raise InputError(f"path: Expected a name that ends in .npz, got {target.name!r}. Rename it.")
+    with beside(target) as temporary:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+    return target
+
+
+def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> Path:
+    """Write one array to a .npy all at once: beside the target, then renamed.
+
+    Args:
+        path: Ends in .npy. Missing folders are made.
+        array: A plain array.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: If the suffix is not .npy.
+    """
+    target = Path(path)
+    if target.suffix != ".npy":
+        raise InputError(f"path: Expected a name that ends in .npy, got {target.name!r}. Rename it.")
+    with beside(target) as temporary:
+        np.save(temporary, array, allow_pickle=False)
     return target

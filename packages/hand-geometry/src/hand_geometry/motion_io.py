@@ -7,8 +7,6 @@ Arrays: ``global_orient`` (T, 2, 3), ``hand_pose`` (T, 2, 15, 3), ``transl`` (T,
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ import numpy as np
 from hand_geometry.assets import as_numpy
 from hand_geometry.errors import InputError, MotionFileError
 from hand_geometry.features import PARAMETERS, as_tensor, features_to_params
-from hand_geometry.files import beside
+from hand_geometry.files import write_npz
+from hand_geometry.plain_npz import read_npz
 
 _TAILS = {"global_orient": (2, 3), "hand_pose": (2, 15, 3), "transl": (2, 3)}
 
@@ -61,48 +60,6 @@ def save_motion(
     return write_npz(path, arrays)
 
 
-def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> Path:
-    """Write arrays to an .npz all at once: beside the target, then renamed.
-
-    Args:
-        path: Ends in .npz. Missing folders are made.
-        arrays: Plain arrays by name.
-
-    Returns:
-        The path.
-
-    Raises:
-        InputError: If the suffix is not .npz.
-    """
-    target = Path(path)
-    if target.suffix != ".npz":
-        raise InputError(f"path: Expected a name that ends in .npz, got {target.name!r}. Rename it.")
-    with beside(target) as temporary:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-    return target
-
-
-def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> Path:
-    """Write one array to a .npy all at once: beside the target, then renamed.
-
-    Args:
-        path: Ends in .npy. Missing folders are made.
-        array: A plain array.
-
-    Returns:
-        The path.
-
-    Raises:
-        InputError: If the suffix is not .npy.
-    """
-    target = Path(path)
-    if target.suffix != ".npy":
-        raise InputError(f"path: Expected a name that ends in .npy, got {target.name!r}. Rename it.")
-    with beside(target) as temporary:
-        np.save(temporary, array, allow_pickle=False)
-    return target
-
-
 def load_motion(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a motion.
 
@@ -121,14 +78,16 @@ def load_motion(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not file.is_file():
         raise MotionFileError(f"{file}: Expected a motion file, got no such file. Check the path.")
     try:
-        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_npz(file)
+    except (OSError, ValueError) as error:
         raise MotionFileError(
             f"{file}: Expected an .npz of plain arrays, got a file that cannot be read ({error}). Write it again."
         ) from error
     if "features" in arrays and "transl" not in arrays:
-        arrays |= features_to_params(arrays["features"].astype(np.float32))
+        try:
+            arrays |= features_to_params(arrays["features"].astype(np.float32, casting="same_kind"))
+        except (TypeError, ValueError) as error:
+            raise MotionFileError(f"{file}: {error} Write it again with save_motion.") from error
     frames = len(arrays["transl"]) if arrays.get("transl", np.array(0)).ndim else 0
     arrays.setdefault("betas", np.zeros((2, 10), np.float32))
     arrays.setdefault("valid", np.ones((frames, 2), np.bool_))
@@ -163,8 +122,12 @@ def _problem(arrays: Mapping[str, np.ndarray]) -> str | None:
             return f"{name}: Expected shape {shape}, got {arrays[name].shape}."
         if arrays[name].dtype.kind not in "fb" or not np.isfinite(arrays[name]).all():
             return f"{name}: Expected finite numbers, got something else."
-    if arrays["betas"].ndim != 2 or len(arrays["betas"]) != 2:
-        return f"betas: Expected shape (2, B), got {arrays['betas'].shape}."
-    if arrays["fps"].shape != () or not float(arrays["fps"]) > 0:
+    betas, fps = arrays["betas"], arrays["fps"]
+    if betas.ndim != 2 or len(betas) != 2 or betas.dtype.kind not in "fiu" or not np.isfinite(betas).all():
+        return f"betas: Expected shape (2, B), finite numbers, got {betas.shape} {betas.dtype}."
+    if fps.shape != () or fps.dtype.kind not in "fiu" or not 0 < float(fps) < np.inf:
         return f"fps: Expected one positive number, got {arrays['fps']}."
+    captions = arrays.get("captions", np.array([], np.str_))
+    if captions.ndim != 1 or (captions.dtype.kind not in "US" and captions.size):
+        return f"captions: Expected a row of texts, got {captions.shape} {captions.dtype}."
     return None

@@ -12,7 +12,7 @@ from hand_geometry.errors import InputError
 __all__ = ["EXPORT_SUFFIXES", "IMPORT_SUFFIXES", "export_motion", "import_motion", "retarget_motion"]
 
 EXPORT_SUFFIXES = (".npz", ".glb", ".bvh", ".usd", ".usda", ".usdc", ".npy", ".pth")
-IMPORT_SUFFIXES = (".npz", ".glb", ".bvh", ".npy", ".pth")
+IMPORT_SUFFIXES = (".npz", ".glb", ".bvh", ".usd", ".usda", ".usdc", ".npy", ".pth")
 
 
 def export_motion(
@@ -84,10 +84,11 @@ def export_motion(
 
 
 def import_motion(path: str | os.PathLike[str], *, fps: float | None = None) -> dict[str, Any]:
-    """Read a motion in the format that the file's suffix names: .npz, .glb, .bvh, .npy or .pth.
+    """Read a motion in the format that the file's suffix names: .npz, .glb, .bvh, .usd, .npy or .pth.
 
     Args:
-        path: The file. Of glTF and BVH, files that ``export_motion`` wrote, also after an editor changed their curves.
+        path: The file. Of glTF and BVH, files that ``export_motion`` wrote, also after an editor changed their curves;
+            of USD (extra ``usd``) those that it wrote.
         fps: Frames per second, for .npy and .pth, which hold none; None takes HaWoR's 30.
 
     Returns:
@@ -96,6 +97,7 @@ def import_motion(path: str | os.PathLike[str], *, fps: float | None = None) -> 
     Raises:
         InputError: If the suffix is unknown.
         MotionFileError: If the file is missing, broken, or holds no motion of this package's skeleton.
+        MissingDependencyError: If it is USD and usd-core is not installed.
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".glb":
@@ -106,6 +108,10 @@ def import_motion(path: str | os.PathLike[str], *, fps: float | None = None) -> 
         from hand_geometry.exporting.bvh import load_bvh
 
         return load_bvh(path)
+    if suffix in (".usd", ".usda", ".usdc"):
+        from hand_geometry.exporting.usd_read import load_usd
+
+        return load_usd(path)
     if suffix in (".npy", ".pth"):
         from hand_geometry.exporting.released import HAWOR_FPS, load_released
 

@@ -28,6 +28,7 @@ _CM = 100.0
 _FLIP = np.array([1.0, -1.0, -1.0])
 _POSITIONS = ("Xposition", "Yposition", "Zposition")
 _ROTATIONS = ("Zrotation", "Xrotation", "Yrotation")
+_LARGEST = 1e9  # centimetres or degrees: beyond them float32 holds nothing
 _SAME_BONES = 1e-3  # metres between a file's bones and the hand model's
 
 
@@ -147,13 +148,16 @@ def _parsed(text: str) -> tuple[dict[str, Array], list[tuple[str, str]], Array, 
         elif part[0] == "CHANNELS":
             layout += [(name, channel) for channel in part[2 : 2 + int(part[1])]]
     frames, seconds = int(words[1]), float(words[4])
-    if frames < 1 or not seconds > 0:
+    if frames < 1 or not 1e-5 < seconds < 1e5:
         raise ValueError(f"Expected at least one frame and a positive frame time, got {frames} and {seconds}.")
     if len(words) - 5 != frames * len(layout):
         raise ValueError(f"Expected {frames} rows of {len(layout)} numbers, got {len(words) - 5} numbers.")
     rows = np.array(words[5:], np.float64).reshape(frames, len(layout))
-    if not np.isfinite(rows).all():
-        raise ValueError("Expected finite numbers, got NaN or infinity.")
+    if any(offset.shape != (3,) for offset in offsets.values()):
+        raise ValueError("Expected three numbers in each OFFSET, got fewer.")
+    values = np.concatenate([rows.ravel(), *offsets.values()])
+    if not (np.abs(values) < _LARGEST).all():
+        raise ValueError(f"Expected finite numbers below {_LARGEST:.0e}, got others.")
     return offsets, layout, rows, round(1 / seconds, 6)
 
 
@@ -165,7 +169,10 @@ def _motion(
     model: str | os.PathLike[str],
 ) -> dict[str, Any]:
     column = {key: k for k, key in enumerate(layout)}
-    orders = {name: [channel for joint, channel in layout if joint == name and "rot" in channel] for name in offsets}
+    orders: dict[str, list[str]] = {name: [] for name in offsets}
+    for joint, channel in layout:
+        if joint in orders and "rot" in channel:
+            orders[joint].append(channel)
     if not any(f"{side}_wrist" in offsets for side in SIDES):
         raise ValueError("Expected joints named left_wrist or right_wrist, got none.")
     hands = []
@@ -182,7 +189,7 @@ def _motion(
             rotations.append(Rotation.from_euler(axes, degrees, degrees=True).as_rotvec() * _FLIP)
         wrist = np.stack([rows[:, column[f"{side}_wrist", channel]] for channel in _POSITIONS], 1) * _FLIP / _CM
         bones = np.stack([offsets[f"{side}_{joint}"] for joint in JOINT_NAMES[1:]]) * _FLIP / _CM
-        betas, rest_wrist = _shape(side, bones, model)
+        betas, rest_wrist = shape_of_bones(side, bones, model)
         hands.append((rotations[0], np.stack(rotations[1:], 1), wrist - rest_wrist, betas, True))
     orient, pose, transl, betas, seen = zip(*hands, strict=True)
     return {
@@ -196,7 +203,7 @@ def _motion(
     }
 
 
-def _shape(side: Side, bones: Array, model: str | os.PathLike[str]) -> tuple[Array, Array]:
+def shape_of_bones(side: Side, bones: Array, model: str | os.PathLike[str]) -> tuple[Array, Array]:
     """``betas`` (10,) whose bones are nearest, and the rest wrist of that shape; zeros if none is near."""
     asset = load_asset(os.fspath(model), side)
     parents = list(PARENTS[1:])

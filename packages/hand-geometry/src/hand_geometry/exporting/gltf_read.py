@@ -22,7 +22,8 @@ from hand_geometry.exporting.rig import JOINT_NAMES, SIDES
 from hand_geometry.poses import relaxed_hand
 
 _WIDTH = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
-_MOST_FRAMES = 1_000_000  # nine hours at 30 fps; a broken rate must not ask for all memory
+_MOST_FRAMES = 1_000_000  # nine hours at 30 fps
+_FEW_FRAMES = 10_000  # more need a file of some size: a broken rate must not ask for all memory
 _TO_OURS = Rotation.from_quat([1.0, 0.0, 0.0, 0.0])  # glTF: y up, z backward
 
 
@@ -47,7 +48,7 @@ def load_gltf(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise MotionFileError(f"{file}: Expected a .glb file, got none that can be read ({error}).") from error
     try:
         return _Reader(content).motion()
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, struct.error, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error, RecursionError) as error:
         reason = str(error) if isinstance(error, _BrokenError) else f"{type(error).__name__}: {error}"
         raise MotionFileError(f"{file}: {reason} Write it again with save_gltf.") from error
 
@@ -72,12 +73,20 @@ class _Reader:
         self.nodes = self.tree["nodes"]
         self.names = {node.get("name"): k for k, node in enumerate(self.nodes)}
         self.parent = {child: k for k, node in enumerate(self.nodes) for child in node.get("children", [])}
+        self.most = min(_MOST_FRAMES, max(_FEW_FRAMES, len(content) // 4))
+        self.moving: set[Any] = set()  # nodes that turn
         self.curves: dict[tuple[int, str], tuple[Array, Array]] = {}
+        own = {self.names.get(f"{side}_{name}") for side in SIDES for name in JOINT_NAMES} - {None}
         for animation in self.tree.get("animations", [])[:1]:
             for channel in animation["channels"]:
                 target = channel["target"]
-                if "node" in target and target["path"] in ("rotation", "translation"):
-                    self.curves[target["node"], target["path"]] = self._curve(animation["samplers"][channel["sampler"]])
+                if target["path"] == "rotation":
+                    self.moving.add(target.get("node"))
+                key = (target.get("node"), target["path"])
+                if key in self.curves:
+                    raise _BrokenError(f"Expected one curve for each property, got two for node {key[0]}.")
+                if key[0] in own and key[1] in ("rotation", "translation"):
+                    self.curves[key] = self._curve(animation["samplers"][channel["sampler"]])
 
     def motion(self) -> dict[str, Any]:
         own = self.tree["scenes"][self.tree.get("scene", 0)].get("extras", {}).get(EXTRAS, {})
@@ -120,8 +129,8 @@ class _Reader:
         if not (0 < fps < 1e5 and 0 <= span < 1e6):
             raise _BrokenError(f"Expected a positive rate and rising times, got {fps} fps over {span} s.")
         frames = round(span * fps) + 1
-        if frames > _MOST_FRAMES:
-            raise _BrokenError(f"Expected at most {_MOST_FRAMES} frames, got {frames}.")
+        if frames > self.most:
+            raise _BrokenError(f"Expected at most {self.most} frames in a file of this size, got {frames}.")
         return keys[0] + np.arange(frames) / fps, fps
 
     def _hand(self, side: str, times: Array) -> tuple[Array, Array, Array]:
@@ -141,7 +150,7 @@ class _Reader:
                 break
             node = self.parent[node]
             own = self.nodes[node]
-            if "matrix" in own or own.get("scale", [1, 1, 1]) != [1, 1, 1] or (node, "rotation") in self.curves:
+            if "matrix" in own or own.get("scale", [1, 1, 1]) != [1, 1, 1] or node in self.moving:
                 raise _BrokenError(f"Expected plain, fixed nodes above the wrist, got {own.get('name', node)!r}.")
             rotation = Rotation.from_quat(own.get("rotation", [0, 0, 0, 1]))
             turn, shift = rotation * turn, rotation.apply(shift) + np.array(own.get("translation", [0, 0, 0]), float)

@@ -65,6 +65,10 @@ class _InlineArray:
         if self.numpy_array_alignment_bytes is not None:
             stream.read(stream.read(1)[0])
         size = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        here = stream.tell()
+        room = stream.seek(0, io.SEEK_END) - stream.seek(here)
+        if not 0 <= size <= room:
+            raise ValueError(f"expected {size} bytes of an array, got {room}")
         content = stream.read(size)
         if len(content) != size:
             raise ValueError(f"expected {size} bytes of an array, got {len(content)}")

@@ -5,5 +5,7 @@
 
 from hand_geometry.fitting.calibration import KnownMotion, calibrate_landmarks
 from hand_geometry.fitting.keypoints import KeypointFit, fit_keypoints
+from hand_geometry.fitting.table import LandmarkTable
+from hand_geometry.fitting.table_calibration import calibrate_table
 
-__all__ = ["KeypointFit", "KnownMotion", "calibrate_landmarks", "fit_keypoints"]
+__all__ = ["KeypointFit", "KnownMotion", "LandmarkTable", "calibrate_landmarks", "calibrate_table", "fit_keypoints"]

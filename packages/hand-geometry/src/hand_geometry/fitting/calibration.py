@@ -35,7 +35,8 @@ class KnownMotion:
         hand_pose: Shape (T, 15, 3), axis-angle.
         transl: Shape (T, 3), metres.
         keypoints: The tracker's, shape (T, 21, 3), metres, anywhere; NaN where there are none. Or None.
-        keypoints_2d: The tracker's, shape (T, 21, 2), pixels; NaN where there are none. Or None.
+        keypoints_2d: The tracker's, shape (T, 21, 2), pixels; NaN where there are none. Or None. With the depths that
+            ``calibrate_table`` needs: shape (T, 21, 3).
         camera: Pinhole matrix, shape (3, 3), of the frame that the parameters are in; needed with ``keypoints_2d``.
         betas: Shape (B,), or None for the mean shape.
     """
@@ -65,7 +66,7 @@ def calibrate_landmarks(motions: list[KnownMotion], *, sigma_3d: float = 0.01, s
         InputError: If nothing is seen.
         ShapeError: If a shape does not fit.
     """
-    scenes = [_scene(motion) for motion in motions]
+    scenes = [scene_of(motion) for motion in motions]
     if not any(scene.observed.seen.any() for scene in scenes):
         raise InputError("motions: Expected at least one frame with landmarks, got none. Check the tracker's output.")
     offsets: Array = np.zeros((21, 3))
@@ -83,7 +84,7 @@ def calibrate_landmarks(motions: list[KnownMotion], *, sigma_3d: float = 0.01, s
 
 
 @dataclass(frozen=True)
-class _Scene:
+class Scene:
     """A known motion as a right hand; ``mirror`` is the factor of x that made it one."""
 
     observed: Observed
@@ -92,6 +93,7 @@ class _Scene:
     mirror: Array  # (3,)
 
     def equations(self, offsets: Array, sigma_3d: float, sigma_2d: float) -> list[tuple[Array, Array, Array]]:
+        """Slope by the offset, error at offset 0 (in standard deviations) and weight, of the 3D and the image term."""
         seen, turns = self.observed, self.turns
         out = []
         if seen.in_3d:
@@ -113,7 +115,8 @@ class _Scene:
         return out
 
 
-def _scene(motion: KnownMotion) -> _Scene:
+def scene_of(motion: KnownMotion) -> Scene:
+    """The motion as a right hand's, checked."""
     side = check_side(motion.side)
     mirror = np.ones(3) if side == "right" else np.array([-1.0, 1.0, 1.0])
     axial = np.ones(3) if side == "right" else np.array([1.0, -1.0, -1.0])
@@ -133,7 +136,7 @@ def _scene(motion: KnownMotion) -> _Scene:
     angles = np.einsum("jka,tja->tjk", chain.axes, known["hand_pose"] * axial).reshape(frames, 45)
     orient = Rotation.from_rotvec(known["global_orient"] * axial).as_matrix()
     posed = pose(chain, HandState(orient, angles, known["transl"] * mirror))
-    return _Scene(observed, posed.keypoints, posed.world[:, CARRIER], mirror)
+    return Scene(observed, posed.keypoints, posed.world[:, CARRIER], mirror)
 
 
 def _laid_on(points: Array, target: Array, weight: Array) -> Array:

@@ -23,8 +23,10 @@ from hand_geometry.fitting.limits import angle_priors
 from hand_geometry.fitting.objective import Objective, project
 from hand_geometry.fitting.observed import Observed
 from hand_geometry.fitting.shape import fit_betas
-from hand_geometry.fitting.solver import minimise
+from hand_geometry.fitting.solver import likeliest, minimise
 from hand_geometry.fitting.start import initial_states, rotate_to_ray
+from hand_geometry.fitting.table import LandmarkTable, table_of
+from hand_geometry.fitting.tracked import TrackedImage, own_offsets
 
 Float32 = NDArray[np.float32]
 
@@ -43,7 +45,8 @@ class KeypointFit:
         valid: Frames in which the hand was seen, shape (T,) bool; the others are interpolated.
         residual: Mean distance of the fitted from the visible keypoints (relative to their mean if 2D was
             given), shape (T,), metres; NaN where not valid or without 3D.
-        reprojection: Mean image distance, shape (T,), pixels, NaN where not valid; None without 2D.
+        reprojection: Mean image distance, shape (T,), pixels, NaN where not valid; None without 2D. With depths: to
+            where the table expects the tracker's landmarks of this hand.
         keypoints: Fitted keypoints, landmark offsets included, shape (T, 21, 3), metres.
         iterations: Gauss-Newton steps taken (of a batch: the most that a clip took).
     """
@@ -85,16 +88,19 @@ def fit_keypoints(
         valid: What to trust: frames (T,), or keypoints (T, 21), bool, with the clips' axis if there is one. None for
             all that is finite. A frame with fewer than 6 visible keypoints counts as not seen.
         keypoints_2d: Image points, shape (T, 21, 2), pixels. With them the 3D keypoints count relative to
-            their mean, and the translation comes from the camera.
+            their mean, and the translation comes from the camera. Or shape (T, 21, 3): a tracker's image landmarks with
+            their depths in pixels (MediaPipe: x times the image's width, y times its height, z times its width); they
+            need a table as ``landmark_offsets`` and tell more than MediaPipe's world landmarks, best left out.
         camera: Pinhole matrix, shape (3, 3); needed with ``keypoints_2d``. Axes: x right, y down, z forward.
         landmark_offsets: Where the tracker's landmarks sit on the hand, shape (21, 3), metres, in the frame
             of the carrying joint; "mediapipe" for the calibrated table that ships with the package; None for
-            zeros.
+            zeros. For image landmarks with depths "mediapipe" or a ``LandmarkTable``, which also tells the mean and the
+            covariance of the tracker's errors; small offsets of the clip's own are then learned as well.
         along_ray: Whether the 3D keypoints are oriented to the ray through the hand rather than to the
             camera's axis, as MediaPipe's are. None: yes if ``landmark_offsets="mediapipe"`` and 2D is given.
         betas: Shape (B,); "fit" to estimate it from the bone lengths; None for the mean shape.
         sigma_3d: Standard deviation of the 3D keypoints, metres.
-        sigma_2d: Standard deviation of the image points, pixels.
+        sigma_2d: Standard deviation of the image points, pixels; with depths the table says it.
         smoothness: Expected change per frame of wrist rotation (rad), finger angles (rad) and translation
             (m); None fits every frame alone.
         max_iterations: Gauss-Newton steps at most.
@@ -117,8 +123,9 @@ def fit_keypoints(
     asset = _asset_of(model, side)
     if along_ray is None:
         along_ray = landmark_offsets is not None and isinstance(landmark_offsets, str)
-    offsets = _offsets_of(landmark_offsets, side)
-    options = _Options(along_ray, sigma_3d, sigma_2d, smoothness, max_iterations)
+    table = table_of(landmark_offsets, _depths(keypoints_2d))
+    offsets = _offsets_of(landmark_offsets, side) if table is None else table.offsets_of(side)
+    options = _Options(side, along_ray, sigma_3d, sigma_2d, smoothness, max_iterations, table)
     with _blas().limit(limits=1, user_api="blas"):
         if not any(v is not None and as_numpy(v).ndim == 4 for v in (keypoints, keypoints_2d)):
             observed = Observed.check(keypoints, valid, keypoints_2d, camera)
@@ -133,11 +140,19 @@ def fit_keypoints(
 
 @dataclass(frozen=True)
 class _Options:
+    side: Side
     along_ray: bool
     sigma_3d: float
     sigma_2d: float
     smoothness: tuple[float, float, float] | None
     max_iterations: int
+    table: LandmarkTable | None
+
+
+def _depths(keypoints_2d: Any) -> Any:
+    """What comes third in image points, or None."""
+    array = None if keypoints_2d is None else as_numpy(keypoints_2d)
+    return array if array is not None and array.ndim in (3, 4) and array.shape[-1] == 3 else None
 
 
 def _clips(*given: Any) -> list[tuple[Any, ...]]:
@@ -189,34 +204,19 @@ def _fit(asset: HandAsset, observed: Observed, offsets: Array, betas: Any, optio
     if len(starts) > 1:
         alone = Objective(chain, observed, options.sigma_3d, options.sigma_2d, None)
         tried = [minimise(alone, state, _TRIAL_STEPS)[0] for state in starts]
-        start = _likeliest(alone, tried, options.smoothness)
-    objective = Objective(chain, observed, options.sigma_3d, options.sigma_2d, options.smoothness)
+        start = likeliest(alone, tried, options.smoothness)
+    image = None
+    if options.table is not None:
+        depth = pose(chain, start).keypoints[..., 2].mean(1)
+        image = TrackedImage.build(options.table, options.side, observed, depth)
+    objective = Objective(chain, observed, options.sigma_3d, options.sigma_2d, options.smoothness, image)
     state, iterations = minimise(objective, start, options.max_iterations)
+    if image is not None:
+        chain = own_offsets(image, chain, state)
+        objective = replace(objective, chain=chain)
+        state, more = minimise(objective, state, options.max_iterations)
+        iterations += more
     return _result(chain, state, objective, shape, iterations)
-
-
-def _likeliest(
-    objective: Objective, states: list[HandState], smoothness: tuple[float, float, float] | None
-) -> HandState:
-    """Of each frame one of the states, so that costs and jumps of the wrist's rotation are least (Viterbi)."""
-    costs = np.minimum([objective.frame_costs(state) for state in states], 1e12)  # (K, T)
-    orient, angles, transl = (np.stack([getattr(s, n) for s in states]) for n in ("orient", "angles", "transl"))
-    frames = costs.shape[1]
-    total, came = costs[:, 0], np.zeros((frames, len(states)), np.int64)
-    for t in range(1, frames):
-        jumps = np.zeros((len(states), len(states)))
-        if smoothness is not None:
-            turn = np.einsum("kab,lcb->klac", orient[:, t - 1], orient[:, t])
-            cosine = np.clip((np.trace(turn, axis1=2, axis2=3) - 1) / 2, -1, 1)
-            jumps = (np.arccos(cosine) / smoothness[0]) ** 2
-        came[t] = np.argmin(total[:, None] + jumps, axis=0)
-        total = np.min(total[:, None] + jumps, axis=0) + costs[:, t]
-    best = np.empty(frames, np.int64)
-    best[-1] = np.argmin(total)
-    for t in range(frames - 1, 0, -1):
-        best[t - 1] = came[t, best[t]]
-    rows = np.arange(frames)
-    return HandState(orient[best, rows], angles[best, rows], transl[best, rows])
 
 
 def _nobody(chain: HandChain, observed: Observed, betas: Array) -> KeypointFit:
@@ -231,7 +231,9 @@ def _result(chain: HandChain, state: HandState, objective: Objective, betas: Arr
     residual = _mean_where(objective.error_3d(posed) * objective.sigma_3d, observed.weight_3d)
     reprojection = None
     if observed.pixels is not None and observed.camera is not None:
-        apart = project(posed.keypoints, observed.camera) - observed.pixels
+        image = objective.image
+        expected = project(posed.keypoints, observed.camera) if image is None else image.expected(posed)
+        apart = expected - observed.pixels
         reprojection = _mean_where(apart, observed.weight_2d)
     return KeypointFit(
         global_orient=Rotation.from_matrix(state.orient).as_rotvec().astype(np.float32),

@@ -15,11 +15,10 @@ from hand_geometry.assets import Array
 from hand_geometry.fitting.chain import ANGLES, PARAMETERS, HandChain, HandState, Posed, jacobian, pose
 from hand_geometry.fitting.limits import LIMIT_SOFTNESS, angle_priors
 from hand_geometry.fitting.observed import Observed
+from hand_geometry.fitting.tracked import NEAREST, TrackedImage
 
 HUBER = 3.0
 """Errors beyond this many standard deviations count linearly."""
-
-_NEAREST = 0.02  # metres before the camera
 
 
 @dataclass
@@ -33,6 +32,7 @@ class Objective:
         sigma_2d: Standard deviation of the image points, pixels.
         smoothness: Expected change per frame of the wrist rotation (rad), the angles (rad), the translation
             (m), or None to treat every frame alone.
+        image: How to weigh image points with depths; None for plain image points.
     """
 
     chain: HandChain
@@ -40,6 +40,7 @@ class Objective:
     sigma_3d: float
     sigma_2d: float
     smoothness: tuple[float, float, float] | None
+    image: TrackedImage | None = None
     coupling: Array | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -66,9 +67,12 @@ class Objective:
         """Value of each frame without smoothness, shape (T,)."""
         posed, observed = pose(self.chain, state), self.observed
         total = (observed.weight_3d * _huber(np.linalg.norm(self.error_3d(posed), axis=-1))).sum(-1)
-        if self.pixels is not None:
+        if self.image is not None:
+            total += self.image.costs(posed)
+        elif self.pixels is not None:
             total += (observed.weight_2d * _huber(np.linalg.norm(self._error_2d(posed), axis=-1))).sum(-1)
-            total[self._in_camera & (posed.keypoints[..., 2] < _NEAREST).any(1)] = np.inf
+        if self.pixels is not None:
+            total[self._in_camera & (posed.keypoints[..., 2] < NEAREST).any(1)] = np.inf
         total += (((state.angles - self._mean) / self._deviation) ** 2).sum(-1)
         total += (self._excess(state.angles) ** 2).sum(-1) / LIMIT_SOFTNESS**2
         return np.asarray(total)
@@ -78,9 +82,9 @@ class Objective:
         posed = pose(self.chain, state)
         slope = jacobian(self.chain, posed.single())  # (T, 51, 21, 3) float32: a step need not be exact, the cost is
         hessian, gradient = np.zeros((len(slope), PARAMETERS, PARAMETERS)), np.zeros((len(slope), PARAMETERS))
-        terms = ([self._add_points] if self.observed.in_3d else []) + (
-            [self._add_pixels] if self.pixels is not None else []
-        )
+        terms = [self._add_points] if self.observed.in_3d else []
+        if self.pixels is not None:
+            terms.append(self._add_pixels if self.image is None else self.image.normal_equations)
         for term in terms:
             more_hessian, more_gradient = term(posed, slope)
             hessian += more_hessian
@@ -107,8 +111,8 @@ class Objective:
         assert self.camera is not None
         focal = (self.camera[[0, 1], [0, 1]] / self.sigma_2d).astype(slope.dtype)
         posed_as = posed.keypoints[:, None].astype(slope.dtype)
-        scale = focal / np.maximum(posed_as[..., 2:], _NEAREST)
-        ratio = posed_as[..., :2] / np.maximum(posed_as[..., 2:], _NEAREST)
+        scale = focal / np.maximum(posed_as[..., 2:], NEAREST)
+        ratio = posed_as[..., :2] / np.maximum(posed_as[..., 2:], NEAREST)
         flat = scale * (slope[..., :2] - ratio * slope[..., 2:])
         return _gauss_newton(flat, self._error_2d(posed), self.observed.weight_2d)
 
@@ -138,7 +142,7 @@ _ANGLE_INDEX = _DIAGONAL[ANGLES]
 
 def project(points: Array, camera: Array) -> Array:
     """Pinhole projection of points (..., 3), z forward, to pixels (..., 2)."""
-    depth = np.maximum(points[..., 2:], _NEAREST)
+    depth = np.maximum(points[..., 2:], NEAREST)
     return points[..., :2] / depth * camera[[0, 1], [0, 1]] + camera[:2, 2]
 
 

@@ -23,6 +23,7 @@ class Observed:
         points: Shape (T, 21, 3), metres.
         weight_3d: Shape (T, 21), 0 or 1.
         pixels: Shape (T, 21, 2), or None.
+        depths: Depth of each keypoint within the hand, shape (T, 21), in pixels as ``pixels`` are, or None.
         weight_2d: Shape (T, 21), 0 or 1; zeros without pixels.
         camera: Pinhole matrix, shape (3, 3), or None.
         seen: Frames that hold enough, shape (T,) bool.
@@ -34,6 +35,7 @@ class Observed:
     weight_2d: Array
     camera: Array | None
     seen: NDArray[np.bool_]
+    depths: Array | None = None
 
     @classmethod
     def check(cls, keypoints: Any, valid: Any, keypoints_2d: Any, camera: Any) -> Observed:
@@ -43,8 +45,8 @@ class Observed:
             ShapeError: If a shape does not fit.
             InputError: If a value is senseless. A clip in which nothing is seen is no error here.
         """
-        points = None if keypoints is None else _array("keypoints", keypoints, 3)
-        pixels = None if keypoints_2d is None else _array("keypoints_2d", keypoints_2d, 2)
+        points = None if keypoints is None else _array("keypoints", keypoints, (3,))
+        pixels = None if keypoints_2d is None else _array("keypoints_2d", keypoints_2d, (2, 3))
         if points is None and pixels is None:
             raise InputError("keypoints: Expected 3D keypoints, keypoints_2d or both, got neither. Pass one.")
         frames = len(points if points is not None else pixels)  # type: ignore[arg-type]
@@ -62,10 +64,11 @@ class Observed:
         return cls(
             points=np.zeros((frames, 21, 3)) if points is None else np.where(kept[0][..., None] > 0, points, 0.0),
             weight_3d=kept[0],
-            pixels=None if pixels is None else np.where(kept[1][..., None] > 0, pixels, 0.0),
+            pixels=None if pixels is None else np.where(kept[1][..., None] > 0, pixels[..., :2], 0.0),
             weight_2d=kept[1],
             camera=None if pixels is None else check_camera(camera),
             seen=seen,
+            depths=None if pixels is None or pixels.shape[-1] == 2 else np.where(kept[1] > 0, pixels[..., 2], 0.0),
         )
 
     @property
@@ -92,10 +95,11 @@ def check_camera(camera: Any) -> Array:
     return pinhole
 
 
-def _array(name: str, value: Any, width: int) -> Array:
+def _array(name: str, value: Any, widths: tuple[int, ...]) -> Array:
     array = as_numpy(value).astype(np.float64)
-    if array.ndim != 3 or array.shape[1:] != (21, width) or len(array) == 0:
-        raise ShapeError(name, f"(T, 21, {width}) with T >= 1", array.shape, "Pass one hand of one clip.")
+    if array.ndim != 3 or array.shape[1] != 21 or array.shape[2] not in widths or len(array) == 0:
+        expected = f"(T, 21, {' or '.join(map(str, widths))}) with T >= 1"
+        raise ShapeError(name, expected, array.shape, "Pass one hand of one clip.")
     return array
 
 

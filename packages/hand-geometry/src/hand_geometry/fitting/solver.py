@@ -47,6 +47,30 @@ def minimise(objective: Objective, state: HandState, max_iterations: int) -> tup
     return state, max_iterations
 
 
+def likeliest(
+    objective: Objective, states: list[HandState], smoothness: tuple[float, float, float] | None
+) -> HandState:
+    """Of each frame one of the states, so that costs and jumps of the wrist's rotation are least (Viterbi)."""
+    costs = np.minimum([objective.frame_costs(state) for state in states], 1e12)  # (K, T)
+    orient, angles, transl = (np.stack([getattr(s, n) for s in states]) for n in ("orient", "angles", "transl"))
+    frames = costs.shape[1]
+    total, came = costs[:, 0], np.zeros((frames, len(states)), np.int64)
+    for t in range(1, frames):
+        jumps = np.zeros((len(states), len(states)))
+        if smoothness is not None:
+            turn = np.einsum("kab,lcb->klac", orient[:, t - 1], orient[:, t])
+            cosine = np.clip((np.trace(turn, axis1=2, axis2=3) - 1) / 2, -1, 1)
+            jumps = (np.arccos(cosine) / smoothness[0]) ** 2
+        came[t] = np.argmin(total[:, None] + jumps, axis=0)
+        total = np.min(total[:, None] + jumps, axis=0) + costs[:, t]
+    best = np.empty(frames, np.int64)
+    best[-1] = np.argmin(total)
+    for t in range(frames - 1, 0, -1):
+        best[t - 1] = came[t, best[t]]
+    rows = np.arange(frames)
+    return HandState(orient[best, rows], angles[best, rows], transl[best, rows])
+
+
 def _step(hessian: Array, gradient: Array, coupling: Array | None, damping: float) -> Array:
     """Solve the damped normal equations; shape (T, 51)."""
     frames = len(hessian)

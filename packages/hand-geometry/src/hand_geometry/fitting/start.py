@@ -33,7 +33,11 @@ def initial_states(chain: HandChain, observed: Observed) -> list[HandState]:
     rest = pose(chain, HandState(np.eye(3)[None], mean[None], np.zeros((1, 3)))).keypoints[0]
     share = np.full(21, _BESIDE)
     share[_PALM] = 1.0
-    if observed.in_3d:
+    if observed.pixels is not None and observed.camera is not None and observed.depths is not None:
+        lifted = np.concatenate([observed.pixels, observed.depths[..., None]], -1)
+        lifted = rotate_to_ray(lifted, observed.pixels, observed.camera, observed.weight_2d)
+        turns, curls = [procrustes(rest, lifted, observed.weight_2d * share)], [mean]
+    elif observed.in_3d:
         turns, curls = [procrustes(rest, observed.points, observed.weight_3d * share)], [mean]
     else:
         turns, curls = _turns_of_image(rest, observed, share), [mean, _curled(mean, high)]
@@ -64,15 +68,20 @@ def rotate_to_ray(points: Array, pixels: Array, camera: Array, weight: Array | N
     Returns:
         Shape (T, 21, 3).
     """
-    share = np.ones(pixels.shape[:2]) if weight is None else weight
-    middle = (pixels * share[..., None]).sum(1) / np.maximum(share.sum(1), 1e-9)[:, None]
-    flat = (middle - camera[:2, 2]) / camera[[0, 1], [0, 1]]
-    ray = np.concatenate([flat, np.ones((len(pixels), 1))], 1)
-    ray /= np.linalg.norm(ray, axis=1, keepdims=True)
+    ray = ray_of(pixels, camera, np.ones(pixels.shape[:2]) if weight is None else weight)
     axis = np.cross([0.0, 0.0, 1.0], ray)
     sine = np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-12)
     turn = Rotation.from_rotvec(axis / sine * np.arccos(np.clip(ray[:, 2:], -1, 1))).as_matrix()
     return points @ turn.swapaxes(1, 2)
+
+
+def ray_of(pixels: Array, camera: Array, weight: Array) -> Array:
+    """Unit vectors (T, 3) from the camera through the mean of image points (T, 21, 2), weights (T, 21)."""
+    middle = (pixels * weight[..., None]).sum(1) / np.maximum(weight.sum(1), 1e-9)[:, None]
+    flat = (middle - camera[:2, 2]) / camera[[0, 1], [0, 1]]
+    ray = np.concatenate([flat, np.ones((len(pixels), 1))], 1)
+    ray /= np.linalg.norm(ray, axis=1, keepdims=True)
+    return ray
 
 
 def _curled(mean: Array, high: Array) -> Array:

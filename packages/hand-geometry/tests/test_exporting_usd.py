@@ -1,0 +1,80 @@
+"""USD written and read back: the same joints, shape, rate and validity; other files are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hand_geometry import export_motion, import_motion
+from hand_geometry.errors import MotionFileError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("pxr")
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 9),
+    st.sampled_from([0.0, 0.3, 1.5, 4.0]),
+    st.sampled_from([15, 29.97]),
+    st.sampled_from([".usd", ".usda", ".usdc"]),
+)
+def test_a_motion_comes_back_with_its_joints(joints_of, tmp_path_factory, seed, frames, spread, fps, suffix):
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(0, spread, (frames, 2, 16, 3))
+    vectors[rng.random((frames, 2, 16)) < 0.1] = 0
+    vectors[:, 0, 3] = [np.pi, 0, 0]
+    motion = {
+        "global_orient": vectors[:, :, 0].astype(np.float32),
+        "hand_pose": vectors[:, :, 1:].astype(np.float32),
+        "transl": rng.normal(0, 1, (frames, 2, 3)).astype(np.float32),
+        "betas": rng.normal(0, 1, (2, 10)).astype(np.float32),
+    }
+    path = export_motion(tmp_path_factory.mktemp("usd") / f"a{suffix}", motion, fps=fps)
+    again = import_motion(path)
+    assert again["fps"] == fps
+    assert np.abs(joints_of(again) - joints_of(motion)).max() < 1e-4
+
+
+def test_validity_and_a_hand_never_seen_come_back(make_motion, tmp_path):
+    valid = np.ones((6, 2), bool)
+    valid[[0, 3, 4], 1] = False
+    np.testing.assert_array_equal(
+        import_motion(export_motion(tmp_path / "a.usda", make_motion(6), valid=valid))["valid"], valid
+    )
+    valid[:, 0] = False
+    again = import_motion(export_motion(tmp_path / "a.usda", make_motion(6), valid=valid))
+    np.testing.assert_array_equal(again["valid"], valid)
+    assert np.isfinite(again["hand_pose"]).all()
+
+
+def test_other_files_are_named(make_motion, tmp_path):
+    text = export_motion(tmp_path / "whole.usda", make_motion(3)).read_text()
+    whole = export_motion(tmp_path / "whole.usdc", make_motion(3)).read_bytes()
+    other = '#usda 1.0\n(defaultPrim = "a")\ndef Xform "a" { def Sphere "b" {} }\n'
+    broken = [
+        "", "#usda 1.0\n", other, text[: len(text) // 2], text.replace("left_index2", "left_arm"),
+        text.replace("rotateX = 180", "rotateX = 90"),
+        text.replace("timeCodesPerSecond = 15", "timeCodesPerSecond = 0"),
+        text.replace("            1: [", "            1.5: ["), text.replace("_hand", "_foot"),
+    ]  # fmt: skip
+    for k, content in enumerate(broken):
+        assert content != text
+        (tmp_path / f"{k}.usda").write_text(content)
+        with pytest.raises(MotionFileError, match=rf"{k}\.usda"):
+            import_motion(tmp_path / f"{k}.usda")
+    for share in (0.0, 0.1, 0.9):
+        (tmp_path / "cut.usdc").write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(MotionFileError, match=r"cut\.usdc"):
+            import_motion(tmp_path / "cut.usdc")
+    with pytest.raises(MotionFileError, match="no such file"):
+        import_motion(tmp_path / "missing.usd")
+
+
+def test_other_layers_are_not_opened(make_motion, tmp_path):
+    """A file that borrows its hands from another one has none of its own."""
+    export_motion(tmp_path / "whole.usda", make_motion(3))
+    (tmp_path / "a.usda").write_text("#usda 1.0\n(subLayers = [@./whole.usda@])\n")
+    with pytest.raises(MotionFileError, match="skeleton"):
+        import_motion(tmp_path / "a.usda")
