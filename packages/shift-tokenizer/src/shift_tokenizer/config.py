@@ -55,7 +55,7 @@ class ShiftConfig:
     """
 
     decomposition: str = "shift"
-    width: int = 112
+    width: int = 80
     codebook_size: int = 512
     code_dim: int = 64
     frames_per_latent: int = 4
