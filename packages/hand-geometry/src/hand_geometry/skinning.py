@@ -24,7 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from hand_geometry.assets import HandAsset
 
-_CPU_CHUNK = 2**18  # numbers in a chunk of blended transforms: about a core's second-level cache
+_CPU_CHUNK = 2**18  # numbers of a chunk of blended transforms for each thread: about a core's second-level cache
 _GPU_CHUNK = 2**26
 _CPU_FRAMES = 4096
 _GPU_FRAMES = 2**17
@@ -235,7 +235,7 @@ def _skin_into(out: Tensor, transforms: Tensor, coefficients: Tensor | None, con
 def _chunks(transforms: Tensor, coefficients: Tensor | None, constants: SkinConstants) -> Any:
     """Slices of the batch, each with its unposed vertices as planes, (n or 1, 1, 3, V)."""
     hands, vertices = len(transforms), constants.weights.shape[1]
-    budget = _CPU_CHUNK if transforms.device.type == "cpu" else _GPU_CHUNK
+    budget = _CPU_CHUNK * torch.get_num_threads() if transforms.device.type == "cpu" else _GPU_CHUNK
     size = max(1, budget // (12 * vertices))
     shared = coefficients is None or len(coefficients) == 1
     shaped = constants.template
