@@ -154,10 +154,10 @@ def _paces(
     store: HiwStore, arms: Mapping[str, tuple[ShiftConfig, TokenizerTraining]], folder: Path
 ) -> dict[str, float]:
     """Processor seconds of one training step of each arm, those not known yet timed in turns."""
-    clips = store.clips(split="train")
     files = {arm: folder / f"pace-{_mark(store, model, training)}.json" for arm, (model, training) in arms.items()}
     taken: dict[str, list[float]] = {arm: [] for arm, path in files.items() if not path.is_file()}
-    for _ in range(_ROUNDS if taken else 0):
+    clips = store.clips(split="train") if taken else []
+    for _ in range(_ROUNDS):
         for arm, seconds in taken.items():
             seconds += _step_seconds(clips, *arms[arm])
     for arm, seconds in taken.items():

@@ -66,9 +66,7 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) ->
     Raises:
         InputError: If the suffix is not .npz.
     """
-    target = Path(path)
-    if target.suffix != ".npz":
-        raise InputError(f"path: Expected a name that ends in .npz, got {target.name!r}. Rename it.")
+    target = _named(path, ".npz")
     with beside(target) as temporary:
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
     return target
@@ -87,9 +85,14 @@ def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> Path:
     Raises:
         InputError: If the suffix is not .npy.
     """
-    target = Path(path)
-    if target.suffix != ".npy":
-        raise InputError(f"path: Expected a name that ends in .npy, got {target.name!r}. Rename it.")
+    target = _named(path, ".npy")
     with beside(target) as temporary:
         np.save(temporary, array, allow_pickle=False)
+    return target
+
+
+def _named(path: str | os.PathLike[str], suffix: str) -> Path:
+    target = Path(path)
+    if target.suffix != suffix:
+        raise InputError(f"path: Expected a name that ends in {suffix}, got {target.name!r}. Rename it.")
     return target

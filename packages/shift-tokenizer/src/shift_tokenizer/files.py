@@ -21,7 +21,7 @@ FORMAT = "shift-tokenizer"
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-_BEFORE_0_2 = {"prediction": 0.0}  # what tokenizers were that do not say
+_BEFORE_PREDICTION = {"prediction": 0.0}  # what tokenizers were that do not say
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -100,7 +100,7 @@ def read_folder(folder: str | PathLike[str]) -> tuple[ShiftConfig, dict[str, Ten
         )
     try:
         provenance = dict(description.get("training") or {})
-        config = ShiftConfig.from_dict({**_BEFORE_0_2, **description["config"]})
+        config = ShiftConfig.from_dict({**_BEFORE_PREDICTION, **description["config"]})
         return config, load_tensors(weights), provenance
     except (ConfigError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"{folder}: expected a complete tokenizer, got: {error}. Save it again.") from error
