@@ -53,10 +53,18 @@ class Stream(nn.Module):
     def quantize(self, latents: Tensor, before: Tensor | None = None) -> Quantized:
         """Chooses codes for latents (N, L, D); `before` (N, D) is the value of the step before them, if any."""
         latents = latents if latents.dtype == torch.float64 else latents.float()
-        predicted = self._predictions(latents, before)
-        targets = latents - predicted
-        indices, codes, errors = (x.unflatten(0, latents.shape[:2]) for x in self.quantizer(targets.flatten(0, 1)))
-        return Quantized(indices, codes + predicted, errors, targets)
+        if not self.prediction or not self.quantizer.ready:
+            indices, values, errors = (x.unflatten(0, latents.shape[:2]) for x in self.quantizer(latents.flatten(0, 1)))
+            return Quantized(indices, values, errors, latents)
+        expected = torch.zeros_like(latents[:, 0]) if before is None else self.prediction * before
+        steps = []
+        for latent in latents.unbind(1):
+            target = latent - expected
+            index, code, error = self.quantizer(target)
+            value = expected + code
+            steps.append((index, value, error, target))
+            expected = self.prediction * value.detach()
+        return Quantized(*(torch.stack(column, 1) for column in zip(*steps, strict=True)))
 
     def embed(self, indices: Tensor, before: Tensor | None = None) -> Tensor:
         """Indices (..., L, R) -> values (..., L, D); `before` (..., D) as in `quantize`."""
@@ -75,19 +83,6 @@ class Stream(nn.Module):
             value = self.prediction * value + code
             values.append(value)
         return torch.stack(values, -2)
-
-    @torch.no_grad()
-    def _predictions(self, latents: Tensor, before: Tensor | None) -> Tensor:
-        """What each step (N, L, D) is expected to be: it depends on the codes of all steps before."""
-        expected = torch.zeros_like(latents)
-        if not self.prediction or not self.quantizer.ready:
-            return expected
-        if before is not None:
-            expected[:, 0] = self.prediction * before
-        for t in range(latents.shape[1] - 1):
-            codes = self.quantizer(latents[:, t] - expected[:, t])[1]
-            expected[:, t + 1] = self.prediction * (expected[:, t] + codes)
-        return expected
 
 
 def _quantizer(config: ShiftConfig) -> Level:
