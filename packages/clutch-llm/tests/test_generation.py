@@ -15,7 +15,7 @@ TEXTS = ["the left hand waves", "both hands clap twice, with large movements", "
 
 def prompts_of(clutch: Clutch, texts=TEXTS):
     maker = SampleMaker(clutch.vocabulary)
-    return [maker.t2m_source(t) for t in texts], maker.t2m_source(None)
+    return [maker.t2m_prompt(t) for t in texts], maker.t2m_prompt(None)
 
 
 def scrambled(clutch: Clutch, seed: int, scale: float) -> Clutch:
@@ -80,7 +80,7 @@ def test_cached_generation_equals_the_plain_one(clutch, guidance: float, greedy:
 
 def test_cached_text_equals_the_plain_one(clutch, examples) -> None:
     maker = SampleMaker(clutch.vocabulary)
-    rows = [maker.m2t_source(e["tokens"], "describe the motion: {motion}") for e in examples[:4]]
+    rows = [maker.m2t_prompt(e["tokens"], "describe the motion: {motion}") for e in examples[:4]]
     wild = scrambled(clutch, 2, 0.3)
     cached, plain = (generate_text(wild.model, rows, max_tokens=12, use_cache=c) for c in (True, False))
     assert cached == plain

@@ -166,7 +166,7 @@ def test_bf16_trains_to_about_the_same_loss(clutch, examples) -> None:
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
-    config = PretrainConfig(steps=100, warmup=10, learning_rate=1.0, floor=0.1)
+    config = PretrainConfig(steps=100, warmup=10, learning_rate=1.0, min_lr_ratio=0.1)
     rates = [learning_rate_at(s, config) for s in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0, abs=0.05)

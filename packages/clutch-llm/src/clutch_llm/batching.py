@@ -31,15 +31,15 @@ PART_COST = 200
 
 @dataclass
 class Sample:
-    """One source and target: ids and places (see `positions`), each (S,) or (T,) int64.
+    """One prompt and target: ids and positions (see `positions`), each (S,) or (T,) int64.
 
     ``target_hidden``, (T,) bool or None for none, marks labels that the decoder is not shown when it goes on.
     """
 
-    source: np.ndarray
-    source_places: np.ndarray
+    prompt: np.ndarray
+    prompt_positions: np.ndarray
     target: np.ndarray
-    target_places: np.ndarray
+    target_positions: np.ndarray
     target_hidden: np.ndarray | None = None
 
 
@@ -81,11 +81,11 @@ class BatchPlan:
 
     def batch(self, step: int) -> np.ndarray:
         """Indices of the examples of a step, shape (batch_size,)."""
-        mega, place = divmod(step, MEGABATCH)
+        mega, within = divmod(step, MEGABATCH)
         rng = np.random.default_rng([self.seed, 1, mega])
         drawn = np.concatenate([self._walk(s, mega) for s in range(len(self.members))])
         drawn = rng.permutation(drawn)
-        return drawn.reshape(MEGABATCH, self.batch_size)[rng.permutation(MEGABATCH)[place]]
+        return drawn.reshape(MEGABATCH, self.batch_size)[rng.permutation(MEGABATCH)[within]]
 
     def _walk(self, source: int, mega: int) -> np.ndarray:
         """The next ``counts[source]`` examples of a source, epoch after epoch."""
@@ -106,13 +106,13 @@ def _share_out(total: int, weights: Sequence[float]) -> list[int]:
 
 
 class SampleMaker:
-    """Turns an example into source and target of a task.
+    """Turns an example into the prompt and target of a task.
 
     Args:
         vocabulary: text and motion tokens.
         templates: "first" for the fixed prompts of pretraining, "all" for instruction tuning.
-        unconditional: share of text-to-motion samples without their caption.
-        hide: share of samples whose targets are partly hidden from the decoder, see `StageConfig`.
+        condition_dropout: share of text-to-motion samples without their caption.
+        decoder_input_dropout: share of samples whose targets are partly hidden from the decoder, see `StageConfig`.
     """
 
     def __init__(
@@ -120,14 +120,14 @@ class SampleMaker:
         vocabulary: Vocabulary,
         *,
         templates: str = "first",
-        unconditional: float = 0.0,
-        hide: float = 0.0,
+        condition_dropout: float = 0.0,
+        decoder_input_dropout: float = 0.0,
     ) -> None:
         self.vocabulary = vocabulary
         self.layout = vocabulary.layout
         self.varied = templates == "all"
-        self.unconditional = unconditional
-        self.hide = hide
+        self.condition_dropout = condition_dropout
+        self.decoder_input_dropout = decoder_input_dropout
 
     def make(self, task: str, example: Clip, rng: np.random.Generator, *, steps: int | None = None) -> Sample:
         """Source and target of one example; the task is one of `config.TASKS`.
@@ -137,33 +137,33 @@ class SampleMaker:
         sample: Sample = getattr(self, f"_{task}")(example, rng)
         if steps is not None and task == "t2m" and len(example["tokens"]) > steps:
             stop = 1 + steps * self.layout.n_slots
-            sample.target, sample.target_places = sample.target[:stop], sample.target_places[:stop]
-        if rng.random() < self.hide:
+            sample.target, sample.target_positions = sample.target[:stop], sample.target_positions[:stop]
+        if rng.random() < self.decoder_input_dropout:
             hidden = rng.random(len(sample.target)) < rng.random()
             marks = (self.layout.som, self.layout.eom, self.layout.eos, *self.layout.sentinels)
             sample.target_hidden = hidden & ~np.isin(sample.target, marks)
         return sample
 
-    def t2m_source(self, caption: str | None, template: str = prompts.T2M[0]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and places of a text-to-motion prompt; None asks for any motion."""
+    def t2m_prompt(self, caption: str | None, template: str = prompts.T2M[0]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and positions of a text-to-motion prompt; None asks for any motion."""
         text = prompts.UNCONDITIONAL if caption is None else template.replace("{caption}", caption)
-        return self._source(text)
+        return self._prompt(text)
 
-    def m2t_source(self, tokens: np.ndarray, template: str) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and places of a motion-to-text prompt."""
-        return self._source(template, self.vocabulary.motion_to_ids(tokens))
+    def m2t_prompt(self, tokens: np.ndarray, template: str) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and positions of a motion-to-text prompt."""
+        return self._prompt(template, self.vocabulary.motion_to_ids(tokens))
 
     def _t2m(self, example: Clip, rng: np.random.Generator) -> Sample:
         caption = _any(example["captions"], rng)
         template = self._template(prompts.T2M, rng)
-        source = self.t2m_source(None if rng.random() < self.unconditional else caption, template)
-        return Sample(*source, *self._motion_target(example["tokens"]))
+        prompt = self.t2m_prompt(None if rng.random() < self.condition_dropout else caption, template)
+        return Sample(*prompt, *self._motion_target(example["tokens"]))
 
     def _m2t(self, example: Clip, rng: np.random.Generator) -> Sample:
         index = int(rng.integers(len(example["captions"])))
         template = self._template(prompts.M2T if index == 0 else prompts.M2T_DETAILED, rng)
-        source = self.m2t_source(example["tokens"], template)
-        return Sample(*source, *self._text_target(example["captions"][index]))
+        prompt = self.m2t_prompt(example["tokens"], template)
+        return Sample(*prompt, *self._text_target(example["captions"][index]))
 
     def _masked(self, example: Clip, rng: np.random.Generator) -> Sample:
         ids = self.vocabulary.motion_to_ids(example["tokens"])
@@ -171,15 +171,15 @@ class SampleMaker:
         hidden[[0, -1]] = False
         caption = _any(example["captions"], rng)
         text = self._template(prompts.MASKED, rng).replace("{caption}", caption)
-        source = self._source(text, np.where(hidden, self.layout.mask, ids))
-        return Sample(*source, *self._motion_target(example["tokens"]))
+        prompt = self._prompt(text, np.where(hidden, self.layout.mask, ids))
+        return Sample(*prompt, *self._motion_target(example["tokens"]))
 
     def _text(self, example: Clip, rng: np.random.Generator) -> Sample:
         ids = self.vocabulary.encode_text(_any(example["captions"], rng))
         spans = choose_spans(len(ids), rng, density=0.3, mean_length=2.0, most=len(self.layout.sentinels))
-        source, target = corrupt(ids, spans, self.layout.sentinels)
-        source_ids, target_ids = np.array([*source, self.layout.eos]), np.array([*target, self.layout.eos])
-        return Sample(source_ids, np.zeros_like(source_ids), target_ids, np.zeros_like(target_ids))
+        prompt, target = corrupt(ids, spans, self.layout.sentinels)
+        prompt_ids, target_ids = np.array([*prompt, self.layout.eos]), np.array([*target, self.layout.eos])
+        return Sample(prompt_ids, np.zeros_like(prompt_ids), target_ids, np.zeros_like(target_ids))
 
     def _motion(self, example: Clip, rng: np.random.Generator) -> Sample:
         n = self.layout.n_slots
@@ -187,20 +187,20 @@ class SampleMaker:
         most = len(self.layout.sentinels)
         steps = choose_spans(len(example["tokens"]), rng, density=0.4, mean_length=3.0, most=most)
         spans = [(1 + a * n, 1 + b * n) for a, b in steps]
-        places = _motion_places(len(ids))
-        source, target = corrupt(ids.tolist(), spans, self.layout.sentinels)
+        positions = _motion_positions(len(ids))
+        prompt, target = corrupt(ids.tolist(), spans, self.layout.sentinels)
         zeros = [0] * most
-        source_places, target_places = corrupt(places.tolist(), spans, zeros)
+        prompt_positions, target_positions = corrupt(positions.tolist(), spans, zeros)
         at = 0
         for k, (start, stop) in enumerate(spans):  # a span may go on where the next sentinel stands
-            target_places[at] = 0 if k == 0 else spans[k - 1][1]
+            target_positions[at] = 0 if k == 0 else spans[k - 1][1]
             at += 1 + stop - start
         end = self.layout.eos
         return Sample(
-            np.array([*source, end]),
-            np.array([*source_places[:-1], 0, 0]),
+            np.array([*prompt, end]),
+            np.array([*prompt_positions[:-1], 0, 0]),
             np.array([*target, end]),
-            np.array([*target_places, spans[-1][1]]),
+            np.array([*target_positions, spans[-1][1]]),
         )
 
     def _t2t(self, example: Clip, rng: np.random.Generator) -> Sample:
@@ -213,7 +213,7 @@ class SampleMaker:
             options.append((prompts.T2T_HANDS, caption, prompts.hands_of(caption)))
         templates, question, answer = options[int(rng.integers(len(options)))]
         text = self._template(templates, rng).replace("{caption}", question)
-        return Sample(*self._source(text), *self._text_target(answer))
+        return Sample(*self._prompt(text), *self._text_target(answer))
 
     def _template(self, templates: Sequence[str], rng: np.random.Generator) -> str:
         """The first template half of the time, so that the front door's own prompt stays practised."""
@@ -221,22 +221,22 @@ class SampleMaker:
             return templates[0]
         return _any(templates, rng)
 
-    def _source(self, text: str, motion: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def _prompt(self, text: str, motion: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Fill ``{motion}`` in, encode, end with the end token."""
         before, _, after = text.partition("{motion}")
         parts = [np.array(self.vocabulary.encode_text(before.strip()), dtype=np.int64)]
-        places = [np.zeros_like(parts[0])]
+        positions = [np.zeros_like(parts[0])]
         if motion is not None:
-            own = _motion_places(len(motion))
+            own = _motion_positions(len(motion))
             own[-1] = 0
             tail = np.array(self.vocabulary.encode_text(after.strip()) if after.strip() else [], dtype=np.int64)
             parts += [motion, tail]
-            places += [own, np.zeros_like(tail)]
-        return np.append(np.concatenate(parts), self.layout.eos), np.append(np.concatenate(places), 0)
+            positions += [own, np.zeros_like(tail)]
+        return np.append(np.concatenate(parts), self.layout.eos), np.append(np.concatenate(positions), 0)
 
     def _motion_target(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ids = self.vocabulary.motion_to_ids(tokens)
-        return ids, _motion_places(len(ids))
+        return ids, _motion_positions(len(ids))
 
     def _text_target(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         ids = np.array([*self.vocabulary.encode_text(text), self.layout.eos], dtype=np.int64)
@@ -247,14 +247,14 @@ def _any(options: Sequence[str], rng: np.random.Generator) -> str:
     return options[int(rng.integers(len(options)))]
 
 
-def _motion_places(length: int) -> np.ndarray:
-    """Places of ``<som>`` codes ``<eom>``: 0, 1, 2, …; at the end, the place of the code that would go on."""
+def _motion_positions(length: int) -> np.ndarray:
+    """Places of ``<som>`` codes ``<eom>``: 0, 1, 2, …; at the end, the position of the code that would go on."""
     return np.arange(length, dtype=np.int64)
 
 
 def split_by_length(samples: Sequence[Sample]) -> list[np.ndarray]:
     """Indices of the samples in one part or two, the shorter and the longer ones, whichever pads least."""
-    sizes = np.array([[len(s.source), len(s.target)] for s in samples])
+    sizes = np.array([[len(s.prompt), len(s.target)] for s in samples])
     order = np.argsort(sizes.sum(1), kind="stable")
     sizes = sizes[order]
 
@@ -268,14 +268,14 @@ def split_by_length(samples: Sequence[Sample]) -> list[np.ndarray]:
 
 def collate(samples: Sequence[Sample], pad: int) -> TokenBatch:
     """Pad samples to their longest; labels are padded with `IGNORE`."""
-    source = _pad([s.source for s in samples], pad)
-    lengths = torch.tensor([len(s.source) for s in samples])
+    prompt = _pad([s.prompt for s in samples], pad)
+    lengths = torch.tensor([len(s.prompt) for s in samples])
     return TokenBatch(
-        source=source,
-        source_mask=torch.arange(source.shape[1]) < lengths[:, None],
-        source_places=_pad([s.source_places for s in samples], 0),
+        prompt=prompt,
+        prompt_mask=torch.arange(prompt.shape[1]) < lengths[:, None],
+        prompt_positions=_pad([s.prompt_positions for s in samples], 0),
         target=_pad([s.target for s in samples], IGNORE),
-        target_places=_pad([s.target_places for s in samples], 0),
+        target_positions=_pad([s.target_positions for s in samples], 0),
         target_hidden=_pad([_hidden(s) for s in samples], 0).bool(),
     )
 

@@ -82,13 +82,13 @@ class Clutch:
                 t5 = load_t5(config.base_model, config, vocabulary.layout)
         seed_motion_embeddings(t5, tokenizer.codebooks().detach().cpu(), vocabulary.layout, generator)
         model = ClutchModel(t5, vocabulary.layout, config.max_steps)
-        model.reset_place_embeddings(generator)
+        model.reset_position_embeddings(generator)
         if config.base_model is None:
-            model.open_gist(generator)
+            model.open_pooled_prompt(generator)
         return cls(config, vocabulary, model.eval(), tokenizer.eval())
 
     def to(self, device: torch.device | str) -> Clutch:
-        """Move model and tokenizer to a device, in place."""
+        """Move model and tokenizer to a device, in position."""
         self.model.to(device)
         self.tokenizer.to(device)
         return self
@@ -133,13 +133,13 @@ class Clutch:
         if samples < 1:
             raise ConfigError(f"Expected at least 1 sample, got {samples}.")
         maker = SampleMaker(self.vocabulary)
-        rows = [maker.t2m_source(_checked(text)) for text in texts for _ in range(samples)]
+        rows = [maker.t2m_prompt(_checked(text)) for text in texts for _ in range(samples)]
         tokens = self._draw(
             rows,
             steps=None if seconds is None else self._steps(seconds),
             generator=torch.Generator(self.model.device).manual_seed(seed),
             sampling=Sampling(temperature, top_k, greedy, guidance),
-            unconditional=maker.t2m_source(None),
+            unconditional=maker.t2m_prompt(None),
         )
         motions = self.decode(tokens)
         return [motions[k * samples : (k + 1) * samples] for k in range(len(texts))]
@@ -172,7 +172,7 @@ class Clutch:
         sampling = Sampling(temperature, greedy=greedy)
         out: list[np.ndarray] = []
         for start in range(0, len(texts), CHUNK):
-            rows = [maker.t2m_source(_checked(text)) for text in texts[start : start + CHUNK]]
+            rows = [maker.t2m_prompt(_checked(text)) for text in texts[start : start + CHUNK]]
             out += generate_free(self.model, rows, generator=generator, sampling=sampling)
         return out
 
@@ -198,7 +198,7 @@ class Clutch:
         """The same for motions that are tokens (L, n_slots) already."""
         maker = SampleMaker(self.vocabulary)
         template = (prompts.M2T_DETAILED if detailed else prompts.M2T)[0]
-        rows = [maker.m2t_source(t, template) for t in tokens]
+        rows = [maker.m2t_prompt(t, template) for t in tokens]
         order = sorted(range(len(rows)), key=lambda k: len(rows[k][0]))
         texts = [""] * len(rows)
         for start in range(0, len(rows), CHUNK):

@@ -28,6 +28,17 @@ def _require(ok: bool, what: str, expected: str, got: object) -> None:
         raise ConfigError(f"Expected {what} {expected}, got {got!r}. Correct it in the configuration.")
 
 
+#: Old names of settings, which are refused with the new one.
+RENAMED = {
+    "hide": "decoder_input_dropout",
+    "prefix": "target_truncation",
+    "prefix_steps": "truncated_steps",
+    "unconditional": "condition_dropout",
+    "floor": "min_lr_ratio",
+    "clip": "max_grad_norm",
+}
+
+
 def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
     """Build a configuration from plain values, as YAML gives them.
 
@@ -35,6 +46,9 @@ def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
         ConfigError: on a name the configuration does not have, or a value of the wrong type.
     """
     hints = typing.get_type_hints(cls)
+    for old, new in RENAMED.items():
+        if old in values:
+            raise ConfigError(f"Expected the setting {new!r} of {cls.__name__}, got its old name {old!r}. Rename it.")
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name, value in values.items():
         if name not in names:
@@ -118,23 +132,24 @@ class StageConfig:
         batch_size: examples of one step, over all ranks.
         learning_rate: peak of the cosine schedule.
         warmup: steps of linear warm-up.
-        floor: the schedule ends at this share of the peak.
+        min_lr_ratio: the schedule ends at this share of the peak.
         weight_decay: AdamW's decay.
-        clip: largest gradient norm.
+        max_grad_norm: largest gradient norm.
         zero_stage: DeepSpeed ZeRO stage, 0 to 3.
         precision: ``fp32`` or ``bf16``.
         seed: seed of batches, dropout and sampling.
         tasks: share of each task among the steps; names from ``TASKS``.
         source_weights: share of each data source among the examples; empty draws every example alike.
         mirror: share of examples that are shown mirrored: hands swapped, and the words left and right with them.
-        unconditional: share of text-to-motion examples whose caption is left out, which is what
+        condition_dropout: share of text-to-motion examples whose caption is left out, which is what
             classifier-free guidance at generation needs.
-        hide: share of examples in which the decoder sees ``<mask>`` in place of a random share of its own past. A
-            motion's past all but gives its next code, so without this a model learns to go on long before it learns to
-            listen to its prompt.
-        prefix: share of text-to-motion batches whose motions stop after ``prefix_steps``. The beginning of a motion is
-            where the caption decides; what follows is given by what came before, and costs most of the time.
-        prefix_steps: latent steps of such a beginning.
+        decoder_input_dropout: share of examples in which the decoder sees ``<mask>`` instead of a random share of its
+            own past. A motion's past all but gives its next code, so without this a model learns to go on long before
+            it learns to listen to its prompt.
+        target_truncation: share of text-to-motion batches whose motions stop after ``truncated_steps``. The beginning
+            of a motion is where the caption decides; what follows is given by what came before, and costs most of the
+            time.
+        truncated_steps: latent steps of a truncated motion.
         checkpoint_every: steps between checkpoints.
         log_every: steps between lines of the history.
     """
@@ -143,30 +158,30 @@ class StageConfig:
     batch_size: int = 16
     learning_rate: float = 3e-3
     warmup: int = 50
-    floor: float = 0.02
+    min_lr_ratio: float = 0.02
     weight_decay: float = 0.01
-    clip: float = 1.0
+    max_grad_norm: float = 1.0
     zero_stage: int = 0
     precision: str = "fp32"
     seed: int = 0
     tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 1.0})
     source_weights: Mapping[str, float] = field(default_factory=dict)
     mirror: float = 0.5
-    unconditional: float = 0.1
-    hide: float = 0.4
-    prefix: float = 0.7
-    prefix_steps: int = 4
+    condition_dropout: float = 0.1
+    decoder_input_dropout: float = 0.4
+    target_truncation: float = 0.7
+    truncated_steps: int = 4
     checkpoint_every: int = 200
     log_every: int = 20
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        for key in ("steps", "batch_size", "prefix_steps", "checkpoint_every", "log_every"):
+        for key in ("steps", "batch_size", "truncated_steps", "checkpoint_every", "log_every"):
             _require(getattr(self, key) >= 1, f"{name}.{key}", "of at least 1", getattr(self, key))
         _require(self.learning_rate > 0, f"{name}.learning_rate", "above 0", self.learning_rate)
         _require(self.zero_stage in (0, 1, 2, 3), f"{name}.zero_stage", "0, 1, 2 or 3", self.zero_stage)
         _require(self.precision in PRECISIONS, f"{name}.precision", f"one of {PRECISIONS}", self.precision)
-        for key in ("mirror", "unconditional", "hide", "prefix", "floor"):
+        for key in ("mirror", "condition_dropout", "decoder_input_dropout", "target_truncation", "min_lr_ratio"):
             _require(0.0 <= getattr(self, key) <= 1.0, f"{name}.{key}", "in [0, 1]", getattr(self, key))
         unknown = set(self.tasks) - set(TASKS)
         _require(not unknown, f"{name}.tasks", f"among {TASKS}", sorted(unknown))
@@ -202,8 +217,8 @@ class RefineConfig(StageConfig):
     steps: int = 250
     learning_rate: float = 1e-3
     warmup: int = 20
-    hide: float = 0.0
-    prefix: float = 0.0
+    decoder_input_dropout: float = 0.0
+    target_truncation: float = 0.0
     tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 0.6, "m2t": 0.25, "masked": 0.15})
     alpha: float = 1.0
     lam: float = 2.0

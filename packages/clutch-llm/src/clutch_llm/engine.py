@@ -60,7 +60,7 @@ def start_engine(model: nn.Module, config: StageConfig) -> Any:
     settings = {
         "train_batch_size": config.batch_size,
         "train_micro_batch_size_per_gpu": config.batch_size // world,
-        "gradient_clipping": config.clip,
+        "gradient_clipping": config.max_grad_norm,
         "zero_optimization": {"stage": config.zero_stage},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": config.precision == "bf16"},

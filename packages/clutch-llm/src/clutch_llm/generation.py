@@ -58,7 +58,7 @@ class Stepper:
 
     Args:
         model: the language model, in eval mode.
-        prompts: ids and places of each prompt.
+        prompts: ids and positions of each prompt.
         unconditional: the prompt without a caption, for guidance; None for no guidance.
         guidance: strength of guidance.
         use_cache: False runs the whole prefix again at every step: the plain reference.
@@ -77,21 +77,21 @@ class Stepper:
         self.guidance = guidance
         self.guided = unconditional is not None
         rows = list(prompts) + ([unconditional] * len(prompts) if unconditional is not None else [])
-        ids, places, mask = _pad_prompts(rows, model.layout.pad, model.device)
+        ids, positions, mask = _pad_prompts(rows, model.layout.pad, model.device)
         self.mask = mask
-        self.encoded = model.encode(ids, mask, places)
+        self.encoded = model.encode(ids, mask, positions)
         self.cache = model.new_cache() if use_cache else None
         self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def step(self, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """Feed inputs (N, T) with the places that follow them; gives the last states (N or 2N, d_model)."""
+    def step(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Feed inputs (N, T) with the positions that follow them; gives the last states (N or 2N, d_model)."""
         if self.guided:
-            ids, places = torch.cat([ids, ids]), torch.cat([places, places])
+            ids, positions = torch.cat([ids, ids]), torch.cat([positions, positions])
         if self.cache is None:
-            self.seen.append((ids, places))
+            self.seen.append((ids, positions))
             ids = torch.cat([s[0] for s in self.seen], 1)
-            places = torch.cat([s[1] for s in self.seen], 1)
-        return self.model.decode(ids, places, self.encoded, self.mask, self.cache)[:, -1]
+            positions = torch.cat([s[1] for s in self.seen], 1)
+        return self.model.decode(ids, positions, self.encoded, self.mask, self.cache)[:, -1]
 
     def guide(self, logits: torch.Tensor) -> torch.Tensor:
         """Combine the logits with and without caption (2N, V) -> (N, V); without guidance they pass through."""
@@ -106,11 +106,11 @@ def _pad_prompts(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     longest = max(len(ids) for ids, _ in rows)
     ids = np.full((len(rows), longest), pad, dtype=np.int64)
-    places = np.zeros((len(rows), longest), dtype=np.int64)
+    positions = np.zeros((len(rows), longest), dtype=np.int64)
     mask = np.zeros((len(rows), longest), dtype=bool)
-    for k, (row, place) in enumerate(rows):
-        ids[k, : len(row)], places[k, : len(row)], mask[k, : len(row)] = row, place, True
-    return torch.from_numpy(ids).to(device), torch.from_numpy(places).to(device), torch.from_numpy(mask).to(device)
+    for k, (row, position) in enumerate(rows):
+        ids[k, : len(row)], positions[k, : len(row)], mask[k, : len(row)] = row, position, True
+    return torch.from_numpy(ids).to(device), torch.from_numpy(positions).to(device), torch.from_numpy(mask).to(device)
 
 
 @torch.inference_mode()
@@ -145,11 +145,11 @@ def generate_motion(
     guided = unconditional if sampling.guidance != 1.0 else None
     stepper = Stepper(model, prompts, unconditional=guided, guidance=sampling.guidance, use_cache=use_cache)
     ids = torch.tensor([[layout.pad, layout.som]], device=model.device).repeat(N, 1)
-    places = torch.tensor([[0, 1]], device=model.device).repeat(N, 1)
+    positions = torch.tensor([[0, 1]], device=model.device).repeat(N, 1)
     length = torch.full((N,), steps or model.max_steps, device=model.device)
     codes: list[torch.Tensor] = []
     for at in range((steps or model.max_steps) * n):
-        states = stepper.step(ids, places)
+        states = stepper.step(ids, positions)
         step, slot = divmod(at, n)
         logits = model.slot_head(states, slot)
         if slot == 0 and step > 0 and steps is None:
@@ -163,7 +163,7 @@ def generate_motion(
             code = sampling.draw(stepper.guide(logits), generator)
         codes.append(code)
         ids = (code + layout.slot_range(slot)[0])[:, None]
-        places = torch.full_like(ids, at + 2)
+        positions = torch.full_like(ids, at + 2)
     tokens = torch.stack(codes, 1).reshape(N, -1, n).cpu().numpy()
     return [tokens[k, : int(length[k])] for k in range(N)]
 
@@ -208,18 +208,18 @@ def generate_free(
     layout, N = model.layout, len(prompts)
     stepper = Stepper(model, prompts)
     ids = torch.full((N, 1), layout.pad, device=model.device)
-    places = torch.zeros_like(ids)
+    positions = torch.zeros_like(ids)
     out: list[torch.Tensor] = []
     done = torch.zeros(N, dtype=torch.bool, device=model.device)
     for _ in range(model.max_steps * layout.n_slots + 2):
-        token = sampling.draw(model.head(stepper.step(ids, places)), generator)
+        token = sampling.draw(model.head(stepper.step(ids, positions)), generator)
         out.append(token)
         done |= (token == layout.eom) | (token == layout.eos)
         if bool(done.all()):
             break
         ids = token[:, None]
-        inside = (places > 0) & (token[:, None] != layout.eom)
-        places = torch.where(ids == layout.som, 1, torch.where(inside, places + 1, 0))
+        inside = (positions > 0) & (token[:, None] != layout.eom)
+        positions = torch.where(ids == layout.som, 1, torch.where(inside, positions + 1, 0))
     return [_cut(row, layout.eom, layout.eos) for row in torch.stack(out, 1).cpu().numpy()]
 
 

@@ -104,10 +104,10 @@ def _check(examples: Sequence[Clip], clutch: Clutch) -> None:
 
 
 def learning_rate_at(step: int, config: StageConfig) -> float:
-    """Linear warm-up, then a cosine from the peak to ``floor`` of it."""
+    """Linear warm-up, then a cosine from the peak to ``min_lr_ratio`` of it."""
     warm = min(1.0, (step + 1) / max(1, config.warmup))
     cosine = 0.5 + 0.5 * math.cos(math.pi * step / config.steps)
-    return config.learning_rate * warm * (config.floor + (1 - config.floor) * cosine)
+    return config.learning_rate * warm * (config.min_lr_ratio + (1 - config.min_lr_ratio) * cosine)
 
 
 class _Run:
@@ -133,8 +133,8 @@ class _Run:
         self.maker = SampleMaker(
             clutch.vocabulary,
             templates="all" if isinstance(config, InstructConfig) else "first",
-            unconditional=config.unconditional,
-            hide=config.hide,
+            condition_dropout=config.condition_dropout,
+            decoder_input_dropout=config.decoder_input_dropout,
         )
         self.joints_fn = joints_fn
         self.tokenizer = copy.deepcopy(clutch.tokenizer).to(engine.device).eval().requires_grad_(False)
@@ -172,7 +172,7 @@ class _Run:
         config, engine = self.config, self.engine
         shared = np.random.default_rng([config.seed, 3, step])
         task = draw_task(config.tasks, shared)
-        steps = config.prefix_steps if shared.random() < config.prefix else None
+        steps = config.truncated_steps if shared.random() < config.target_truncation else None
         rng = np.random.default_rng([config.seed, 4, step, self.rank])
         chosen = [self._either(i, rng) for i in self.plan.batch(step)[self.rank :: self.world]]
         samples = [self.maker.make(task, e, rng, steps=steps) for e in chosen]
