@@ -54,7 +54,7 @@ def test_masks_are_taken_as_people_store_them(mask, make_motion, tmp_path):
     assert motion["valid"].dtype == bool
     np.testing.assert_array_equal(motion["valid"], valid.astype(bool))
     np.savez(tmp_path / "b.npz", **make_motion(4), valid=valid * 0.7, fps=15)
-    with pytest.raises(MotionFileError, match="zeros and ones.*threshold"):
+    with pytest.raises(MotionFileError, match=r"zeros and ones.*threshold"):
         load_motion(tmp_path / "b.npz")
     np.savez(tmp_path / "c.npz", **make_motion(4), valid=valid.T, fps=15)
     with pytest.raises(MotionFileError, match="Transpose"):
@@ -79,7 +79,7 @@ def test_nan_where_a_hand_was_not_seen_becomes_the_nearest_frame_of_that_hand(gi
     np.testing.assert_array_equal(again["transl"], motion["transl"])
     valid[4, 1] = True
     np.savez(tmp_path / "c.npz", **params, fps=15, valid=valid)
-    with pytest.raises(MotionFileError, match="global_orient, hand_pose, transl: .*the right one of frame 4"):
+    with pytest.raises(MotionFileError, match=r"global_orient, hand_pose, transl: .*the right one of frame 4"):
         load_motion(tmp_path / "c.npz")
 
 
@@ -89,7 +89,14 @@ def test_padding_of_zero_features_is_not_seen(make_motion, tmp_path):
     features[1, 99:] = 0
     np.savez(tmp_path / "a.npz", features=features, fps=15)
     motion = load_motion(tmp_path / "a.npz")
-    assert motion["valid"].tolist() == [[True, True], [True, False], [True, True], [True, True], [False] * 2, [False] * 2]
+    assert motion["valid"].tolist() == [
+        [True, True],
+        [True, False],
+        [True, True],
+        [True, True],
+        [False] * 2,
+        [False] * 2,
+    ]
 
 
 @pytest.mark.parametrize("fps", [30, 29.97, np.float32(12.5), np.array([30]), np.array([[24.0]])])

@@ -22,8 +22,7 @@ def folder(arrays, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mano")
     np.savez(folder / "MANO_RIGHT.npz", **arrays)
     left = mirror_asset(load_asset())
-    shapes = {"v_template": left.v_template, "shapedirs": arrays["shapedirs"] * [[1.0], [1], [1]], "f": left.faces,
-              "joint_axes": left.joint_axes}  # fmt: skip
+    shapes = {"v_template": left.v_template, "f": left.faces, "joint_axes": left.joint_axes}
     shipped = left.shapedirs * np.array([-1.0, 1, 1])[:, None]  # x as the right hand's
     np.savez(folder / "MANO_LEFT.npz", **arrays | shapes | {"shapedirs": shipped})
     return folder
