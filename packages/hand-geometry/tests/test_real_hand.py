@@ -2,8 +2,8 @@
 
 The letter L of American Sign Language, signed by a person with the right hand, as MediaPipe tracked it in a recording
 of the package spoken-to-signed (MIT); one frame, relative to the wrist, in metres, in the camera's axes (x right, y
-down, z away). What is known of it does not come from this package: an L is a straight index finger and a thumb stretched out to
-its side, the other three fingers folded into the palm, and the palm faces the camera.
+down, z away). What is known of it does not come from this package: an L is a straight index finger
+and a thumb stretched out to its side, the other three fingers folded into the palm, and the palm faces the camera.
 """
 
 from __future__ import annotations
