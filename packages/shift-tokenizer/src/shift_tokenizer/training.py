@@ -3,7 +3,7 @@
 Design:
 - All chance comes from one generator, whose state is saved with the model, the optimizer and the step: a run
   that was killed ends bit for bit as one that was not (on the same machine and number of threads).
-- A batch mixes its sources by fixed shares (`source_shares`): a small source is not drowned by a large one.
+- A batch mixes its sources by fixed shares (`source_shares`): a small source keeps a share beside a large one.
 - Geometry comes in from outside: `joints_fn` turns features into joints, `mirror_fn` mirrors a whole motion.
 - Under `torch.distributed` every rank makes the same call, and gets the same tokenizer and history; files, callbacks
   and validation are rank 0's.
@@ -40,7 +40,7 @@ BEST, LAST = "best", "last"
 
 
 class TrainingCallback:
-    """What may be done while a tokenizer trains; each method does nothing until a subclass says otherwise."""
+    """Hooks of a training run; each method does nothing unless a subclass overrides it."""
 
     def on_start(self, config: ShiftConfig, training: TokenizerTraining, step: int) -> None:
         """Before the first step; `step` steps were done by an earlier run."""
