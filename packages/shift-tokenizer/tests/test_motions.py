@@ -227,6 +227,19 @@ def test_a_mistake_of_ours_keeps_its_traceback(model: str, monkeypatch: pytest.M
         main(["inspect", model])
 
 
+def test_a_file_that_the_disk_keeps_back_is_one_line(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "there")
+
+    monkeypatch.setattr(ShiftTokenizer, "from_pretrained", refuse)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["inspect", model])
+    assert exit_info.value.code == 2
+    assert capsys.readouterr().err == "shift-tokenizer: [Errno 13] Permission denied: 'there'\n"
+
+
 def test_hand_geometrys_reader_brings_its_motion_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .atomic import make_folder
 from .checkpoint import Best, load_state, remove_state, save_state
 from .config import ShiftConfig
 from .distributed import agree, agree_on, rank, sum_over_ranks, wait, world_size
@@ -107,6 +108,7 @@ def train_tokenizer(
     folder = None if checkpoint_dir is None else Path(checkpoint_dir)
     mark = "" if folder is None else run.fingerprint(clips, val_clips)
     if folder is not None:
+        make_folder(folder)
         load_state(folder, run.state, mark)
         _check_alike(run.state.step, run.device)
     run.tokenizer.provenance = _provenance(run, clips)
