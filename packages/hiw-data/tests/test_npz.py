@@ -249,8 +249,11 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "fps_tiny": ({"fps": np.array(1e-6)}, "fps as one number of 1 to 1000"),
     "fps_nan": ({"fps": np.array(np.nan)}, "fps as one number"),
     "group": ({"group": np.array(["a", "b"])}, "group as one text"),
-    "none": ({key: np.zeros((0, 2, *tail)) for key, tail in (("global_orient", (3,)), ("hand_pose", (15, 3)), ("transl", (3,)))}, "hand in at least one frame"),
-}  # fmt: skip
+    "none": (
+        {"global_orient": np.zeros((0, 2, 3)), "hand_pose": np.zeros((0, 2, 15, 3)), "transl": np.zeros((0, 2, 3))},
+        "hand in at least one frame",
+    ),
+}
 
 
 def write_bad_and_good(folder: Path) -> dict[str, str]:

@@ -85,6 +85,7 @@ class FingerspellingSource:
         workers: processes that fit; 0 fits in this one.
         max_frames: longer clips are cut.
         folder: another folder with an index.csv and .pose files of this form.
+        name: of this source in the store.
         held_out: language -> "val" or "test": all of its clips are in that split. None takes HELD_OUT_LANGUAGES for the
             whole lexicon, and holds out nothing where `languages` or `folder` is given.
 
@@ -95,8 +96,6 @@ class FingerspellingSource:
         SourceError: the package spoken-to-signed is not installed, or the folder has no index.csv.
     """
 
-    name = "fingerspelling"
-
     def __init__(
         self,
         languages: Sequence[str] | None = None,
@@ -105,6 +104,7 @@ class FingerspellingSource:
         *,
         max_frames: int = 64,
         folder: str | Path | None = None,
+        name: str = "fingerspelling",
         held_out: Mapping[str, str] | None = None,
     ) -> None:
         if held_out is None:
@@ -117,7 +117,7 @@ class FingerspellingSource:
             raise OptionError(
                 f"Expected limit >= 1, workers >= 0 and max_frames >= 8, got {limit}, {workers} and {max_frames}."
             )
-        self.held_out = dict(held_out)
+        self.name, self.held_out = name, dict(held_out)
         self.folder = Path(folder) if folder is not None else lexicon_folder()
         self.workers, self.max_frames = workers, max_frames
         self.entries = _spread_limit(read_index(self.folder, languages), limit)

@@ -56,6 +56,7 @@ class ProceduralSource:
         clips: how many.
         seed: another seed gives other clips.
         frames: length of each clip, at least 32.
+        name: of this source in the store.
         hold_out: keep the combinations of `held_out` out of train; False leaves all splits to the build.
 
     Attributes of a clip: `family` (the action), `hand`, `direction`, `speed`, `size`, `repetitions`, `synthetic`,
@@ -65,14 +66,21 @@ class ProceduralSource:
         OptionError: a number out of range.
     """
 
-    name = "procedural"
-
-    def __init__(self, clips: int = 2500, seed: int = 0, frames: int = 64, *, hold_out: bool = True) -> None:
+    def __init__(
+        self,
+        clips: int = 2500,
+        seed: int = 0,
+        frames: int = 64,
+        *,
+        name: str = "procedural",
+        hold_out: bool = True,
+    ) -> None:
         if clips < 1 or seed < 0 or frames < 32:
             raise OptionError(
                 f"Expected clips >= 1, seed >= 0 and frames >= 32, got clips={clips}, seed={seed}, frames={frames}."
             )
-        self.clips, self.seed, self.frames, self.hold_out = clips, seed, frames, hold_out
+        self.clips, self.seed, self.frames = clips, seed, frames
+        self.name, self.hold_out = name, hold_out
 
     def __len__(self) -> int:
         return self.clips
@@ -98,7 +106,7 @@ class ProceduralSource:
             indices = range(first, min(first + BLOCK, self.clips))
             sketches = [self.sketch(index, fps) for index in indices]
             for index, sketch, features in zip(indices, sketches, to_features(sketches), strict=True):
-                clip_id = f"procedural/{self.seed}/{index:06d}"
+                clip_id = f"{self.name}/{self.seed}/{index:06d}"
                 a = sketch.attributes
                 held_out = HELD_OUT_COMBINATIONS.get((a["family"], a["hand"], a["direction"]), "")
                 split = held_out if self.hold_out else ""
