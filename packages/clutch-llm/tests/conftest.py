@@ -70,7 +70,7 @@ def clutch(tokenizer: ShiftTokenizer, small_config: ClutchConfig) -> Clutch:
 
 @pytest.fixture(scope="session")
 def make_t5_tokenizer() -> Callable[[], T5Tokenizer]:
-    """SentencePiece's model as T5 has it, small: some words, ASCII but for capitals; marks are pieces like any other."""
+    """SentencePiece's model as T5 has it, small: a few words and ASCII without capitals; its marks are pieces."""
     words = ["▁the", "▁left", "▁right", "▁hand", "▁waves", "▁"]
     letters = [chr(k) for k in range(33, 127) if not chr(k).isupper()]
     sentinels = [f"<extra_id_{k}>" for k in range(99, -1, -1)]
