@@ -283,7 +283,7 @@ def test_cached_generation_equals_the_plain_one(clutch, guidance: float, greedy:
 
 def test_generation_agrees_with_teacher_forcing(clutch) -> None:
     """Codes are drawn from the logits that a training forward over the same codes has, at any length; they vary."""
-    wild = scrambled(clutch, 3, 0.3)
+    wild = scrambled(clutch, 3, 1.0)
     seen: list[torch.Tensor] = []
 
     class Watched(Sampling):
@@ -301,8 +301,8 @@ def test_generation_agrees_with_teacher_forcing(clutch) -> None:
     with torch.no_grad():
         taught = wild.model(collate(samples, clutch.vocabulary.layout.pad), refine=True).slot_logits
     drawn_from = torch.stack(seen, 1).unflatten(1, (8, 4))
-    assert float(taught.std()) > 1
-    torch.testing.assert_close(drawn_from, taught, atol=1e-3, rtol=1e-4)
+    spread = float(taught.std((1, 2)).mean())  # between the steps and slots of a motion
+    torch.testing.assert_close(drawn_from, taught, atol=1e-3 * spread, rtol=0)
 
 
 @torch.no_grad()

@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
                          help="files: .npz, .glb, .bvh, .usd, .npy or .pth; other rates are resampled")  # fmt: skip
     caption.add_argument("--detailed", action="store_true", help="tell the shape of the hand as well")
     caption.add_argument("--windows", action="store_true",
-                         help="where a motion is longer than the model's: a line for each window, with times")  # fmt: skip
+                         help="of a motion longer than the model's: a line for each window, with times")  # fmt: skip
     caption.set_defaults(run=_caption)
 
     info = commands.add_parser("info", help="what a model folder holds", parents=[common])
