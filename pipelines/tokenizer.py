@@ -11,6 +11,7 @@ from hiw_data import Clip, HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, train_tokenizer
 
+from pipelines.processes import TOGETHER
 from pipelines.tracking import live_metrics
 
 
@@ -43,7 +44,7 @@ def create_pipeline() -> Pipeline:
     inputs = ["hiw_store", "params:tokenizer.model", "params:tokenizer.training", "params:checkpoints"]
     return Pipeline(
         [
-            node(train, inputs, ["shift", "tokenizer_history"]),
+            node(train, inputs, ["shift", "tokenizer_history"], tags=TOGETHER),
             node(tokenize, ["hiw_store", "shift"], "tokens"),
         ],
         tags="stage.tokenizer",
