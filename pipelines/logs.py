@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -28,8 +29,10 @@ def start_logging(project: Path, rank: int = 0) -> Path:
         The log file. Where it can't be written, the run goes on without, and says so.
     """
     settings = project / "conf" / "logging.yml"
-    if settings.is_file() and not LOGGING.get("loggers", {}).get("pipelines"):
-        LOGGING.configure(yaml.safe_load(settings.read_text(encoding="utf-8")))
+    if settings.is_file() and "KEDRO_LOGGING_CONFIG" not in os.environ:
+        wanted = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        if LOGGING.get("handlers") != wanted["handlers"]:
+            LOGGING.configure(wanted)
     path = project / "logs" / ("clutch.log" if rank == 0 else f"clutch-rank{rank}.log")
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if handler.get_name() == _NAME]:

@@ -46,14 +46,14 @@ def processes() -> int:
 
 
 class ReadOnly(AbstractDataset[Any, Any]):
-    """A dataset that rank 0 writes: here it is only read."""
+    """A dataset that rank 0 writes: here it is only read, and only when `reading()`."""
 
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: Any, reading: Callable[[], bool]) -> None:
+        self._dataset, self._reading = dataset, reading
 
     def load(self) -> Any:
         """Load what rank 0 wrote."""
-        return self._dataset.load()
+        return self._dataset.load() if self._reading() else _NOT_HERE
 
     def save(self, data: Any) -> None:
         """Do nothing."""
@@ -71,6 +71,7 @@ class Processes:
     def __init__(self) -> None:
         self._group: Any = None
         self._met: set[str] = set()
+        self._shared = False  # whether the node that runs is one of all processes
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
@@ -84,12 +85,13 @@ class Processes:
             )
         self._group, self._met = _join(), set()
         if rank() > 0:
-            keep_to_shared_nodes(pipeline, catalog)
+            self._keep_to_shared_nodes(pipeline, catalog)
 
     @hook_impl
     def before_dataset_loaded(self, node: Node) -> None:
         """Wait for the others where a shared node begins: what it reads has been written then."""
-        if self._group is not None and TOGETHER in node.tags and node.name not in self._met:
+        self._shared = TOGETHER in node.tags
+        if self._group is not None and self._shared and node.name not in self._met:
             self._met.add(node.name)
             self._meet(node.name)
 
@@ -107,6 +109,25 @@ class Processes:
         if set(found) != {where}:
             raise RuntimeError(f"Expected all processes at '{where}', got {found}.")
 
+    def _keep_to_shared_nodes(self, pipeline: Pipeline, catalog: Any) -> None:
+        """Let every node that is not shared pass by, and make what the shared ones read, read only."""
+        for node in pipeline.nodes:
+            if TOGETHER not in node.tags:
+                node.func = _passing_by(node)
+        wanted = {name for node in pipeline.nodes if TOGETHER in node.tags for name in node.inputs}
+        for name in pipeline.datasets():
+            if name.startswith("params:") or name == "parameters":
+                continue
+            if name not in wanted:
+                catalog[name] = MemoryDataset(_NOT_HERE, copy_mode="assign")
+                continue
+            written = catalog.get(name)
+            if written is None or isinstance(written, MemoryDataset):
+                raise RuntimeError(
+                    f"Expected '{name}' in conf/base/catalog.yml, since several processes read it; got none."
+                )
+            catalog[name] = ReadOnly(written, lambda: self._shared)
+
 
 def _join() -> Any:
     """Join the launcher's processes: nccl for training on GPUs; the group that is returned, for waiting, is gloo."""
@@ -115,27 +136,6 @@ def _join() -> Any:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     return dist.new_group(backend="gloo", timeout=PATIENCE)
-
-
-def keep_to_shared_nodes(pipeline: Pipeline, catalog: Any) -> None:
-    """Let every node that is not shared pass by, and make what the shared ones read, read only."""
-    shared = [n for n in pipeline.nodes if TOGETHER in n.tags]
-    for node in pipeline.nodes:
-        if TOGETHER not in node.tags:
-            node.func = _passing_by(node)
-    wanted = {name for node in shared for name in node.inputs}
-    for name in pipeline.datasets():
-        if name.startswith("params:") or name == "parameters":
-            continue
-        if name not in wanted:
-            catalog[name] = MemoryDataset(_NOT_HERE, copy_mode="assign")
-            continue
-        written = catalog.get(name)
-        if written is None or isinstance(written, MemoryDataset):
-            raise RuntimeError(
-                f"Expected '{name}' in conf/base/catalog.yml, since several processes read it; got none."
-            )
-        catalog[name] = ReadOnly(written)
 
 
 def _passing_by(node: Node) -> Callable[..., Any]:
