@@ -6,12 +6,14 @@ from .errors import (
     ConfigError,
     DataError,
     FileFormatError,
+    RateError,
     ShapeError,
     ShiftTokenizerError,
 )
 from .evaluation import evaluate_reconstruction
 from .gallery import GalleryEntry, codebook_gallery
 from .lookup import BACKENDS, Backend, codebook_statistics, register_backend, vq_lookup
+from .mixing import source_shares
 from .released import import_released_checkpoint, released_ids_to_tokens, swap_hands, tokens_to_released_ids
 from .settings import TokenizerTraining
 from .streaming import StreamingDecoder, StreamingEncoder
@@ -31,6 +33,7 @@ __all__ = [
     "DataError",
     "FileFormatError",
     "GalleryEntry",
+    "RateError",
     "ShapeError",
     "ShiftConfig",
     "ShiftTokenizer",
@@ -46,6 +49,7 @@ __all__ = [
     "import_released_checkpoint",
     "register_backend",
     "released_ids_to_tokens",
+    "source_shares",
     "string_to_tokens",
     "swap_hands",
     "tokens_to_released_ids",

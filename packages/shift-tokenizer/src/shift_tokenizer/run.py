@@ -7,6 +7,7 @@ are summed. So many processes end where one would, to float tolerance.
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,10 +19,11 @@ from .config import ShiftConfig
 from .distributed import any_over_ranks, rank, sum_gradients, sum_over_ranks, world_size
 from .errors import ConfigError, ShiftTokenizerError
 from .losses import JointsFn, commitment_loss, joint_losses, reconstruction_losses, translation_velocity_loss
+from .mixing import source_shares
 from .settings import NO_INFLUENCE, TokenizerTraining
 from .tokenizer import ShiftOutput, ShiftTokenizer
 from .usage import usage_of_counts
-from .windows import Clip, WindowSampler, hash_clips
+from .windows import Clip, WindowSampler, clip_source, hash_clips
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,19 @@ class Run:
                 f"{training.batch_size}. Raise it: it counts the windows of all of them."
             )
         self.config, self.training, self.joints_fn, self.mirror_fn = config, training, joints_fn, mirror_fn
+        counts = dict(sorted(Counter(map(clip_source, clips)).items()))
         self.sampler = WindowSampler(
             clips,
             window=training.window,
             batch_size=training.batch_size,
-            source_weights=training.source_weights,
+            shares=source_shares(counts, training.source_temperature, training.source_weights) if counts else {},
             step=config.frames_per_latent,
+            fps=config.fps,
         )
         self.device = _device(training.device)
         self.tokenizer = ShiftTokenizer(config, seed=training.seed)
         self.tokenizer.fit_normalisation(self.sampler.features, self.sampler.valid)
+        self.sampler.fill_unseen(self.tokenizer.fill_unseen)
         self.tokenizer.to(self.device).train()
         optimizer = torch.optim.AdamW(
             self.tokenizer.parameters(),

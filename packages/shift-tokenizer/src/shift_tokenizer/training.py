@@ -3,13 +3,14 @@
 Design:
 - All chance comes from one generator, whose state is saved with the model, the optimizer and the step: a run
   that was killed ends bit for bit as one that was not (on the same machine and number of threads).
-- A batch mixes its sources by fixed shares: a small real source is not drowned by a large synthetic one.
+- A batch mixes its sources by fixed shares (`source_shares`): a small source is not drowned by a large one.
 - Geometry comes in from outside: `joints_fn` turns features into joints, `mirror_fn` mirrors a whole motion.
 - Under `torch.distributed` every rank makes the same call; files, callbacks and validation are rank 0's.
 """
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -28,7 +29,7 @@ from .progress import progress_bar
 from .run import Run
 from .settings import TokenizerTraining
 from .tokenizer import ShiftTokenizer
-from .windows import Clip, check_clips, hash_clips
+from .windows import Clip, check_clips, clip_source, hash_clips
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +68,9 @@ def train_tokenizer(
     """Trains a tokenizer on clips.
 
     Args:
-        clips: dicts with "features" (T, 198) and optionally "valid" (T, 2), "source"; T a multiple of
-            frames_per_latent.
+        clips: dicts with "features" (T, 198), T a multiple of frames_per_latent, and optionally "valid" (T, 2) bool,
+            whether each hand is seen; "fps", frames a second; "source", the name of a dataset. What stands in
+            frames in which a hand is not seen changes nothing.
         config: of the tokenizer.
         training: of the run.
         val_clips: clips of which the reconstruction error is logged; the best state is told by their
@@ -89,13 +91,13 @@ def train_tokenizer(
         the history: one dict per logged step, with validation on rank 0 alone.
 
     Raises:
-        DataError: the clips do not fit.
+        DataError: the clips do not fit; RateError where their rate is another than `config.fps`.
         ConfigError: the settings do not fit together.
         ShiftTokenizerError: the loss is not finite, or the disk refuses a checkpoint.
     """
     run = Run(clips, config or ShiftConfig(), training or TokenizerTraining(), joints_fn, mirror_fn)
     if val_clips:
-        check_clips(val_clips, run.config.frames_per_latent)
+        check_clips(val_clips, run.config.frames_per_latent, run.config.fps)
     elif run.training.keep == BEST:
         raise ConfigError(
             "Expected val_clips for TokenizerTraining.keep 'best', got none. Pass some, or keep the last."
@@ -198,10 +200,7 @@ def _write(run: Run, folder: Path, best: bool, called: _Calls) -> None:
 
 def _provenance(run: Run, clips: Sequence[Clip]) -> dict[str, Any]:
     """What a tokenizer was made from; nothing in it depends on when or where."""
-    sources: dict[str, int] = {}
-    for clip in clips:
-        name = str(clip.get("source", ""))
-        sources[name] = sources.get(name, 0) + 1
+    sources = Counter(map(clip_source, clips))
     return {
         "clips": len(clips),
         "frames": sum(len(clip["features"]) for clip in clips),
