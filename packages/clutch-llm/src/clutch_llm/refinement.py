@@ -25,11 +25,11 @@ from clutch_llm.clips import Clip
 #: features (…, T, 198) -> joints (…, T, 2, 21, 3) in metres; `hand_geometry.features_to_joints`.
 JointsFn = Callable[[torch.Tensor], torch.Tensor]
 
-#: Metres. A joint that is off by as much counts like a normalised feature that is off by one: about what the wrist of
-#: the demo's language model is off by, so that smooth-L1 turns from quadratic to linear there.
+#: Metres. A joint that is off by as much counts like a normalised feature that is off by one: about the absolute joint
+#: error of a small model after cross-entropy alone, so that smooth-L1 turns from quadratic to linear there.
 JOINT_SCALE = 0.05
-#: Metres a frame. A joint that moves by as much too far from one frame to the next counts alike; a fifth of the above,
-#: since joints of true motion move by millimetres a frame.
+#: Metres a frame. A joint that moves by as much too far from one frame to the next counts alike: about twice what joints
+#: of true motion move.
 VELOCITY_SCALE = 0.01
 
 
