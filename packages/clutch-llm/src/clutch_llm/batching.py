@@ -39,7 +39,7 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2
 #: long as one of some 200 more. It decides when a second part pays.
 PART_COST = 200
 
-#: Bounds of the share of a motion's codes that masked prediction hides, which is drawn for each: from an easy to a hard one.
+#: Bounds of the share of codes that masked prediction hides, drawn for each motion: from an easy riddle to a hard one.
 MASKED_SHARE = (0.2, 0.8)
 
 #: Share of a text's tokens that are corrupted and mean length of a span in tokens: twice T5's density (Raffel et al.
@@ -107,8 +107,9 @@ class BatchPlan:
         rng = np.random.default_rng([self.seed, 1, mega])
         while len(self._drawn) <= mega + 1:
             self._drawn.append(self._drawn[-1] + self._counts(len(self._drawn) - 1))
-        spans = zip(self.members, self._drawn[mega], self._drawn[mega + 1], strict=True)
-        drawn = rng.permutation(np.concatenate([self._walk(k, *span) for k, span in enumerate(spans)]))
+        spans = zip(self._drawn[mega], self._drawn[mega + 1], strict=True)
+        drawn = np.concatenate([self._walk(k, int(start), int(stop)) for k, (start, stop) in enumerate(spans)])
+        drawn = rng.permutation(drawn)
         return drawn.reshape(MEGABATCH, self.batch_size)[rng.permutation(MEGABATCH)[within]]
 
     def _counts(self, mega: int) -> np.ndarray:
@@ -125,8 +126,9 @@ class BatchPlan:
         extra = np.histogram(np.minimum(points, edges[-1]), edges)[0] if left else 0
         return (whole + extra).astype(np.int64)
 
-    def _walk(self, source: int, members: np.ndarray, start: int, stop: int) -> np.ndarray:
+    def _walk(self, source: int, start: int, stop: int) -> np.ndarray:
         """Examples ``start`` to ``stop`` of a source, epoch after epoch."""
+        members = self.members[source]
         epochs, within = np.divmod(np.arange(start, stop), len(members))
         chosen = np.empty(stop - start, dtype=np.int64)
         for epoch in np.unique(epochs):

@@ -42,9 +42,6 @@ RENAMED = {
     "clip": "max_grad_norm",
 }
 
-#: Settings that are gone, with what takes their place.
-REMOVED = {"ClutchConfig.fps": "The rate is the motion tokenizer's, ShiftConfig.fps"}
-
 
 def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
     """Build a configuration from plain values, as YAML gives them.
@@ -56,11 +53,6 @@ def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
     for old, new in RENAMED.items():
         if old in values:
             raise ConfigError(f"Expected the setting {new!r} of {cls.__name__}, got its old name {old!r}. Rename it.")
-    for name in values:
-        if f"{cls.__name__}.{name}" in REMOVED:
-            raise ConfigError(
-                f"Expected no {name!r} in {cls.__name__}, got one. {REMOVED[f'{cls.__name__}.{name}']}: take it out."
-            )
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name, value in values.items():
         if name not in names:
@@ -100,7 +92,8 @@ class ClutchConfig:
         dropout: dropout rate, in [0, 1).
         feed_forward: T5's name of the feed-forward layer.
         text_vocabulary: size limit of the trained text tokenizer; too small a one breaks letters into bytes.
-        max_steps: longest motion in latent steps (of four frames at 15 fps by default; both are the tokenizer's).
+        max_steps: longest motion in latent steps (of four frames at 15 fps by default).
+        fps: frame rate of the motions.
     """
 
     base_model: str | None = None
@@ -113,6 +106,7 @@ class ClutchConfig:
     feed_forward: str = "relu"
     text_vocabulary: int = 1000
     max_steps: int = 18
+    fps: float = 15.0
 
     def __post_init__(self) -> None:
         for name in ("d_model", "d_ff", "heads", "layers", "max_steps"):
@@ -125,6 +119,7 @@ class ClutchConfig:
             "of at least 400",
             self.text_vocabulary,
         )
+        _require(self.fps > 0, "ClutchConfig.fps", "above 0", self.fps)
 
     @classmethod
     def paper(cls) -> ClutchConfig:

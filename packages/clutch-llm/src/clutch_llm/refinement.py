@@ -28,8 +28,8 @@ JointsFn = Callable[[torch.Tensor], torch.Tensor]
 #: Metres. A joint that is off by as much counts like a normalised feature that is off by one: about the absolute joint
 #: error of a small model after cross-entropy alone, so that smooth-L1 turns from quadratic to linear there.
 JOINT_SCALE = 0.05
-#: Metres a frame. A joint that moves by as much too far from one frame to the next counts alike: about twice what joints
-#: of true motion move.
+#: Metres a frame. A joint that moves too far by as much from one frame to the next counts alike: about twice what
+#: joints of true motion move.
 VELOCITY_SCALE = 0.01
 
 

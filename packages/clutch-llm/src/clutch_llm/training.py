@@ -25,7 +25,7 @@ from clutch_llm.clutch import Clutch
 from clutch_llm.config import LossWeights, RefineConfig, StageConfig
 from clutch_llm.engine import gathered_weights, set_learning_rate, start_engine, sum_over_ranks
 from clutch_llm.errors import DataError
-from clutch_llm.model import IGNORE, LMOutput
+from clutch_llm.model import IGNORE
 from clutch_llm.refinement import JointsFn, TrueMotion, gumbel_noise, refinement_distances
 from clutch_llm.step_batches import MicroBatch, StepBatches
 from clutch_llm.training_state import History, TrainingState, fingerprint
@@ -206,21 +206,17 @@ class _Run:
 
     def _losses(self, micro: MicroBatch, weights: LossWeights, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Sums over a micro-batch: of its labels' cross-entropy, and of its motions' distances from the true ones."""
-        refine = weights.motion > 0
-        output = self.engine(*micro.parts, refine=refine)
+        config = self.config
+        output = self.engine(*micro.parts, refine=weights.motion > 0)
         entropy = output.loss * micro.labels
-        if not (refine and isinstance(self.config, RefineConfig)):
-            return entropy, torch.zeros_like(entropy)
-        return entropy, self._distances(output, micro, self.config, step).sum()
-
-    def _distances(self, output: LMOutput, micro: MicroBatch, config: RefineConfig, step: int) -> torch.Tensor:
         logits, mask = output.slot_logits, output.step_mask
-        frames = self.tokenizer.config.frames_per_latent * mask.shape[1]
-        return refinement_distances(
+        if logits is None or mask is None or not isinstance(config, RefineConfig):
+            return entropy, torch.zeros_like(entropy)
+        distances = refinement_distances(
             logits,
             mask,
             gumbel_noise(micro.noise_seeds, mask, logits.shape[2:]),
-            TrueMotion.of(micro.examples, frames).to(logits.device),
+            TrueMotion.of(micro.examples, mask.shape[1] * self.tokenizer.config.frames_per_latent).to(mask.device),
             self.tokenizer,
             temperature=config.temperature(step),
             hard=config.hard,
@@ -228,6 +224,7 @@ class _Run:
             joint_weight=config.joint_weight,
             velocity_weight=config.velocity_weight,
         )
+        return entropy, distances.sum()
 
     @torch.no_grad()
     def validate(self, examples: Sequence[Example]) -> dict[str, float]:
