@@ -1,5 +1,6 @@
 """Small random models and hand-made clips that the tests share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from clutch_llm import Clutch, ClutchConfig, build_corpus
 from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, train_tokenizer
+from transformers import T5Tokenizer
 
 CAPTIONS = (
     ("the left hand waves", "the left hand waves slowly with small movements"),
@@ -64,6 +66,16 @@ def small_config() -> ClutchConfig:
 @pytest.fixture(scope="session")
 def clutch(tokenizer: ShiftTokenizer, small_config: ClutchConfig) -> Clutch:
     return Clutch.create(small_config, tokenizer=tokenizer, captions=[c for pair in CAPTIONS for c in pair], seed=0)
+
+
+@pytest.fixture(scope="session")
+def make_t5_tokenizer() -> Callable[[], T5Tokenizer]:
+    """SentencePiece's model as T5 has it, small: a few words and ASCII without capitals; its marks are pieces."""
+    words = ["▁the", "▁left", "▁right", "▁hand", "▁waves", "▁"]
+    letters = [chr(k) for k in range(33, 127) if not chr(k).isupper()]
+    sentinels = [f"<extra_id_{k}>" for k in range(99, -1, -1)]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((w, -2.0) for w in words + letters)]
+    return lambda: T5Tokenizer(vocab=[*pieces, *((s, 0.0) for s in sentinels)])
 
 
 @pytest.fixture(autouse=True)

@@ -74,17 +74,13 @@ def test_a_folder_of_another_version_is_refused(clutch, tmp_path: Path) -> None:
         Clutch.from_pretrained(tmp_path / "m")
 
 
-def make_t5_folder(folder: Path, *, tied: bool) -> None:
+def make_t5_folder(folder: Path, text_tokenizer, *, tied: bool) -> None:
     """A tiny T5 and a tokenizer of T5's own kind, as a user's folder holds them."""
-    from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
+    from transformers import T5Config, T5ForConditionalGeneration
 
-    words = ["▁the", "▁left", "▁right", "▁hand", "▁waves", "▁", *"abcdefghijklmnopqrstuvwxyz"]
-    sentinels = [f"<extra_id_{k}>" for k in range(99, -1, -1)]
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((w, -2.0) for w in words)]
-    tokenizer = T5Tokenizer(vocab=[*pieces, *((s, 0.0) for s in sentinels)])
-    tokenizer.save_pretrained(folder)
+    text_tokenizer.save_pretrained(folder)
     sizes = T5Config(
-        vocab_size=len(pieces) + 100, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2,
+        vocab_size=len(text_tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2,
         feed_forward_proj="gated-gelu", tie_word_embeddings=tied, decoder_start_token_id=0,
     )  # fmt: skip
     torch.manual_seed(0)
@@ -93,9 +89,9 @@ def make_t5_folder(folder: Path, *, tied: bool) -> None:
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_t5_from_a_folder_is_taken_over_trained_and_saved(
-    tokenizer, examples, small_config, tmp_path: Path, tied: bool
+    tokenizer, examples, small_config, make_t5_tokenizer, tmp_path: Path, tied: bool
 ) -> None:
-    make_t5_folder(tmp_path / "t5", tied=tied)
+    make_t5_folder(tmp_path / "t5", make_t5_tokenizer(), tied=tied)
     from transformers import T5ForConditionalGeneration
 
     given = T5ForConditionalGeneration.from_pretrained(tmp_path / "t5").shared.weight

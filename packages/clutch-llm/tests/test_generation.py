@@ -7,6 +7,7 @@ from clutch_llm import Clutch, Sampling
 from clutch_llm.batching import SampleMaker
 from clutch_llm.errors import ConfigError
 from clutch_llm.generation import generate_free, generate_motion, generate_text
+from clutch_llm.prompts import PromptBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +15,8 @@ TEXTS = ["the left hand waves", "both hands clap twice, with large movements", "
 
 
 def prompts_of(clutch: Clutch, texts=TEXTS):
-    maker = SampleMaker(clutch.vocabulary)
-    return [maker.t2m_prompt(t) for t in texts], maker.t2m_prompt(None)
+    builder = PromptBuilder(clutch.vocabulary)
+    return [builder.t2m(t) for t in texts], builder.t2m(None)
 
 
 def scrambled(clutch: Clutch, seed: int, scale: float) -> Clutch:
@@ -79,8 +80,7 @@ def test_cached_generation_equals_the_plain_one(clutch, guidance: float, greedy:
 
 
 def test_cached_text_equals_the_plain_one(clutch, examples) -> None:
-    maker = SampleMaker(clutch.vocabulary)
-    rows = [maker.m2t_prompt(e["tokens"], "describe the motion: {motion}") for e in examples[:4]]
+    rows = [PromptBuilder(clutch.vocabulary).m2t(e["tokens"]) for e in examples[:4]]
     wild = scrambled(clutch, 2, 0.3)
     cached, plain = (generate_text(wild.model, rows, max_tokens=12, use_cache=c) for c in (True, False))
     assert cached == plain

@@ -14,12 +14,12 @@ from shift_tokenizer import ShiftTokenizer
 
 from clutch_llm import prompts
 from clutch_llm.backbone import load_t5, new_t5, seed_motion_embeddings, t5_config
-from clutch_llm.batching import SampleMaker
 from clutch_llm.config import ClutchConfig
 from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.files import load_parts, save_clutch
-from clutch_llm.generation import Prompt, Sampling, generate_free, generate_motion, generate_text
+from clutch_llm.generation import Sampling, generate_free, generate_motion, generate_text
 from clutch_llm.model import ClutchModel
+from clutch_llm.prompts import Prompt, PromptBuilder
 from clutch_llm.vocabulary import Vocabulary, well_formed
 
 logger = logging.getLogger(__name__)
@@ -132,14 +132,14 @@ class Clutch:
         texts = [texts] if isinstance(texts, str) else list(texts)
         if samples < 1:
             raise ConfigError(f"Expected at least 1 sample, got {samples}.")
-        maker = SampleMaker(self.vocabulary)
-        rows = [maker.t2m_prompt(_checked(text)) for text in texts for _ in range(samples)]
+        builder = PromptBuilder(self.vocabulary)
+        rows = [builder.t2m(_checked(text)) for text in texts for _ in range(samples)]
         tokens = self._draw(
             rows,
             steps=None if seconds is None else self._steps(seconds),
             generator=torch.Generator(self.model.device).manual_seed(seed),
             sampling=Sampling(temperature, top_k, greedy, guidance),
-            unconditional=maker.t2m_prompt(None),
+            unconditional=builder.t2m(None),
         )
         motions = self.decode(tokens)
         return [motions[k * samples : (k + 1) * samples] for k in range(len(texts))]
@@ -167,12 +167,12 @@ class Clutch:
         self, texts: Sequence[str], *, seed: int = 0, temperature: float = 1.0, greedy: bool = False
     ) -> list[np.ndarray]:
         """Ids that the model writes with no constraint: how often are they `well_formed`?"""
-        maker = SampleMaker(self.vocabulary)
+        builder = PromptBuilder(self.vocabulary)
         generator = torch.Generator(self.model.device).manual_seed(seed)
         sampling = Sampling(temperature, greedy=greedy)
         out: list[np.ndarray] = []
         for start in range(0, len(texts), CHUNK):
-            rows = [maker.t2m_prompt(_checked(text)) for text in texts[start : start + CHUNK]]
+            rows = [builder.t2m(_checked(text)) for text in texts[start : start + CHUNK]]
             out += generate_free(self.model, rows, generator=generator, sampling=sampling)
         return out
 
@@ -196,9 +196,8 @@ class Clutch:
 
     def caption_tokens(self, tokens: Sequence[np.ndarray], *, detailed: bool = False) -> list[str]:
         """The same for motions that are tokens (L, n_slots) already."""
-        maker = SampleMaker(self.vocabulary)
-        template = (prompts.M2T_DETAILED if detailed else prompts.M2T)[0]
-        rows = [maker.m2t_prompt(t, template) for t in tokens]
+        builder = PromptBuilder(self.vocabulary)
+        rows = [builder.m2t(t, detailed=detailed) for t in tokens]
         order = sorted(range(len(rows)), key=lambda k: len(rows[k][0]))
         texts = [""] * len(rows)
         for start in range(0, len(rows), CHUNK):

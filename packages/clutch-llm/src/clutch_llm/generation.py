@@ -14,8 +14,7 @@ import torch
 
 from clutch_llm.errors import ConfigError
 from clutch_llm.model import ClutchModel
-
-Prompt = tuple[np.ndarray, np.ndarray]
+from clutch_llm.prompts import Prompt
 
 
 @dataclass(frozen=True)
