@@ -17,6 +17,10 @@ from hiw_data import HiwStore
 from kedro.io import AbstractDataset, DatasetError
 
 
+class NotThereError(DatasetError):
+    """What a dataset should hold was not made yet, or was made elsewhere; the message says what to do."""
+
+
 class HiwStoreDataset(AbstractDataset[HiwStore, HiwStore]):
     """A `hiw_data.HiwStore`, opened. `hiw_data.build` has put it in its place, whole; saving only checks that it did.
 
@@ -77,7 +81,7 @@ class PretrainedDataset(AbstractDataset[Any, Any]):
     def load(self) -> Any:
         """Load the object from its folder."""
         if not self._filepath.exists():
-            raise DatasetError(f"Nothing at '{self._filepath}' yet. Run the pipeline that makes it first.")
+            raise NotThereError(f"Nothing at '{self._filepath}' yet. Run the pipeline that makes it first.")
         return self._loader()(self._filepath)
 
     def save(self, data: Any) -> None:
