@@ -19,7 +19,14 @@ def test_a_saved_model_generates_and_captions_the_same(clutch, clips, tmp_path: 
         np.testing.assert_array_equal(a[0]["features"], b[0]["features"])
     assert again.caption(clips[0]["features"]) == clutch.caption(clips[0]["features"])
     names = {p.name for p in (tmp_path / "model").iterdir()}
-    assert names == {"config.json", "model.safetensors", "text_tokenizer.json", "tokenizer", "README.md"}
+    assert names == {
+        "config.json",
+        "model.safetensors",
+        "text_tokenizer.json",
+        "tokenizer",
+        "README.md",
+        "generation_config.json",
+    }
     assert [p.name for p in tmp_path.iterdir()] == ["model"]  # nothing left beside it
 
 
@@ -70,7 +77,7 @@ def test_a_folder_of_another_version_is_refused(clutch, tmp_path: Path) -> None:
     clutch.save_pretrained(tmp_path / "m")
     meta = json.loads((tmp_path / "m" / "config.json").read_text())
     (tmp_path / "m" / "config.json").write_text(json.dumps({**meta, "format_version": 99}))
-    with pytest.raises(CheckpointError, match="format version 1, got 99"):
+    with pytest.raises(CheckpointError, match="format version 1 to 2, got 99"):
         Clutch.from_pretrained(tmp_path / "m")
 
 
@@ -133,7 +140,7 @@ def test_features_of_another_shape_are_refused(clutch) -> None:
 
 
 def test_settings_from_yaml_are_checked_by_name_and_type() -> None:
-    assert from_mapping(ClutchConfig, {"d_model": 64, "fps": 15, "base_model": None}).d_model == 64
+    assert from_mapping(ClutchConfig, {"d_model": 64, "base_model": None}).d_model == 64
     with pytest.raises(ConfigError, match="got 'd_modle'"):
         from_mapping(ClutchConfig, {"d_modle": 64})
     with pytest.raises(ConfigError, match="learning_rate"):

@@ -133,10 +133,10 @@ def test_clips_of_another_rate_are_named(clips: list[dict], config: ShiftConfig)
     training = TokenizerTraining(steps=1, batch_size=4, window=16)
     clips = [clip | {"fps": 15.0} for clip in clips]
     wrong = clips[1] | {"clip_id": "too-fast", "fps": 30}
-    with pytest.raises(RateError, match="clip too-fast of 15 frames a second.*got 30"):
+    with pytest.raises(RateError, match=r"clip too-fast of 15 frames a second.*got 30"):
         train_tokenizer([clips[0], wrong], config, training)
     with pytest.raises(DataError, match="too-fast"):
         train_tokenizer(clips, config, training, val_clips=[wrong])
     tokenizer, _ = train_tokenizer([wrong], dataclasses.replace(config, fps=30.0), training)
-    with pytest.raises(RateError, match="of 30 frames a second.*got 15"):
+    with pytest.raises(RateError, match=r"of 30 frames a second.*got 15"):
         evaluate_reconstruction(tokenizer, clips)

@@ -54,6 +54,8 @@ def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
         if old in values:
             raise ConfigError(f"Expected the setting {new!r} of {cls.__name__}, got its old name {old!r}. Rename it.")
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    if "fps" in values and cls is ClutchConfig:
+        raise ConfigError("Expected no rate in ClutchConfig, got fps: it is the motion tokenizer's, ShiftConfig.fps.")
     for name, value in values.items():
         if name not in names:
             raise ConfigError(
@@ -92,8 +94,8 @@ class ClutchConfig:
         dropout: dropout rate, in [0, 1).
         feed_forward: T5's name of the feed-forward layer.
         text_vocabulary: size limit of the trained text tokenizer; too small a one breaks letters into bytes.
-        max_steps: longest motion in latent steps (of four frames at 15 fps by default).
-        fps: frame rate of the motions.
+        max_steps: longest motion in latent steps. A step is ``frames_per_latent`` frames of the motion tokenizer at
+            its rate: 4 / 15 s by default.
     """
 
     base_model: str | None = None
@@ -106,7 +108,6 @@ class ClutchConfig:
     feed_forward: str = "relu"
     text_vocabulary: int = 1000
     max_steps: int = 18
-    fps: float = 15.0
 
     def __post_init__(self) -> None:
         for name in ("d_model", "d_ff", "heads", "layers", "max_steps"):
@@ -119,7 +120,6 @@ class ClutchConfig:
             "of at least 400",
             self.text_vocabulary,
         )
-        _require(self.fps > 0, "ClutchConfig.fps", "above 0", self.fps)
 
     @classmethod
     def paper(cls) -> ClutchConfig:

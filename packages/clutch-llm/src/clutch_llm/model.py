@@ -126,8 +126,8 @@ class ClutchModel(nn.Module):
         """Read a prompt: ids, mask and positions (B, S)."""
         embedded = self.embed(ids, positions)
         states = self.t5.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
-        kept = mask.to(embedded.dtype)[..., None]
-        bag = (embedded * kept).sum(1, keepdim=True) / kept.sum(1, keepdim=True).sqrt()
+        length = mask.sum(1)[:, None, None]
+        bag = embedded.masked_fill(~mask[..., None], 0).sum(1, keepdim=True) / length.sqrt().to(embedded.dtype)
         return Encoded(states, self.pooled_prompt(bag))
 
     def decode(

@@ -1,6 +1,7 @@
 """SHIFT: motion of two hands to discrete tokens and back, by part and modality."""
 
 from .config import ShiftConfig
+from .devices import find_device
 from .errors import (
     BackendError,
     ConfigError,
@@ -46,6 +47,7 @@ __all__ = [
     "codebook_statistics",
     "codebook_usage",
     "evaluate_reconstruction",
+    "find_device",
     "import_released_checkpoint",
     "register_backend",
     "released_ids_to_tokens",

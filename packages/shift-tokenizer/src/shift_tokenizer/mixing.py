@@ -1,4 +1,4 @@
-"""How often each source is trained on: shares from the sources' sizes by a temperature, with weights by name on request.
+"""How often each source is trained on: shares by the sources' sizes and a temperature, or by weights on request.
 
 Source of the rule: Raffel et al. 2020 (T5), section 3.5.2, "temperature-scaled mixing", and Xue et al. 2021 (mT5),
 section 3.1, whose exponent alpha is 1 / temperature.

@@ -18,5 +18,5 @@ def check_rate(fps: float, expected: float, what: str = "motion") -> None:
     if not same_rate(float(fps), expected):
         raise RateError(
             f"Expected {what} of {expected:g} frames a second, which is the tokenizer's rate, got {float(fps):g}. "
-            "Resample it first, for example with hand_geometry.resample_params; the command shift-tokenizer encode does."
+            "Resample it first, for example with hand_geometry.resample_params; `shift-tokenizer encode` does."
         )

@@ -6,7 +6,6 @@ are summed. So many processes end where one would, to float tolerance.
 """
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,14 @@ from torch import Tensor, nn
 
 from .checkpoint import TrainingState, fingerprint
 from .config import ShiftConfig
+from .devices import find_device
 from .distributed import any_over_ranks, rank, sum_gradients, sum_over_ranks, world_size
 from .errors import ConfigError, ShiftTokenizerError
 from .losses import JointsFn, commitment_loss, joint_losses, reconstruction_losses, translation_velocity_loss
 from .mixing import source_shares
+from .model import ShiftOutput
 from .settings import NO_INFLUENCE, TokenizerTraining
-from .tokenizer import ShiftOutput, ShiftTokenizer
+from .tokenizer import ShiftTokenizer
 from .usage import usage_of_counts
 from .windows import Clip, WindowSampler, clip_source, hash_clips
 
@@ -72,7 +73,7 @@ class Run:
             step=config.frames_per_latent,
             fps=config.fps,
         )
-        self.device = _device(training.device)
+        self.device = find_device(training.device)
         self.tokenizer = ShiftTokenizer(config, seed=training.seed)
         self.tokenizer.fit_normalisation(self.sampler.features, self.sampler.valid)
         self.sampler.fill_unseen(self.tokenizer.fill_unseen)
@@ -211,9 +212,3 @@ class Run:
     def _rows(self, by_part: Tensor, batch: _Batch) -> Tensor:
         """(B, parts, L) -> (N, L), of the hands that are worked on."""
         return by_part[batch.hands] if self.config.splits_parts else by_part.flatten(0, 1)
-
-
-def _device(name: str) -> torch.device:
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .validation import from_mapping, require_choice, require_integer, require_number, require_weights
+from .validation import from_mapping, require_choice, require_integer, require_match, require_number, require_weights
 
 _LOSS_WEIGHTS = (
     "rotation_weight",
@@ -47,7 +47,7 @@ class TokenizerTraining:
         log_every, validate_every, checkpoint_every: in steps; they do not change the result.
         precision: "fp32", or "bf16": the networks in bfloat16, quantizers, losses and weights in float32.
         keep: "last": the tokenizer after the last step is returned; "best": the best on the validation clips.
-        device: "cpu", "cuda", or "auto": a GPU if there is one.
+        device: "cpu", "cuda", "cuda:N", or "auto": a CUDA device if there is one.
     """
 
     steps: int = 1000
@@ -94,7 +94,7 @@ class TokenizerTraining:
         require_weights(self, "source_weights")
         require_choice(self, "precision", ("fp32", "bf16"))
         require_choice(self, "keep", ("last", "best"))
-        require_choice(self, "device", ("auto", "cpu", "cuda"))
+        require_match(self, "device", r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TokenizerTraining":

@@ -1,6 +1,6 @@
 """From frames of two hands to the inputs of the streams, and from their outputs back to frames.
 
-Hands that are coded apart lie on the batch axis: clip 0's left hand, clip 0's right hand, clip 1's left hand, and so on.
+Hands that are coded apart lie on the batch axis: clip 0's left hand, clip 0's right hand, clip 1's left hand, ...
 """
 
 import torch

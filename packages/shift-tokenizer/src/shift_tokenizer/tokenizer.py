@@ -1,134 +1,30 @@
-"""`ShiftTokenizer`: motion of two hands to tokens and back.
+"""`ShiftTokenizer`: motion of two hands to tokens and back; the front door of the package.
 
 Design:
-- One `Stream` (encoder, quantizer, decoder) per modality; hands that are coded apart go through it stacked on
-  the batch axis, so they share weights and codebook.
-- Inside, features are mirrored (the left hand, if so configured) and standardised: `normalize` and
-  `denormalize`.
 - `encode`, `decode` and `decode_probabilities` give a clip the same whatever else is in the batch.
+- What stands in frames in which a hand is not seen, or in padding, changes nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .config import ShiftConfig
+from .devices import find_device
 from .errors import FileFormatError
 from .files import read_folder, write_folder
-from .hub import find_folder
-from .layout import HAND_FEATURES, HANDS, join_hands, mirror_signs, split_hands
-from .normalisation import hand_statistics
+from .hub import find_folder, push_folder
+from .model import ShiftModel
 from .ragged import buckets, hold_nearest
 from .rates import check_rate
-from .slots import check_features, check_finite, check_mask, check_probabilities, check_tokens, join_slots, split_slots
-from .stacking import assemble, stack_mask, stream_inputs
-from .streams import Stream
+from .slots import check_features, check_finite, check_mask, check_probabilities, check_tokens, split_slots
 from .usage import CodebookUsage, usage_of_counts
 
 
-@dataclass(frozen=True)
-class ShiftOutput:
-    """What one training forward gives.
-
-    Attributes:
-        reconstruction: (B, T, 198) in the normalised space.
-        latents: per stream (N, L, D), before quantisation; N is B * parts, or as many hands as were chosen.
-        indices: per stream (N, L, R) int64.
-        sq_errors: per stream (N, L), the commitment error of each latent summed over D.
-        targets: per stream (N, L, D), what the codes stand for: the latents, without what was predicted of them.
-    """
-
-    reconstruction: Tensor
-    latents: tuple[Tensor, ...]
-    indices: tuple[Tensor, ...]
-    sq_errors: tuple[Tensor, ...]
-    targets: tuple[Tensor, ...]
-
-
-class ShiftTokenizer(nn.Module):
-    """A family of VQ-VAEs over the 198 motion features; see `ShiftConfig` for its members."""
-
-    mean: Tensor
-    std: Tensor
-    signs: Tensor
-
-    def __init__(self, config: ShiftConfig | None = None, *, seed: int = 0) -> None:
-        """Builds a tokenizer with fresh weights.
-
-        Args:
-            config: sizes and choices; the demo's by default.
-            seed: of the weights. The global random state is left as it was.
-        """
-        super().__init__()
-        self.config = config or ShiftConfig()
-        self.provenance: dict[str, Any] = {}
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            members = zip(self.config.stream_features, self.config.stream_predictions, strict=True)
-            self.streams = nn.ModuleList(Stream(self.config, *member) for member in members)
-        self.register_buffer("mean", torch.zeros(HANDS, HAND_FEATURES))
-        self.register_buffer("std", torch.ones(HANDS, HAND_FEATURES))
-        signs = torch.ones(HANDS, HAND_FEATURES)
-        if self.config.mirror_left:
-            signs[0] = mirror_signs()
-        self.register_buffer("signs", signs, persistent=False)
-
-    def normalize(self, features: Tensor) -> Tensor:
-        """Features (..., 198) -> the space that the networks work in (..., 198): mirrored and standardised."""
-        return join_hands((split_hands(features) * self.signs - self.mean) / self.std)
-
-    def denormalize(self, normalized: Tensor) -> Tensor:
-        """The inverse of `normalize`."""
-        return join_hands((split_hands(normalized) * self.std + self.mean) * self.signs)
-
-    @torch.no_grad()
-    def fit_normalisation(self, features: Tensor, valid: Tensor) -> None:
-        """Sets mean and standard deviation from frames: features (N, 198), valid (N, 2).
-
-        A mirrored left hand shares the right hand's statistics. A hand with fewer than two valid frames takes
-        the other's; with none at all, nothing is changed.
-        """
-        hands = split_hands(features) * self.signs
-        for hand, statistics in enumerate(hand_statistics(hands, valid, self.config)):
-            if statistics is not None:
-                self.mean[hand], self.std[hand] = statistics
-
-    def forward(self, normalized: Tensor, mask: Tensor | None = None, hands: Tensor | None = None) -> ShiftOutput:
-        """Encodes, quantises and decodes, with gradients.
-
-        Args:
-            normalized: (B, T, 198) from `normalize`, T a multiple of frames_per_latent.
-            mask: (B, T) bool, true on each clip's own frames (a multiple of frames_per_latent, from the
-                start); None if all are.
-            hands: (B, parts) bool, the hands to work on where they are coded apart; the others cost nothing, and
-                are zero in the reconstruction. None if all are.
-        """
-        frames, step = normalized.shape[1], self.config.frames_per_latent
-        rows = None if hands is None else hands.flatten().nonzero()[:, 0]
-        frame_mask = None if mask is None else stack_mask(mask.to(normalized.dtype), self.config)
-        frame_mask = frame_mask if rows is None or frame_mask is None else frame_mask[rows]
-        step_mask = None if frame_mask is None else frame_mask[:, ::step]
-        latents, quantized, decoded = [], [], []
-        for stream, inputs in zip(self.stream_list(), stream_inputs(normalized, self.config), strict=True):
-            z = stream.encoder(inputs if rows is None else inputs[rows], frame_mask)
-            codes = stream.quantize(z)
-            y = stream.decoder(codes.values, step_mask)
-            if rows is not None:
-                y = y.new_zeros(len(inputs), frames, y.shape[2]).index_copy(0, rows, y)
-            decoded.append(y if y.dtype == torch.float64 else y.float())
-            latents.append(z if z.dtype == torch.float64 else z.float())
-            quantized.append(codes)
-        return ShiftOutput(
-            assemble(decoded, self.config),
-            tuple(latents),
-            tuple(q.indices for q in quantized),
-            tuple(q.sq_errors for q in quantized),
-            tuple(q.targets for q in quantized),
-        )
+class ShiftTokenizer(ShiftModel):
+    """Motion of two hands to discrete tokens and back; see `ShiftConfig` for the members of the family."""
 
     def fill_unseen(self, features: Tensor, valid: Tensor) -> Tensor:
         """Replaces the frames in which a hand is not seen, so that nothing depends on what stands there.
@@ -266,56 +162,31 @@ class ShiftTokenizer(nn.Module):
         streams = zip(self.stream_list(), split_slots(probabilities, self.config), strict=True)
         return self.decode_values([stream.embed_probabilities(p) for stream, p in streams], mask)
 
-    @torch.no_grad()
-    def latents(self, features: Tensor) -> list[Tensor]:
-        """Features (B, T, 198) to the latents of each stream (B, parts, L, D), before quantisation."""
-        inputs = zip(self.stream_list(), stream_inputs(self.normalize(features), self.config), strict=True)
-        return [stream.encoder(x).unflatten(0, (-1, self.config.n_parts)) for stream, x in inputs]
-
-    @torch.no_grad()
-    def quantize(
-        self, latents: Sequence[Tensor], before: Sequence[Tensor] | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Latents as `latents` gives them to tokens (B, L, n_slots), and what these say (`embed`).
-
-        `before`: the values of the step before, per stream (B, parts, D), where the latents go on from one.
-        """
-        quantized = [
-            stream.quantize(z.flatten(0, 1), None if before is None else before[i].flatten(0, 1))
-            for i, (stream, z) in enumerate(zip(self.stream_list(), latents, strict=True))
-        ]
-        values = [q.values.unflatten(0, (-1, self.config.n_parts)) for q in quantized]
-        return join_slots([q.indices for q in quantized], self.config), values
-
-    @torch.no_grad()
-    def embed(self, tokens: Tensor, before: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Tokens (B, L, n_slots) to what they say, per stream (B, parts, L, D); `before` as in `quantize`."""
-        streams = zip(self.stream_list(), split_slots(tokens, self.config), strict=True)
-        return [s.embed(indices, None if before is None else before[i]) for i, (s, indices) in enumerate(streams)]
-
-    def decode_values(self, values: Sequence[Tensor], mask: Tensor | None = None) -> Tensor:
-        """What tokens say, per stream (B, parts, L, D), to features (B, L * frames_per_latent, 198); `mask` as above."""
-        step_mask = None if mask is None else stack_mask(mask.to(values[0].dtype), self.config)
-        decoded = [s.decoder(z.flatten(0, 1), step_mask) for s, z in zip(self.stream_list(), values, strict=True)]
-        normalized = assemble(decoded, self.config)
-        if mask is not None:
-            normalized = normalized * mask.repeat_interleave(self.config.frames_per_latent, 1)[..., None]
-        return self.denormalize(normalized)
-
-    def codebooks(self) -> Tensor:
-        """All codes (n_codebooks, K, D); slot s indexes number `config.slot_codebook[s]`."""
-        return torch.stack([q.codebook for stream in self.stream_list() for q in stream.quantizer.quantizers()])
-
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Writes config.json and model.safetensors into a folder, each of them whole or not at all."""
         usages = self.running_usage()
         usage = [{"codes_in_use": u.in_use, "perplexity": u.perplexity} for u in usages]
         write_folder(folder, self.config, self.state_dict(), code_usage=usage, provenance=self.provenance)
 
+    def push_to_hub(self, name: str, **options: Any) -> str:
+        """Uploads what `save_pretrained` writes to the Hugging Face hub, for `from_pretrained(name)`.
+
+        Args:
+            name: "owner/name"; made if it is not there.
+            options: of huggingface_hub's `ModelHubMixin.push_to_hub`: private, token, branch, commit_message, ...
+
+        Returns:
+            the address of the commit.
+
+        Raises:
+            ShiftTokenizerError: the hub refuses, cannot be reached, or its client (extra `hub`) is not installed.
+        """
+        return push_folder(name, self.save_pretrained, **options)
+
     @classmethod
     def from_pretrained(
         cls,
-        folder: str | PathLike[str],
+        name_or_folder: str | PathLike[str],
         *,
         device: str | torch.device = "cpu",
         revision: str | None = None,
@@ -324,25 +195,27 @@ class ShiftTokenizer(nn.Module):
         """Reads what `save_pretrained` wrote.
 
         Args:
-            folder: a folder, or where there is none of that name, a model of the Hugging Face hub, "owner/name".
-            device: where the tokenizer goes.
+            name_or_folder: a folder, or where there is none of that name, a model of the hub, "owner/name".
+            device: where the tokenizer goes: "cpu", "cuda:0"; "auto": a CUDA device if there is one.
             revision: branch, tag or commit on the hub.
             cache_dir: where the hub's files are kept, instead of its usual place.
 
         Raises:
-            FileFormatError: a file is missing, corrupt or of another version.
+            FileFormatError: a file is missing, corrupt or of a later version.
+            ConfigError: there is no such device.
             ShiftTokenizerError: the hub has no such model, cannot be reached, or its client is not installed.
         """
-        config, tensors, provenance = read_folder(find_folder(folder, revision=revision, cache_dir=cache_dir))
+        place = find_device(device)
+        config, tensors, provenance = read_folder(find_folder(name_or_folder, revision=revision, cache_dir=cache_dir))
         tokenizer = cls(config)
         tokenizer.provenance = provenance
         try:
             tokenizer.load_state_dict(tensors)
         except RuntimeError as error:
             raise FileFormatError(
-                f"{folder}: expected weights that fit config.json, got: {error}. Save it again."
+                f"{name_or_folder}: expected weights that fit config.json, got: {error}. Save it again."
             ) from None
-        return tokenizer.eval().to(device)
+        return tokenizer.eval().to(place)
 
     def running_usage(self) -> list[CodebookUsage]:
         """How the codes were used at the end of training, per codebook, from the running counts.
@@ -359,7 +232,3 @@ class ShiftTokenizer(nn.Module):
     def _tensor(self, features: Tensor) -> Tensor:
         """Features in the type and on the device of the tokenizer."""
         return torch.as_tensor(features, dtype=self.mean.dtype, device=self.mean.device)
-
-    def stream_list(self) -> list[Stream]:
-        """The streams, one per modality."""
-        return [stream for stream in self.streams if isinstance(stream, Stream)]

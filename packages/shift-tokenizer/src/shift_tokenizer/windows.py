@@ -109,8 +109,8 @@ def check_clips(clips: Sequence[Clip], step: int, fps: float) -> None:
         hands = np.asarray(clip["features"], np.float32).reshape(-1, HANDS, HAND_FEATURES)
         if not np.isfinite(hands[clip_valid(clip)]).all():
             raise DataError(
-                f"Clip {name}: expected finite features of hands that are seen, got NaN or infinity. Mark such frames as "
-                "not valid, or drop the clip."
+                f"Clip {name}: expected finite features of hands that are seen, got NaN or infinity. Mark such frames "
+                "as not valid, or drop the clip."
             )
         if clip.get("fps") is not None:
             check_rate(clip["fps"], fps, f"clip {name}")
