@@ -82,7 +82,7 @@ def test_memory_does_not_grow_with_the_motion(tokenizer: ShiftTokenizer) -> None
     whole, held = motion(3000), []
     for piece in whole.split(50):
         decoder.push(encoder.push(piece))
-        held.append((encoder.frames_held, decoder.steps_held))
+        held.append((encoder.frames_held, decoder.latent_steps_held))
     assert max(h for h, _ in held) <= sum(encoder.border) + 2 * 8 * 4 + 4
     assert max(h for _, h in held) <= sum(decoder.border) + 2 * 8
     encoder.push(whole)

@@ -260,7 +260,7 @@ def test_windows_lie_within_their_clip_and_say_what_is_padding() -> None:
         stamp = np.zeros((frames, 198), np.float32)
         stamp[:, 0], stamp[:, 1] = number, np.arange(frames)
         clips.append({"features": stamp, "source": str(number)})
-    sampler = WindowSampler(clips, window=16, batch_size=8, shares={"0": 0.25, "1": 0.75}, step=4, fps=15)
+    sampler = WindowSampler(clips, window=16, batch_size=8, shares={"0": 0.25, "1": 0.75}, frames_per_latent=4, fps=15)
     starts = set()
     for seed in range(20):
         features, valid, mask = sampler.draw(torch.Generator().manual_seed(seed))

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--verbose", action="store_true", help="tell what is done, and where an error comes from")
     running = argparse.ArgumentParser(add_help=False)
     running.add_argument("--device", default="auto",
-                         help="cpu, cuda, mps, or auto for the accelerator that is there (default: %(default)s)")  # fmt: skip
+                         help="cpu, cuda, mps, or auto for what is there (default: %(default)s)")  # fmt: skip
     running.add_argument("--dtype", default="float32",
                          help="numbers to compute in: float32, bfloat16 or float16 (default: %(default)s)")  # fmt: skip
 
@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
                          help="files: .npz, .glb, .bvh, .usd, .npy or .pth; other rates are resampled")  # fmt: skip
     caption.add_argument("--detailed", action="store_true", help="tell the shape of the hand as well")
     caption.add_argument("--windows", action="store_true",
-                         help="where a motion is longer than the model's, a line with its times for each window")  # fmt: skip
+                         help="of a motion longer than the model's: a line for each window, with times")  # fmt: skip
     caption.set_defaults(run=_caption)
 
     info = commands.add_parser("info", help="what a model folder holds", parents=[common])

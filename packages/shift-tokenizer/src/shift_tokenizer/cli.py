@@ -114,10 +114,10 @@ def _train(options: argparse.Namespace) -> None:
     training |= {name: getattr(options, name) for name in ("steps", "seed") if getattr(options, name) is not None}
     training |= {"device": options.device} if options.device != "auto" else {}
     config = ShiftConfig.from_dict(settings.get("model", {}))
-    step, fps = config.frames_per_latent, config.fps
-    clips, val_clips = read_clips(options.clips, step, fps, split=options.split), None
+    of = (config.frames_per_latent, config.fps)
+    clips, val_clips = read_clips(options.clips, *of, split=options.split), None
     if options.val or options.val_split:
-        val_clips = read_clips(options.val or options.clips, step, fps, split=options.val_split)
+        val_clips = read_clips(options.val or options.clips, *of, split=options.val_split)
     with process_group():
         tokenizer, _ = train_tokenizer(
             clips,

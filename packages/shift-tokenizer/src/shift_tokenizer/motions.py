@@ -38,13 +38,13 @@ def find_files(paths: list[Path]) -> list[Path]:
     return files
 
 
-def read_clip(path: Path, step: int, fps: float) -> Clip:
-    """Reads a clip at a rate, and repeats its last frame, as not valid, until its length is a multiple of `step`.
+def read_clip(path: Path, frames_per_latent: int, fps: float) -> Clip:
+    """Reads a clip at a rate, and repeats its last frame, as not valid, until it is of whole latent steps.
 
     Args:
         path: .npy with features (T, 198); .npz with "features", and optionally "valid" (T, 2), "fps" and "source"; or
             a motion file that an installed reader knows.
-        step: frames per latent.
+        frames_per_latent: of the tokenizer.
         fps: frames a second. Motion of another rate is resampled by a reader, and the log says so.
 
     Raises:
@@ -59,12 +59,12 @@ def read_clip(path: Path, step: int, fps: float) -> Clip:
         if rate is not None and not same_rate(rate, fps):
             logger.info("%s: resampled from %g to %g frames a second", path, rate, fps)
     features, valid = _checked(arrays, path)
-    return {"clip_id": path.stem, "source": source, "fps": fps, **fill_step(features, valid, step)}
+    return {"clip_id": path.stem, "source": source, "fps": fps, **fill_latent_step(features, valid, frames_per_latent)}
 
 
-def fill_step(features: np.ndarray, valid: np.ndarray, step: int) -> dict[str, np.ndarray]:
-    """Repeats the last frame, as not valid, until the length is a multiple of `step`: "features" and "valid"."""
-    missing = -len(features) % step
+def fill_latent_step(features: np.ndarray, valid: np.ndarray, frames_per_latent: int) -> dict[str, np.ndarray]:
+    """Repeats the last frame, as not valid, until there are whole latent steps: "features" and "valid"."""
+    missing = -len(features) % frames_per_latent
     return {
         "features": np.concatenate([features, np.repeat(features[-1:], missing, 0)]).astype(np.float32),
         "valid": np.concatenate([valid, np.zeros((missing, HANDS), bool)]),

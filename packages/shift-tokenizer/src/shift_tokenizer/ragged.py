@@ -29,9 +29,9 @@ def hold_nearest(features: Tensor, valid: Tensor, never: Tensor) -> Tensor:
     later = frames.masked_fill(~valid, 3 * length).flip(1).cummin(1).values.flip(1)
     nearest = torch.where(frames - earlier <= later - frames, earlier, later)
     seen = valid.any(1, keepdim=True)  # (B, 1, 2)
-    source = torch.where(seen, nearest, frames)
+    nearest = torch.where(seen, nearest, frames)
     hands = split_hands(features)
-    held = hands.gather(1, source[..., None].expand_as(hands))
+    held = hands.gather(1, nearest[..., None].expand_as(hands))
     return join_hands(torch.where(seen[..., None], held, never))
 
 

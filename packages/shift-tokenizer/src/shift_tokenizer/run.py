@@ -26,6 +26,8 @@ from .tokenizer import ShiftTokenizer
 from .usage import usage_of_counts
 from .windows import Clip, WindowSampler, clip_source, hash_clips
 
+_ADAM_BETAS = (0.9, 0.99)  # squares are averaged over about 100 steps, which is short beside the demo's 1250
+
 
 @dataclass(frozen=True)
 class _Batch:
@@ -70,7 +72,7 @@ class Run:
             window=training.window,
             batch_size=training.batch_size,
             shares=source_shares(counts, training.source_temperature, training.source_weights) if counts else {},
-            step=config.frames_per_latent,
+            frames_per_latent=config.frames_per_latent,
             fps=config.fps,
         )
         self.device = find_device(training.device)
@@ -81,7 +83,7 @@ class Run:
         optimizer = torch.optim.AdamW(
             self.tokenizer.parameters(),
             lr=training.learning_rate,
-            betas=(0.9, 0.99),
+            betas=_ADAM_BETAS,
             weight_decay=training.weight_decay,
             fused=True,
         )

@@ -15,16 +15,16 @@ import numpy as np
 from .arrays import rate_of
 from .errors import FileFormatError, ShiftTokenizerError
 from .layout import FEATURES, HANDS
-from .motions import fill_step, find_files, read_clip
+from .motions import fill_latent_step, find_files, read_clip
 from .windows import Clip
 
 
-def read_clips(paths: Sequence[Path], step: int, fps: float, *, split: str | None = None) -> list[Clip]:
+def read_clips(paths: Sequence[Path], frames_per_latent: int, fps: float, *, split: str | None = None) -> list[Clip]:
     """All clips of NumPy files, folders of them, and Zarr stores.
 
     Args:
         paths: files, folders and stores.
-        step: frames per latent; each clip is filled up to a multiple of it.
+        frames_per_latent: of the tokenizer; each clip is filled up to a multiple of it.
         fps: frames a second. Files of another rate are resampled (`read_clip`); clips of stores keep and tell theirs.
         split: of stores, the clips of this split alone; files have none.
 
@@ -34,13 +34,13 @@ def read_clips(paths: Sequence[Path], step: int, fps: float, *, split: str | Non
     """
     stores = [path for path in paths if (path / "zarr.json").is_file()]
     others = [path for path in paths if path not in stores]
-    clips = [clip for store in stores for clip in read_store(store, step, split=split)]
+    clips = [clip for store in stores for clip in read_store(store, frames_per_latent, split=split)]
     if others or not stores:
-        clips += [read_clip(path, step, fps) for path in find_files(others)]
+        clips += [read_clip(path, frames_per_latent, fps) for path in find_files(others)]
     return clips
 
 
-def read_store(path: Path, step: int, *, split: str | None = None) -> list[Clip]:
+def read_store(path: Path, frames_per_latent: int, *, split: str | None = None) -> list[Clip]:
     """The clips of a store; see `read_clips`."""
     try:
         import zarr
@@ -68,13 +68,14 @@ def read_store(path: Path, step: int, *, split: str | None = None) -> list[Clip]
     if split is not None and split not in splits:
         raise FileFormatError(f"{path}: expected a split among {', '.join(splits)}, got {split!r}. Choose one of them.")
     starts = np.cumsum([0, *lengths[:-1]])
+    rows = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
     return [
         {
             "clip_id": str(clip.get("clip_id", number)),
             "source": str(clip.get("source", "")),
             "fps": fps,
-            **fill_step(features[start : start + length], valid[start : start + length].astype(bool), step),
+            **fill_latent_step(features[own], valid[own].astype(bool), frames_per_latent),
         }
-        for number, (clip, start, length) in enumerate(zip(described, starts, lengths, strict=True))
+        for number, (clip, own) in enumerate(zip(described, rows, strict=True))
         if split is None or clip.get("split") == split
     ]

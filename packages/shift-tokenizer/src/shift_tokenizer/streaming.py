@@ -135,8 +135,8 @@ class StreamingEncoder:
         if seen.shape != hands.shape[:2]:
             raise ShapeError(f"Expected valid {tuple(hands.shape[:2])}, got {tuple(seen.shape)}. One flag per hand.")
         frames = torch.arange(1, len(hands) + 1, device=features.device)[:, None].expand(seen.shape)
-        source = frames.masked_fill(~seen, 0).cummax(0).values  # 0: not seen in this piece so far
-        held = torch.cat([self._last[None], hands]).gather(0, source[..., None].expand_as(hands))
+        newest = frames.masked_fill(~seen, 0).cummax(0).values  # 0: not seen in this piece so far
+        held = torch.cat([self._last[None], hands]).gather(0, newest[..., None].expand_as(hands))
         self._last = held[-1].clone()
         return join_hands(held)
 
@@ -189,7 +189,7 @@ class StreamingDecoder:
         return frames
 
     @property
-    def steps_held(self) -> int:
+    def latent_steps_held(self) -> int:
         """Steps in memory."""
         return len(self._buffer)
 

@@ -28,7 +28,7 @@ class WindowSampler:
         window: int,
         batch_size: int,
         shares: Mapping[str, float],
-        step: int,
+        frames_per_latent: int,
         fps: float,
     ) -> None:
         """Packs the clips.
@@ -38,10 +38,10 @@ class WindowSampler:
             window: frames of a window.
             batch_size: windows of a batch.
             shares: of the batch by source, every source of the clips.
-            step: frames per latent, which every clip's length must be a multiple of.
+            frames_per_latent: of the tokenizer, which every clip's length must be a multiple of.
             fps: frames a second that every clip must have.
         """
-        check_clips(clips, step, fps)
+        check_clips(clips, frames_per_latent, fps)
         self.window = window
         self.features = torch.cat([torch.as_tensor(np.asarray(c["features"], np.float32)) for c in clips])
         self.valid = torch.cat([torch.as_tensor(clip_valid(c)) for c in clips])
@@ -91,16 +91,17 @@ def allot(shares: Mapping[str, float], batch_size: int) -> dict[str, int]:
     return counts
 
 
-def check_clips(clips: Sequence[Clip], step: int, fps: float) -> None:
+def check_clips(clips: Sequence[Clip], frames_per_latent: int, fps: float) -> None:
     """Raises DataError unless there are clips, each well formed and of `fps` frames a second, where it tells a rate."""
     if not clips:
         raise DataError("Expected at least one clip, got none. Check the split and the sources of the store.")
     for number, clip in enumerate(clips):
         name = clip.get("clip_id", f"number {number}")
         shape = np.shape(clip.get("features", ()))
-        if len(shape) != 2 or shape[1] != FEATURES or shape[0] < step or shape[0] % step:
+        if len(shape) != 2 or shape[1] != FEATURES or shape[0] < frames_per_latent or shape[0] % frames_per_latent:
             raise DataError(
-                f"Clip {name}: expected features (T, {FEATURES}) with T a multiple of {step}, got {shape}. Cut it."
+                f"Clip {name}: expected features (T, {FEATURES}) with T a multiple of "
+                f"{frames_per_latent}, got {shape}. Cut it."
             )
         if clip_valid(clip).shape != (shape[0], HANDS):
             raise DataError(
