@@ -9,7 +9,7 @@ METADATA := $(PACKAGES:%=packages/%/pyproject.toml)
 
 WEB := packages/hand-geometry/web
 
-.PHONY: demo test check setup web clean
+.PHONY: demo test check docs setup web clean
 
 demo: setup
 	$(BIN)/kedro run --pipeline full
@@ -23,6 +23,10 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html to read it."
 
 setup: $(VENV)/.ready
 
@@ -43,4 +47,4 @@ $(WEB)/node_modules/.ready: $(WEB)/package.json
 	  && touch node_modules/.ready; } || echo "No npm packages: the tests that need them are skipped."
 
 clean:
-	rm -rf data reports mlruns mlflow.db
+	rm -rf data reports mlruns mlflow.db logs site

@@ -29,6 +29,7 @@ from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftConfig, TokenizerTraining, codebook_usage, train_tokenizer
 
+from pipelines.processes import ALONE
 from pipelines.tokenizer import train
 from pipelines.tracking import log_summary, study_run
 
@@ -241,5 +242,5 @@ def create_ablation() -> Pipeline:
     ]
     return Pipeline(
         [node(ablate_tokenizer, inputs, "ablation"), node(as_markdown, "ablation", "ablation_table")],
-        tags="stage.ablation",
+        tags=["stage.ablation", ALONE],
     )

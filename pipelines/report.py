@@ -54,7 +54,7 @@ def make_page(
             codes=code_examples(store, shift, tokens),
             summary=quality,
             run={
-                "revision": git_revision(Path.cwd()),
+                "revision": git_revision(),
                 "data_hash": metrics["data_hash"],
                 "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
             },

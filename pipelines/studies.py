@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline, node
 
 from pipelines.evaluation import Motions, Protocol, generate
 from pipelines.llm import run_stage
+from pipelines.processes import ALONE
 from pipelines.tracking import log_summary, study_run
 
 
@@ -67,4 +68,4 @@ def create_refinement_sweep() -> Pipeline:
         "params:evaluation.protocol",
         "params:checkpoints",
     ]
-    return Pipeline([node(sweep_refinement, inputs, "refinement_sweep")], tags="stage.refinement_sweep")
+    return Pipeline([node(sweep_refinement, inputs, "refinement_sweep")], tags=["stage.refinement_sweep", ALONE])

@@ -9,8 +9,6 @@ from clutch_llm.batching import PART_COST, BatchPlan, Sample, SampleMaker, colla
 from clutch_llm.config import TASKS
 from clutch_llm.errors import DataError
 from clutch_llm.model import IGNORE
-from clutch_llm.positions import next_places, own_places
-from clutch_llm.spans import restore
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,21 +18,25 @@ def maker(clutch: Clutch) -> SampleMaker:
     return SampleMaker(clutch.vocabulary)
 
 
-@pytest.mark.parametrize("task", ["t2m", "m2t", "masked", "text", "t2t"])
-def test_places_of_samples_are_those_of_their_ids(maker, examples, task: str) -> None:
-    """What batching writes down equals what is read off the ids, which is what generation does."""
-    layout = maker.layout
-    for k, example in enumerate(examples):
-        sample = maker.make(task, example, np.random.default_rng(k))
-        source, target = torch.from_numpy(sample.source)[None], torch.from_numpy(sample.target)[None]
-        assert own_places(source, layout)[0].tolist() == sample.source_places.tolist()
-        shifted = torch.cat([torch.full((1, 1), layout.pad), target[:, :-1]], 1)
-        assert next_places(shifted, layout)[0].tolist() == sample.target_places.tolist()
+MOTION = np.array([[0, 1, 2, 3], [4, 5, 6, 7]])
+CLIP = {"captions": ["both hands clap"], "tokens": MOTION}
+
+
+def test_positions_count_the_codes_of_a_motion_in_prompt_and_target(maker) -> None:
+    """Text and marks are at 0; at the end of a target stands the code that would go on."""
+    t2m, m2t, masked = (maker.make(task, CLIP, np.random.default_rng(0)) for task in ("t2m", "m2t", "masked"))
+    assert t2m.prompt_positions.tolist() == [0] * len(t2m.prompt)
+    assert t2m.target_positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    for sample in (m2t, masked):
+        start = sample.prompt.tolist().index(maker.layout.som)
+        assert sample.prompt_positions.tolist() == [0] * start + [0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0]
+    assert m2t.target_positions.tolist() == [0] * len(m2t.target)
+    assert masked.target_positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_text_to_motion_asks_with_the_caption_and_answers_with_the_motion(maker, examples) -> None:
     sample = maker.make("t2m", examples[0], np.random.default_rng(0))
-    assert any(c in maker.vocabulary.decode_text(sample.source) for c in examples[0]["captions"])
+    assert any(c in maker.vocabulary.decode_text(sample.prompt) for c in examples[0]["captions"])
     np.testing.assert_array_equal(maker.vocabulary.ids_to_motion(sample.target), examples[0]["tokens"])
 
 
@@ -43,7 +45,7 @@ def test_motion_to_text_asks_for_details_where_it_answers_with_them(maker, examp
     for seed in range(20):
         sample = maker.make("m2t", examples[1], np.random.default_rng(seed))
         answer = maker.vocabulary.decode_text(sample.target)
-        detailed = "detail" in maker.vocabulary.decode_text(sample.source)
+        detailed = "detail" in maker.vocabulary.decode_text(sample.prompt)
         assert answer == examples[1]["captions"][int(detailed)]
         seen.add(detailed)
     assert seen == {True, False}
@@ -52,33 +54,34 @@ def test_motion_to_text_asks_for_details_where_it_answers_with_them(maker, examp
 def test_masked_motion_hides_codes_only_and_asks_for_all_of_them(maker, examples) -> None:
     layout = maker.layout
     sample = maker.make("masked", examples[0], np.random.default_rng(3))
-    start, stop = (int(np.flatnonzero(sample.source == t)[0]) for t in (layout.som, layout.eom))
-    shown, whole = sample.source[start : stop + 1], sample.target
+    start, stop = (int(np.flatnonzero(sample.prompt == t)[0]) for t in (layout.som, layout.eom))
+    shown, whole = sample.prompt[start : stop + 1], sample.target
     assert 0 < (shown == layout.mask).sum() < len(shown) - 2
     np.testing.assert_array_equal(np.where(shown == layout.mask, whole, shown), whole)
 
 
-def test_corrupted_motion_gives_the_motion_back_and_keeps_every_place(maker, examples) -> None:
+def test_corrupted_motion_says_each_code_once_and_keeps_its_position(maker, examples) -> None:
     layout = maker.layout
     for k, example in enumerate(examples):
         sample = maker.make("motion", example, np.random.default_rng(k))
-        ids = maker.vocabulary.motion_to_ids(example["tokens"]).tolist()
-        assert restore(sample.source[:-1].tolist(), sample.target[:-1].tolist(), layout.sentinels) == ids
-        for tokens, places in ((sample.source, sample.source_places), (sample.target, sample.target_places)):
-            codes = (tokens >= layout.text_size) & (tokens < layout.som)
-            assert [ids[p] for p in places[codes]] == tokens[codes].tolist()
+        ids = maker.vocabulary.motion_to_ids(example["tokens"])
+        at_prompt, at_target = ((t >= layout.text_size) & (t < layout.som) for t in (sample.prompt, sample.target))
+        where = np.concatenate([sample.prompt_positions[at_prompt], sample.target_positions[at_target]])
+        codes = np.concatenate([sample.prompt[at_prompt], sample.target[at_target]])
+        assert sorted(where) == list(range(1, len(ids) - 1))
+        np.testing.assert_array_equal(codes, ids[where])
 
 
 def test_a_share_of_prompts_is_left_without_caption_for_guidance(clutch, examples) -> None:
-    maker = SampleMaker(clutch.vocabulary, unconditional=0.5)
-    sources = [maker.make("t2m", examples[0], np.random.default_rng(k)).source for k in range(200)]
-    free = sum(clutch.vocabulary.decode_text(s) == prompts.UNCONDITIONAL for s in sources)
+    maker = SampleMaker(clutch.vocabulary, condition_dropout=0.5)
+    sources = [maker.make("t2m", examples[0], np.random.default_rng(k)).prompt for k in range(200)]
+    free = sum(clutch.vocabulary.decode_text(s) == "generate hand motion:" for s in sources)
     assert 70 < free < 130
 
 
 def test_instruction_tuning_varies_the_template(clutch, examples) -> None:
     maker = SampleMaker(clutch.vocabulary, templates="all")
-    texts = {clutch.vocabulary.decode_text(maker.make("t2m", examples[0], np.random.default_rng(k)).source)
+    texts = {clutch.vocabulary.decode_text(maker.make("t2m", examples[0], np.random.default_rng(k)).prompt)
              for k in range(60)}  # fmt: skip
     assert len(texts) > 10
 
@@ -89,7 +92,7 @@ def test_a_prefix_is_the_beginning_of_the_motion_and_does_not_end(clutch, exampl
     prefix = maker.make("t2m", example, np.random.default_rng(0), steps=2)
     assert len(prefix.target) == 1 + 2 * layout.n_slots < len(whole.target)
     np.testing.assert_array_equal(prefix.target, whole.target[: len(prefix.target)])
-    np.testing.assert_array_equal(prefix.target_places, whole.target_places[: len(prefix.target)])
+    np.testing.assert_array_equal(prefix.target_positions, whole.target_positions[: len(prefix.target)])
     assert layout.eom not in prefix.target
     short = maker.make("t2m", example, np.random.default_rng(0), steps=len(example["tokens"]))
     np.testing.assert_array_equal(short.target, whole.target)
@@ -98,7 +101,7 @@ def test_a_prefix_is_the_beginning_of_the_motion_and_does_not_end(clutch, exampl
 def test_hidden_labels_are_asked_for_and_not_shown(clutch, examples) -> None:
     """Hiding changes what the decoder sees, never what it has to say; marks are always shown."""
     layout = clutch.vocabulary.layout
-    hiding = SampleMaker(clutch.vocabulary, hide=1.0)
+    hiding = SampleMaker(clutch.vocabulary, decoder_input_dropout=1.0)
     shares = []
     for k in range(30):
         sample = hiding.make("t2m", examples[0], np.random.default_rng(k))
@@ -118,12 +121,12 @@ def test_collating_pads_and_masks(maker, examples) -> None:
     samples = [maker.make("t2m", e, np.random.default_rng(0)) for e in examples[2:5]]
     batch = collate(samples, maker.layout.pad)
     for k, sample in enumerate(samples):
-        n, m = len(sample.source), len(sample.target)
-        assert batch.source[k, :n].tolist() == sample.source.tolist()
-        assert batch.source_mask[k].sum() == n
+        n, m = len(sample.prompt), len(sample.target)
+        assert batch.prompt[k, :n].tolist() == sample.prompt.tolist()
+        assert batch.prompt_mask[k].sum() == n
         assert batch.target[k, :m].tolist() == sample.target.tolist()
         assert (batch.target[k, m:] == IGNORE).all()
-        assert (batch.source[k, n:] == maker.layout.pad).all()
+        assert (batch.prompt[k, n:] == maker.layout.pad).all()
 
 
 def test_epochs_show_every_clip_of_a_source_equally_often(examples) -> None:

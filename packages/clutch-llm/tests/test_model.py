@@ -47,9 +47,9 @@ def test_slot_logits_are_the_full_logits_of_their_codebook(clutch, examples) -> 
     assert out.step_mask.sum(1).tolist() == [2, 8]
     # The same cross-entropy by way of the full vocabulary, where only the slot's own codes may be drawn.
     layout, model = clutch.vocabulary.layout, clutch.model
-    encoded = model.encode(batch.source, batch.source_mask, batch.source_places)
+    encoded = model.encode(batch.prompt, batch.prompt_mask, batch.prompt_positions)
     shifted = F.pad(batch.target[:, :-1].clamp(min=0), (1, 0))
-    full = model.head(model.decode(shifted, batch.target_places, encoded, batch.source_mask))
+    full = model.head(model.decode(shifted, batch.target_positions, encoded, batch.prompt_mask))
     for step, slot in ((0, 0), (3, 1), (7, 3)):
         start, stop = layout.slot_range(slot)
         expected = full[1, 1 + step * 4 + slot, start:stop]
@@ -58,7 +58,7 @@ def test_slot_logits_are_the_full_logits_of_their_codebook(clutch, examples) -> 
 
 @torch.no_grad()
 def test_the_model_is_told_its_slot_and_step(clutch) -> None:
-    """The same input at another place gives other states: what T5's relative positions alone cannot see."""
+    """The same input at another position gives other states: what T5's relative positions alone cannot see."""
     ids = torch.full((1, 1), clutch.vocabulary.layout.text_size)
     states = {p: clutch.model.embed(ids, torch.tensor([[p]])) for p in (0, 1, 2, 5)}
     for a, b in ((0, 1), (1, 2), (1, 5)):

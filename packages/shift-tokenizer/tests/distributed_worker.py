@@ -1,8 +1,10 @@
-"""One process of several: `python distributed_worker.py RANK WORLD FOLDER`, results as tensors in FOLDER.
+"""One process of several: `python distributed_worker.py FOLDER`, results as tensors and JSON in FOLDER.
 
-With a world of one no process group is made, so that it is the single process that the others are compared with.
+Its rank and the world's size come from the environment, as from `torchrun`. With a world of one no process group is
+made, so that it is the single process that the others are compared with.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from shift_tokenizer import ShiftConfig, TokenizerTraining, train_tokenizer
+from shift_tokenizer import ShiftConfig, TokenizerTraining, TrainingCallback, atomic, checkpoint, train_tokenizer
+from shift_tokenizer.distributed import process_group
 from shift_tokenizer.fsq import FiniteScalarQuantizer
 from shift_tokenizer.quantizer import EmaQuantizer, ResidualQuantizer
 
@@ -61,24 +64,37 @@ def trained(folder: Path) -> dict[str, torch.Tensor]:
         hands = features.unflatten(-1, (2, 33, 3))
         return hands[..., -1:, :] + 0.1 * hands[..., :5, :]
 
+    called: list[str] = []
+
+    class Watch(TrainingCallback):
+        def on_checkpoint(self, step: int, folder: Path, best: bool) -> None:
+            called.append(folder.name)
+
+    write = atomic.write_beside
+    checkpoint.write_beside = lambda path: called.append(Path(path).name) or write(path)
     tokenizer, history = train_tokenizer(
-        clips(), config, training, val_clips=clips()[:3], joints_fn=joints, checkpoint_dir=folder / "state"
+        clips(),
+        config,
+        training,
+        val_clips=clips()[:3],
+        joints_fn=joints,
+        checkpoint_dir=folder / "state",
+        callbacks=[Watch()],
     )
+    told = {"history": history, "provenance": tokenizer.provenance, "wrote": called}
+    (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(told))
     logged = torch.tensor([[entry["loss"], entry["perplexity"]] for entry in history])
     return {**tokenizer.state_dict(), "logged": logged}
 
 
 def main() -> None:
-    rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    if world > 1:
-        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-        store = torch.distributed.FileStore(str(folder / "store"), world)
-        torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=world)
-    results = {f"quantizer.{name}": value for name, value in quantizers(rank, world).items()}
-    results |= {f"training.{name}": value for name, value in trained(folder).items()}
+    rank, world, folder = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), Path(sys.argv[1])
+    with process_group():
+        assert torch.distributed.is_initialized() == (world > 1)
+        results = {f"quantizer.{name}": value for name, value in quantizers(rank, world).items()}
+        results |= {f"training.{name}": value for name, value in trained(folder).items()}
     save_file({name: value.contiguous() for name, value in results.items()}, folder / f"{rank}.safetensors")
-    if world > 1:
-        torch.distributed.destroy_process_group()
+    assert not torch.distributed.is_initialized()
 
 
 if __name__ == "__main__":

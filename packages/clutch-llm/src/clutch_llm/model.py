@@ -25,19 +25,19 @@ class TokenBatch:
     """Padded ids of a batch.
 
     Attributes:
-        source: encoder ids (B, S).
-        source_mask: True on real tokens (B, S).
-        source_places: place of each source token (B, S), see `positions`.
+        prompt: encoder ids (B, S).
+        prompt_mask: True on real tokens (B, S).
+        prompt_positions: position of each prompt token (B, S), see `positions`.
         target: labels (B, T), `IGNORE` on padding.
-        target_places: place that each label fills (B, T).
+        target_positions: position that each label fills (B, T).
         target_hidden: True on labels that the decoder is not shown when it goes on: it sees ``<mask>`` (B, T).
     """
 
-    source: torch.Tensor
-    source_mask: torch.Tensor
-    source_places: torch.Tensor
+    prompt: torch.Tensor
+    prompt_mask: torch.Tensor
+    prompt_positions: torch.Tensor
     target: torch.Tensor
-    target_places: torch.Tensor
+    target_positions: torch.Tensor
     target_hidden: torch.Tensor
 
     def to(self, device: torch.device) -> TokenBatch:
@@ -66,19 +66,19 @@ class Encoded(NamedTuple):
 
     Attributes:
         states: encoder states (B, S, d_model).
-        gist: one vector for the whole prompt, (B, 1, d_model).
+        pooled: the pooled prompt, one vector added to every decoder input, (B, 1, d_model).
     """
 
     states: torch.Tensor
-    gist: torch.Tensor
+    pooled: torch.Tensor
 
 
 class ClutchModel(nn.Module):
-    """T5 with slot and step embeddings, and the gist of the prompt added to every input of the decoder.
+    """T5 with slot and step embeddings and pooled prompt conditioning: a vector added to every input of the decoder.
 
-    Cross-attention takes thousands of steps to find out what of the prompt matters. The gist, a linear map of the sum
-    of the prompt's embeddings, is a straight path for it from the first step on; it is taken before the encoder,
-    whose norm lets the difference between sources drown that between captions. A pretrained T5 starts without it.
+    Cross-attention takes thousands of steps to find out what of the prompt matters. The pooled prompt, a linear map of
+    the sum of the prompt's embeddings, conditions the decoder from the first step on. It is taken before the encoder,
+    whose norm lets the difference between datasets drown that between captions. A pretrained T5 starts with it at zero.
 
     Args:
         t5: the backbone, with room for all tokens of the layout.
@@ -94,53 +94,53 @@ class ClutchModel(nn.Module):
         width = t5.config.d_model
         self.slot_embedding = nn.Embedding(layout.n_slots + 1, width)
         self.step_embedding = nn.Embedding(max_steps + 2, width)
-        self.gist = nn.Linear(width, width, bias=False)
+        self.pooled_prompt = nn.Linear(width, width, bias=False)
         # T5 v1.0 ties head and embedding and scales the output for it; v1.1 (Flan) does neither.
         self.output_scale = width**-0.5 if getattr(t5.config, "scale_decoder_outputs", True) else 1.0
 
     @torch.no_grad()
-    def reset_place_embeddings(self, generator: torch.Generator) -> None:
+    def reset_position_embeddings(self, generator: torch.Generator) -> None:
         """Draw the slot and step embeddings with the spread of the token embeddings; row 0 (no motion) is zero."""
         spread = float(self.t5.get_input_embeddings().weight[: self.layout.text_size].std())
         for table in (self.slot_embedding, self.step_embedding):
             table.weight.normal_(0.0, spread, generator=generator)
             table.weight[0] = 0.0
-        nn.init.zeros_(self.gist.weight)
+        nn.init.zeros_(self.pooled_prompt.weight)
 
     @torch.no_grad()
-    def open_gist(self, generator: torch.Generator) -> None:
-        """Let the gist of the prompt through from the start: for a model that is trained from nothing."""
-        nn.init.orthogonal_(self.gist.weight, generator=generator)
+    def open_pooled_prompt(self, generator: torch.Generator) -> None:
+        """Start the pooled prompt's map as a rotation rather than zero: for a model that is trained from nothing."""
+        nn.init.orthogonal_(self.pooled_prompt.weight, generator=generator)
 
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
         return self.slot_embedding.weight.device
 
-    def embed(self, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """Token, slot and step embedding: (B, S) ids and places -> (B, S, d_model)."""
-        slots, steps = slots_and_steps(places, self.layout.n_slots, self.max_steps)
+    def embed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Token, slot and step embedding: (B, S) ids and positions -> (B, S, d_model)."""
+        slots, steps = slots_and_steps(positions, self.layout.n_slots, self.max_steps)
         return self.t5.shared(ids) + self.slot_embedding(slots) + self.step_embedding(steps)
 
-    def encode(self, ids: torch.Tensor, mask: torch.Tensor, places: torch.Tensor) -> Encoded:
-        """Read a prompt: ids, mask and places (B, S)."""
-        embedded = self.embed(ids, places)
+    def encode(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor) -> Encoded:
+        """Read a prompt: ids, mask and positions (B, S)."""
+        embedded = self.embed(ids, positions)
         states = self.t5.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
-        kept = mask.to(embedded.dtype)[..., None]
-        bag = (embedded * kept).sum(1, keepdim=True) / kept.sum(1, keepdim=True).sqrt()
-        return Encoded(states, self.gist(bag))
+        length = mask.sum(1)[:, None, None]
+        bag = embedded.masked_fill(~mask[..., None], 0).sum(1, keepdim=True) / length.sqrt().to(embedded.dtype)
+        return Encoded(states, self.pooled_prompt(bag))
 
     def decode(
         self,
         ids: torch.Tensor,
-        places: torch.Tensor,
+        positions: torch.Tensor,
         encoded: Encoded,
         mask: torch.Tensor,
         cache: EncoderDecoderCache | None = None,
     ) -> torch.Tensor:
         """Decoder states (B, T, d_model) of ids (B, T) that continue what the cache holds, ready for the head."""
         states: torch.Tensor = self.t5.decoder(
-            inputs_embeds=self.embed(ids, places) + encoded.gist,
+            inputs_embeds=self.embed(ids, positions) + encoded.pooled,
             encoder_hidden_states=encoded.states,
             encoder_attention_mask=mask,
             past_key_values=cache,
@@ -185,21 +185,21 @@ class ClutchModel(nn.Module):
 
     def _teach(self, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean cross-entropy over the labels, and the decoder's states."""
-        encoded = self.encode(batch.source, batch.source_mask, batch.source_places)
+        encoded = self.encode(batch.prompt, batch.prompt_mask, batch.prompt_positions)
         shifted = batch.target.new_full(batch.target.shape, self.layout.pad)
         shown = batch.target.masked_fill(batch.target_hidden, self.layout.mask)
         shifted[:, 1:] = shown[:, :-1].clamp(min=self.layout.pad)
-        states = self.decode(shifted, batch.target_places, encoded, batch.source_mask)
+        states = self.decode(shifted, batch.target_positions, encoded, batch.prompt_mask)
         labelled = batch.target != IGNORE
         return F.cross_entropy(self.head(states[labelled]).float(), batch.target[labelled]), states
 
     def _slot_logits(self, states: torch.Tensor, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of each code over its own codebook; expects targets that are whole motions, ``<som>`` first."""
-        B, T, d = states.shape
+        """Logits of each code over its own codebook; expects targets that are motions or their beginnings."""
+        B, _, d = states.shape
         n = self.layout.n_slots
-        L = (T - 2) // n
-        body = states[:, 1 : 1 + L * n].reshape(B, L, n, d)
-        codes = (batch.target != IGNORE).sum(1) - 2  # without <som> and <eom>
+        codes = ((batch.target >= self.layout.text_size) & (batch.target < self.layout.som)).sum(1)
+        L = int(codes.max()) // n
+        body = states[:, 1 : 1 + L * n].reshape(B, L, n, d)  # <som> is first
         step_mask = torch.arange(L, device=states.device) * n < codes[:, None]
         logits = torch.stack([self.slot_head(body[:, :, s], s) for s in range(n)], dim=2)
         return logits.float(), step_mask

@@ -79,9 +79,10 @@ def _info(arguments: argparse.Namespace) -> None:
 
 
 def _describe_hand(path: str, side: str) -> None:
-    from hand_geometry.assets import check_side, load_asset
+    from hand_geometry.assets import check_side
+    from hand_geometry.sides import load_sided
 
-    asset = load_asset(path, check_side(side))
+    asset = load_sided(path, check_side(side))
     print(f"{path} hand: {len(asset.v_template)} vertices, {len(asset.faces)} triangles, 16 joints, 5 tips")
     blend = "none" if asset.posedirs is None else "135"
     print(f"shape components: {asset.shapedirs.shape[-1]}, pose blend shapes: {blend}\nsource: {asset.source}")

@@ -101,7 +101,7 @@ def _fit(arguments: argparse.Namespace) -> None:
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
-    from hand_geometry.files import write_npy
+    from hand_geometry.atomic import write_npy
     from hand_geometry.fitting import KnownMotion, calibrate_landmarks, calibrate_table
     from hand_geometry.motion_io import load_motion
 

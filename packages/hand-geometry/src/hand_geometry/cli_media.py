@@ -135,9 +135,9 @@ def _view(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    from hand_geometry.atomic import write_npz
     from hand_geometry.exporting import export_motion, import_motion, retarget_motion
     from hand_geometry.features import params_to_features
-    from hand_geometry.files import write_npz
 
     motion = import_motion(arguments.motion, fps=arguments.fps)
     if arguments.from_hand:

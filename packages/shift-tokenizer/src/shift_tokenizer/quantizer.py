@@ -22,8 +22,10 @@ from .distributed import agree, count_rows, draw_rows, moments, sum_over_ranks
 from .fsq import FiniteScalarQuantizer
 from .lookup import codebook_statistics, vq_lookup
 
-_LIFE = 1.5
-_KMEANS_ROUNDS = 10
+_LIFE = 1.5  # running count of a code that was just brought back, in reset thresholds: see above
+_KMEANS_ROUNDS = 10  # of Lloyd's algorithm; they run once, on the first batch
+_DRAW_NOISE = 0.01  # in standard deviations of the latents; tells codes apart that were drawn from equal latents
+_MIN_COUNT = 1e-6  # a code without any count is divided by this; far under the threshold of a dead one
 
 
 class EmaQuantizer(nn.Module):
@@ -70,7 +72,7 @@ class EmaQuantizer(nn.Module):
         latents = self._direct(latents)
         drawn = draw_rows(latents, self.size, generator)
         noise = agree(torch.randn(self.size, self.dim, generator=generator).to(drawn))
-        self.codebook.copy_(self._direct(drawn + 0.01 * moments(latents.reshape(-1, 1))[1] * noise))
+        self.codebook.copy_(self._direct(drawn + _DRAW_NOISE * moments(latents.reshape(-1, 1))[1] * noise))
         for _ in range(_KMEANS_ROUNDS if self.kmeans else 0):
             counts, sums = self._statistics(latents, vq_lookup(latents, self.codebook)[0])
             means = self._direct(sums / counts.clamp(min=1)[:, None])
@@ -100,7 +102,7 @@ class EmaQuantizer(nn.Module):
             drawn = draw_rows(pool, int(dead.sum()), generator)
             self.counts[dead] = _LIFE * threshold
             self.sums[dead] = drawn * (_LIFE * threshold)
-        self.codebook.copy_(self._direct(self.sums / self.counts.clamp(min=1e-6)[:, None]))
+        self.codebook.copy_(self._direct(self.sums / self.counts.clamp(min=_MIN_COUNT)[:, None]))
 
     def _statistics(self, latents: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Counts (K,) and sums (K, D) over all ranks, in one exchange."""

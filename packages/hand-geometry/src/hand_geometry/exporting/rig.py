@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from hand_geometry.assets import PARENTS, Array, HandAsset, Side, as_numpy, load_asset
+from hand_geometry.assets import PARENTS, Array, HandAsset, Side, as_numpy
 from hand_geometry.errors import InputError, ShapeError
 from hand_geometry.features import PARAMETERS, as_tensor, features_to_params
+from hand_geometry.sides import load_sided
 
 SIDES: tuple[Side, Side] = ("left", "right")
 
@@ -191,7 +192,7 @@ def _checked(own: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def _rig(side: Side, params: Mapping[str, Array], hand: int, betas: Array, model: str | os.PathLike[str]) -> HandRig:
-    asset = load_asset(os.fspath(model), side)
+    asset = load_sided(os.fspath(model), side, "auto")
     if len(betas) > asset.shapedirs.shape[-1] and betas[asset.shapedirs.shape[-1] :].any():
         expected = f"(2, B) with at most {asset.shapedirs.shape[-1]} components that are not zero"
         raise ShapeError("motion['betas']", expected, betas.shape, "Pass the model that they belong to.")
