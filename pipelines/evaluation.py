@@ -168,8 +168,9 @@ def measure_tokenizer(
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Joint errors of the reconstructions beside the trivial baselines; and the reconstructions."""
     clips = protocol.clips(store)
-    tokens = shift.encode_list([clip["features"] for clip in clips])
-    reconstructions = [np.asarray(motion) for motion in shift.decode_list(tokens)]
+    features, valid = [clip["features"] for clip in clips], [clip["valid"] for clip in clips]
+    tokens = shift.encode_list(features, valid, fps=store.fps)
+    reconstructions = [motion.cpu().numpy() for motion in shift.decode_list(tokens)]
     return evaluate_tokenizer(clips, reconstructions, store.clips(split="train")), reconstructions
 
 
@@ -218,7 +219,8 @@ def measure_m2t(
 ) -> tuple[dict[str, Any], list[str]]:
     """Motion to text by the final model, and what it said of each clip."""
     clips = protocol.clips(store)
-    captions = clutch.caption([clip["features"] for clip in clips], detailed=True)
+    features, valid = [clip["features"] for clip in clips], [clip["valid"] for clip in clips]
+    captions = clutch.caption(features, valid, fps=store.fps, detailed=True)
     return evaluate_m2t(evaluator, clips, captions, split_by=protocol.split_by, seed=protocol.seed), captions
 
 
