@@ -13,6 +13,10 @@ TRAINED = ("pretrain", "refine", "instruct", "refinement_sweep.refine")
 """Sections whose `batch_size` is shared out among the processes."""
 
 
+LENGTHS = ("max_frames", "frames")
+"""Options of sources that limit how long their clips are."""
+
+
 def check_agreement(parameters: Mapping[str, Any], processes: int = 1) -> None:
     """Compare lengths, rates and batches across the stages.
 
@@ -43,7 +47,7 @@ def disagreements(parameters: Mapping[str, Any], processes: int = 1) -> Iterator
         )
 
     fps, step = "data.build.fps", "tokenizer.model.frames_per_latent"
-    if get("tokenizer.model.fps") not in (None, get(fps)):
+    if get("tokenizer.model.fps") != get(fps):
         yield say("tokenizer.model.fps", "equal to", fps, "the tokenizer would learn motion of another rate")
     for name, why in (
         ("data.build.multiple", "clips are padded to whole latent steps"),
@@ -69,11 +73,12 @@ def disagreements(parameters: Mapping[str, Any], processes: int = 1) -> Iterator
 
 
 def longest_clips(sources: Any, multiple: int) -> Iterator[tuple[str, int]]:
-    """Yield, for each source that cuts its clips, the setting that says so and the frames it leaves, with padding."""
+    """Yield, for each source that limits its clips, the setting that does and the frames it leaves, with padding."""
     for number, options in enumerate(sources if isinstance(sources, list) else []):
-        frames = options.get("max_frames") or _default(options.get("type"), "max_frames")
-        if frames is not None:
-            yield f"data.sources[{number}].max_frames", -(-frames // multiple) * multiple
+        for option in LENGTHS:
+            frames = options.get(option) or _default(options.get("type"), option)
+            if frames is not None:
+                yield f"data.sources[{number}].{option}", -(-frames // multiple) * multiple
 
 
 def _default(source: Any, option: str) -> Any:

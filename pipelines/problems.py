@@ -61,7 +61,9 @@ def _read(loader: Any) -> Any:
     try:
         return loader["parameters"]
     except (OmegaConfBaseException, YAMLError, MissingConfigException) as error:
-        raise ParameterError(f"The configuration can't be read: {error}") from error
+        said = str(error).split("\n    full_key")[0]
+        advice = " `data.sources` is a list: [{type: npz, folder: my_clips}]." if "merge" in said else ""
+        raise ParameterError(f"The configuration can't be read: {said}.{advice}") from error
 
 
 class ClearErrors:

@@ -1,6 +1,7 @@
 """Every environment's configuration builds: right names, right types, the sizes it promises."""
 
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,6 +137,10 @@ def test_a_configuration_inside_another_is_checked_too(value, words):
             "= 60 frames, got 64: the language model could not hold the longest clips. Raise llm.max_steps to 16",
         ),
         (
+            {"data": {"sources": [{"type": "procedural", "frames": 96}]}},
+            "Expected 'data.sources[0].frames' of at most 'llm.max_steps' x 'tokenizer.model.frames_per_latent' = 72",
+        ),
+        (
             {"data": {"sources": [{"type": "npz", "folder": "clips", "max_frames": 80}]}},
             "= 72 frames, got 80: the language model could not hold the longest clips. Raise llm.max_steps to 20",
         ),
@@ -144,6 +149,26 @@ def test_a_configuration_inside_another_is_checked_too(value, words):
 def test_settings_that_do_not_agree_stop_the_run_at_its_start(change, words):
     with pytest.raises(click.ClickException, match=re.escape(words)):
         parameters("base", **change)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("data:\n  sources:\n    npz: {folder: my_clips}\n", "`data.sources` is a list"),
+        ("data: [\n", "can't be read"),
+        ("data: ${globals:nowhere}\n", "can't be read"),
+    ],
+)
+def test_a_file_that_does_not_fit_the_others_is_one_clear_error(text, words, tmp_path):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "conf/mine").mkdir()
+    (tmp_path / "conf/mine/parameters.yml").write_text(text)
+    bootstrap_project(ROOT)
+    with (
+        KedroSession.create(tmp_path, env="mine") as session,
+        pytest.raises(click.ClickException, match=re.escape(words)),
+    ):
+        session.load_context()
 
 
 def test_a_batch_is_shared_out_evenly_or_the_run_stops(monkeypatch):

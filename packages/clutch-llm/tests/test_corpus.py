@@ -76,5 +76,5 @@ def test_clips_that_cannot_be_used_are_named(clips, tokenizer) -> None:
         build_corpus([{**clips[0], "captions": []}], tokenizer)
     with pytest.raises(DataError, match="'clip-0' with whole latent steps of 4 frames, got 30"):
         build_corpus([{**clips[0], "features": clips[0]["features"][:30]}], tokenizer)
-    with pytest.raises(DataError, match="got 30. Resample"):
+    with pytest.raises(DataError, match=r"got 30\. Resample"):
         build_corpus([{**clips[0], "fps": 30.0}], tokenizer)

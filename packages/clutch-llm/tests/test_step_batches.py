@@ -87,7 +87,7 @@ def test_a_micro_batch_counts_its_labels_and_the_motions_that_are_seen(clutch, e
 def test_batches_that_cannot_be_shared_out_are_refused(clutch, examples) -> None:
     with pytest.raises(ConfigError, match="batch_size divisible by the 3 processes, got 8"):
         batches(clutch, examples, 0, 3)
-    with pytest.raises(ConfigError, match="to divide the 8 examples of one process .* got 3"):
+    with pytest.raises(ConfigError, match=r"to divide the 8 examples of one process .* got 3"):
         batches(clutch, examples, micro_batch_size=3)
-    with pytest.raises(ConfigError, match=r"micro_batch_size in 1..batch_size, got 9"):
+    with pytest.raises(ConfigError, match=r"micro_batch_size in 1\.\.batch_size, got 9"):
         PretrainConfig(batch_size=8, micro_batch_size=9)

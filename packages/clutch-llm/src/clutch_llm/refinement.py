@@ -42,9 +42,8 @@ class TrueMotion:
 
     @classmethod
     def of(cls, examples: Sequence[Clip], frames: int | None = None) -> TrueMotion:
-        """Collect the motions of examples, at most their first ``frames``; padding is zero and not valid."""
-        longest = max(len(e["features"]) for e in examples)
-        frames = longest if frames is None else min(frames, longest)
+        """Collect the first ``frames`` of each motion (None: of the longest); padding is zero and not valid."""
+        frames = frames or max(len(e["features"]) for e in examples)
         features = np.zeros((len(examples), frames, examples[0]["features"].shape[1]), dtype=np.float32)
         valid = np.zeros((len(examples), frames, 2), dtype=bool)
         for k, example in enumerate(examples):
@@ -157,9 +156,12 @@ def refinement_distances(
 ) -> torch.Tensor:
     """``L_rec`` of each motion that the logits would draw: (B, L, n_slots, K) -> (B,) with gradient.
 
-    ``step_mask`` (B, L) is true on each motion's own steps; the rest as in `draw_codes` and `motion_distances`.
+    ``step_mask`` (B, L) is true on each motion's own steps, which are those that are compared: a target may be the
+    beginning of its motion. The rest is as in `draw_codes` and `motion_distances`.
     """
     drawn = draw_codes(slot_logits, noise, temperature, hard=hard)
     decoded = tokenizer.decode_probabilities(drawn, step_mask)
+    asked = step_mask.repeat_interleave(tokenizer.config.frames_per_latent, 1)[..., None]
+    truth = TrueMotion(truth.features, truth.valid & asked)
     weights = {"joint_weight": joint_weight, "velocity_weight": velocity_weight}
     return motion_distances(decoded, truth, tokenizer, joints_fn=joints_fn, **weights)
