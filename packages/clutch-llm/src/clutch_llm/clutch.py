@@ -38,7 +38,7 @@ class Motion(TypedDict):
 
 @dataclass
 class Clutch(Pretrained):
-    """A language model over text and hand motion, with the motion tokenizer it speaks through.
+    """A language model over text and hand motion, with the motion tokenizer that its motion tokens belong to.
 
     Attributes:
         config: sizes of the language model.
