@@ -122,7 +122,7 @@ def _caption(args: argparse.Namespace) -> None:
     from clutch_llm.windows import join_texts
 
     clutch = _open(args, device=args.device, dtype=args.dtype)
-    motions = [read_motion(path, clutch.fps) for path in args.motions]
+    motions = [read_motion(path, clutch.tokenizer) for path in args.motions]
     captioned = clutch.caption_windows(
         [m.features for m in motions], [m.valid for m in motions], clutch.fps, detailed=args.detailed
     )
