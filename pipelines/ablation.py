@@ -35,7 +35,7 @@ from pipelines.tracking import log_summary, study_run
 
 _ROUNDS, _TIMED_STEPS = 2, 8
 MEASURES = ("mpjpe_root_mm", "mpjpe_abs_mm", "pa_mpjpe_mm")
-BASELINES = ("mean_pose", "own_mean_pose_held")
+BASELINES = ("mean_pose", "static_pose")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def test_the_whole_road_leaves_metrics_for_every_source(project):
     for part in ("tokenizer", "text_to_motion", "motion_to_text", "refinement"):
         assert set(metrics[part]) == {"fingerspelling", "procedural"}
     rows = metrics["tokenizer"]["procedural"]["rows"]
-    assert {"reconstruction", "mean_pose", "own_mean_pose_held"} <= set(rows)
+    assert {"reconstruction", "mean_pose", "static_pose"} <= set(rows)
     assert metrics["tokenizer"]["procedural"]["synthetic"] is True
     assert metrics["tokenizer"]["fingerspelling"]["synthetic"] is False
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from clutch_llm.evaluation.evaluator import N_FEATURES, EvaluatorConfig
+from clutch_llm.evaluation.grouping import Clip
 from clutch_llm.evaluation.vocabulary import UNKNOWN, WordVocabulary, swap_sides
 
-Clip = Mapping[str, Any]
 IGNORE = -100
 _MAX_CLASSES = 256
 

@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clutch_llm.evaluation.goals import FIXED_ROWS
-
 MISSING = "–"
+BASELINES = ("random_caption", "chance", "mean_pose", "static_pose")
 
 
 @dataclass(frozen=True)
 class Column:
     """A figure.
 
-    Its key in the metrics, its heading, "up" or "down" for better (or ""), and digits after the point.
+    Its key in the metrics, its heading, "up" or "down" for better (or ""), digits after the point, and the keys of what
+    is shown beside it: its ``spread``, or its ``interval``, whose ends are at that key with ``_low`` and ``_high``.
     """
 
     key: str
@@ -26,6 +26,7 @@ class Column:
     better: str = ""
     digits: int = 3
     spread: str = ""
+    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,19 @@ ROW_LABELS: dict[str, tuple[str, str]] = {
     "truth_high_level": ("true caption, high-level", ""),
     "truth_fine": ("true caption, fine-grained", ""),
     "reconstruction": ("tokenizer’s reconstruction", ""),
-    "generated": ("generated", ""),
+    "generated": ("generated", "from the detailed caption, as long as the true motion"),
+    "generated_own_length": ("generated, its own length", "the true length is not given"),
+    "generated_high_level": ("generated from the high-level caption", "measured against that caption"),
     "random_caption": ("a random one", "true, but of another clip"),
     "chance": ("chance", ""),
     "mean_pose": ("mean pose", "of the training clips"),
-    "own_mean_pose_held": ("own mean pose, held still", "knows the clip, moves nothing"),
+    "static_pose": ("static pose", "the clip’s own mean pose, held still"),
     "control": ("cross-entropy alone", "control, the same steps"),
     "refined": ("refined", "with the motion loss"),
+    "control_same_multimodality": (
+        "cross-entropy alone, as varied",
+        "MultiModality of the refined",
+    ),
 }
 
 TOKENIZER_COLUMNS = (
@@ -63,6 +70,8 @@ T2M_COLUMNS = (
     Column("r_precision_top1", "R-prec. top 1", "up"),
     Column("r_precision_top2", "top 2", "up"),
     Column("r_precision_top3", "top 3", "up", spread="r_precision_top3_std"),
+    Column("r_precision_full_top1", "full set top 1", "up"),
+    Column("r_precision_full_top3", "full set top 3", "up"),
     Column("mm_dist", "MMDist", "down"),
     Column("fid", "FID", "down", 2),
     Column("kid_mean", "KID", "down", spread="kid_std"),
@@ -80,6 +89,7 @@ M2T_COLUMNS = (
     Column("bleu_1", "BLEU-1", "up"),
     Column("bleu_4", "BLEU-4", "up"),
     Column("rouge_l", "ROUGE-L", "up"),
+    Column("cider", "CIDEr", "up", 2),
 )
 REFINEMENT_COLUMNS = (
     Column("mpjpe_abs_mm", "MPJPE abs., mm", "down", 1),
@@ -87,7 +97,13 @@ REFINEMENT_COLUMNS = (
     Column("jitter_mm_frame3", "jitter, mm/frame³", "down", 2),
     Column("kid_mean", "KID", "down", spread="kid_std"),
     Column("r_precision_top3", "R-prec. top 3", "up", spread="r_precision_top3_std"),
+    Column("multimodality", "Multi-Modality", ""),
 )
+
+
+def judge_columns(attributes: Sequence[str]) -> list[Column]:
+    """A column for each attribute, with its interval over clips."""
+    return [Column(name, name.replace("_", " "), "up", interval=f"{name}_ci95") for name in attributes]
 
 
 def format_value(value: Any, digits: int = 3) -> str:
@@ -104,7 +120,7 @@ def format_value(value: Any, digits: int = 3) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A fraction as a signed percentage: 0.031 -> +3.1%."""
-    if value is None:
+    if value is None or value != value:
         return MISSING
     sign = "+" if value > 0 else "\N{MINUS SIGN}" if value < 0 else ""
     return f"{sign}{abs(value) * 100:.{digits}f}%"
@@ -114,7 +130,20 @@ def row_kind(name: str) -> str:
     """Whether a row is the truth, a trivial baseline, or a model's."""
     if name.startswith("truth"):
         return "truth"
-    return "baseline" if name in FIXED_ROWS or name in ("mean_pose", "own_mean_pose_held") else "model"
+    return "baseline" if name in BASELINES else "model"
+
+
+def row_label(name: str) -> str:
+    """What a row is called."""
+    return ROW_LABELS.get(name, (name.replace("_", " "), ""))[0]
+
+
+def _spread(values: Mapping[str, Any], column: Column) -> str:
+    """ "± deviation", or "low to high" of an interval; nothing where it is not known."""
+    if values.get(column.spread) is not None:
+        return f"± {format_value(values[column.spread], column.digits)}"
+    ends = [values.get(f"{column.interval}_{end}") for end in ("low", "high")]
+    return " to ".join(format_value(e, 2) for e in ends) if None not in ends else ""
 
 
 def _row(name: str, values: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, Any]:
@@ -122,12 +151,11 @@ def _row(name: str, values: Mapping[str, Any], columns: Sequence[Column]) -> dic
     cells = [
         {
             "text": format_value(values.get(c.key), c.digits),
-            "spread": format_value(values.get(c.spread), c.digits) if values.get(c.spread) is not None else "",
+            "spread": _spread(values, c),
         }
         for c in columns
     ]
-    kind = "model" if name == "reconstruction" else row_kind(name)
-    return {"label": label, "note": note, "kind": kind, "cells": cells}
+    return {"label": label, "note": note, "kind": row_kind(name), "cells": cells}
 
 
 def metric_table(caption: str, rows: Mapping[str, Mapping[str, Any]], columns: Sequence[Column]) -> Table:

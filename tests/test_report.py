@@ -12,14 +12,16 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from clutch_llm.evaluation.text_to_motion import empty_row
-from clutch_llm.report import RenderOptions, write_report
-from clutch_llm.report.charts import format_number, line_chart, nice_ticks, thin
-from clutch_llm.report.media import motion_uris
-from clutch_llm.report.sections import longest
-from clutch_llm.report.tables import T2M_COLUMNS, duration, format_value, goal_text, metric_table, percent
+from clutch_llm.evaluation.arms import empty_row
 
-_spec = importlib.util.spec_from_file_location("evaluation_clips", Path(__file__).with_name("evaluation_clips.py"))
+from pipelines.report import RenderOptions, write_report
+from pipelines.report.charts import format_number, line_chart, nice_ticks, thin
+from pipelines.report.media import motion_uris
+from pipelines.report.sections import longest
+from pipelines.report.tables import T2M_COLUMNS, duration, format_value, goal_text, metric_table, percent
+
+CLIPS = Path(__file__).parents[1] / "packages/clutch-llm/tests/evaluation_clips.py"
+_spec = importlib.util.spec_from_file_location("evaluation_clips", CLIPS)
 assert _spec is not None
 evaluation_clips = importlib.util.module_from_spec(_spec)
 sys.modules["evaluation_clips"] = evaluation_clips
@@ -66,37 +68,72 @@ def _t2m_row(value: float) -> dict[str, float | None]:
     return empty_row() | {"r_precision_top3": value, "kid_mean": -0.0123, "kid_std": 0.004, "mpjpe_abs_mm": 51.26}
 
 
+def _change(change: float, low: float, high: float, margin: float, no_worse: bool) -> dict[str, Any]:
+    return {"change": change, "ci95_low": low, "ci95_high": high, "margin": margin, "no_worse": no_worse}
+
+
 def _metrics() -> dict[str, Any]:
     head = {"synthetic": False, "clips": 40, "seconds": 61.0, "group_size": 32, "groups": 1, "overlap": True}
     errors = {"mpjpe_root_mm": 11.11, "mpjpe_abs_mm": 22.22, "pa_mpjpe_mm": 4.44, "acceleration_error_m_s2": 0.5}
     m2t = {"retrieval_top1": 0.321, "retrieval_top1_std": 0.01, "mm_dist": 0.9, "bleu_1": 0.432, "rouge_l": 0.5}
-    change = {"change": -0.0512, "ci95_low": -0.07, "ci95_high": -0.03}
+    unseen = {"true": {"clips": 7, "rows": {"generated": _t2m_row(0.123)}}}
     return {
         "tokenizer": {
-            "procedural": {"synthetic": True, "clips": 245, "seconds": 1045.0, "mpjpe_root_share_of_mean_pose": 0.24}
-            | {"rows": {"reconstruction": errors, "mean_pose": errors, "own_mean_pose_held": errors}}
+            "waves": {"synthetic": True, "clips": 245, "seconds": 1045.0, "mpjpe_root_share_of_mean_pose": 0.24}
+            | {"rows": {"reconstruction": errors, "mean_pose": errors, "static_pose": errors}}
         },
         "text_to_motion": {
-            "fingerspelling": head
+            "letters": head
             | {"rows": {"truth": _t2m_row(0.98), "reconstruction": _t2m_row(0.9), "generated": _t2m_row(0.777)}}
+            | {"parts": {"unseen_combination": unseen | {"false": unseen["true"] | {"clips": 33}}}}
         },
-        "motion_to_text": {
-            "fingerspelling": head
-            | {"rows": {"generated": m2t, "chance": m2t}, "top1_over_chance": {"generated": 10.3, "chance": 1.0}}
-        },
-        "refinement": {
-            "procedural": head
+        "judge": {
+            "waves": head
             | {
-                "arms": {"control": _t2m_row(0.5), "refined": _t2m_row(0.6)},
-                "change": {"mpjpe_abs": change, "jitter": change, "kid": {"difference": 0.002, "standard_error": 0.01}},
-                "goals": {
-                    "mpjpe_abs_3_percent_lower": True,
-                    "jitter_8_percent_lower": False,
-                    "kid_no_worse": True,
+                "attributes": {"action": {"values": 27, "learnt": True}, "luck": {"values": 2, "learnt": False}},
+                "rows": {
+                    "truth": {"action": 0.987, "luck": 0.5},
+                    "generated": {"action": 0.615, "action_ci95_low": 0.55, "action_ci95_high": 0.68, "luck": 0.51},
+                },
+                "parts": {},
+            }
+        },
+        "believed": {
+            "waves": {
+                "generated": {
+                    "r_precision_top3": 0.9,
+                    "judge_action": 0.63,
+                    "believed": 0.63,
+                    "believed_by": "judge_action",
+                }
+            }
+            | {"generated_own_length": {"believed": None, "believed_by": None}}
+        },
+        "motion_to_text": {"letters": head | {"rows": {"generated": m2t, "chance": m2t}}},
+        "refinement": {
+            "waves": head
+            | {
+                "seeds": 3,
+                "control": "control",
+                "arms": {"control": _t2m_row(0.5), "refined": _t2m_row(0.6) | {"judge_action": 0.444}},
+                "changes": {
+                    "refined": {
+                        "mpjpe_abs": _change(-0.0512, -0.07, -0.03, 0.01, True),
+                        "kid": _change(0.0223, 0.001, 0.05, 0.015, False),
+                        "judge_action": _change(-0.02, -0.06, 0.02, 0.03, False),
+                    }
                 },
             }
         },
-        "well_formed_share": {"generated": 1.0, "unconstrained": 0.5312},
+        "well_formed_share": {"unconstrained": 0.5312},
+        "goals": [
+            {"name": "Share", "source": "waves", "value": 0.24, "bound": 0.28, "at_most": True, "met": True}
+            | {"kind": "ratio"},
+            {"name": "Top 3", "source": "letters", "value": None, "bound": 0.85, "at_most": False, "met": None}
+            | {"kind": "ratio"},
+            {"name": "Jitter", "source": "waves", "value": -0.05, "bound": -0.08, "at_most": True, "met": False}
+            | {"kind": "change"},
+        ],
     }
 
 
@@ -105,7 +142,7 @@ def _sample(caption: str, i: int = 0) -> dict[str, Any]:
     f = clip["features"]
     return {
         "caption": caption,
-        "source": "procedural",
+        "source": "waves",
         "clip_id": "a",
         "synthetic": True,
         "truth": f,
@@ -218,6 +255,7 @@ def test_every_section_and_figure_is_there(page: tuple[Page, str]) -> None:
         "motion",
         "captions",
         "t2m",
+        "judge",
         "m2t",
         "tokenizer",
         "codes",
@@ -251,9 +289,58 @@ def test_every_section_and_figure_is_there(page: tuple[Page, str]) -> None:
         "94% of the test clips",
         "overlap",
         "53.1%",
-        "100.0%",
     ):
         assert shown in parsed.text, shown
+
+
+def _section(source: str, name: str) -> str:
+    found = re.search(rf'<section id="{name}".*?</section>', source, re.S)
+    assert found is not None
+    return Page(found[0]).text
+
+
+def test_goals_are_met_or_missed_as_the_metrics_say(page: tuple[Page, str]) -> None:
+    text = _section(page[1], "goals")
+    assert "✓ 0.24 Share waves reached, goal at most 0.28" in text
+    assert "? – Top 3 letters not available, goal at least 0.85" in text
+    assert "✗ −5.0% Jitter waves not reached, goal at most −8%" in text
+
+
+def test_the_judge_stands_beside_and_the_lower_is_believed(page: tuple[Page, str]) -> None:
+    text = _section(page[1], "judge")
+    assert "0.615 0.55 to 0.68" in text
+    assert "0.987" in text
+    assert "0.51" not in text
+    assert "not shown: luck" in text
+    assert "as long as the true motion" in text
+    assert "generated: 0.63 of the reconstruction, by the judge’s action" in text
+    assert "generated, its own length: – of the reconstruction" in text
+
+
+def test_clips_with_unseen_attributes_have_a_table_of_their_own(page: tuple[Page, str]) -> None:
+    text = _section(page[1], "t2m")
+    assert "unseen combination 7 clips" in text
+    assert "not unseen combination 33 clips" in text
+    assert "0.123" in text
+
+
+def test_changes_say_by_how_much_and_whether_they_are_no_worse(page: tuple[Page, str]) -> None:
+    text = _section(page[1], "refinement")
+    minus = "−"
+    assert f"{minus}5.1% refined: absolute MPJPE {minus}7.0% to {minus}3.0%; no worse, margin +1.0%" in text
+    assert "0.022 refined: KID 0.001 to 0.050; may be worse, margin 0.015" in text
+    assert f"{minus}0.020 refined: judge: action {minus}0.060 to 0.020; may be worse, margin 0.03" in text
+    assert "0.444" in text
+
+
+def test_figures_that_are_not_numbers_are_a_dash(tmp_path: Path) -> None:
+    nan = float("nan")
+    summary = {"sources": {"few": {"clips": 1, "valid_share": {"left": nan, "right": 1.0}}}}
+    rows = {"generated": _t2m_row(nan) | {"kid_std": nan}}
+    metrics = {"text_to_motion": {"few": {"synthetic": False, "clips": 1, "seconds": 1.0, "rows": rows}}}
+    text = Page(write_report(tmp_path / "p.html", metrics=metrics, summary=summary).read_text(encoding="utf-8")).text
+    assert "nan" not in text.lower().replace("finance", "")
+    assert "– / 100%" in text
 
 
 def test_the_papers_figures_are_marked_as_not_comparable(page: tuple[Page, str]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.report.tables import MISSING
+
 _FIRST = ("revision", "data_hash", "machine", "environment", "started")
 _SUMMARY = ("sources", "skipped", "letter_overlap")
 _MOST_SKIPPED = 12
@@ -25,6 +27,10 @@ def run_facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, value) of what was run: the well-known ones first, then every other scalar."""
     facts = [(key.replace("_", " "), str(run[key])) for key in _FIRST if run.get(key)]
     return facts + _scalars(run, (*_FIRST, "seconds", "durations"))
+
+
+def _share(value: float | None) -> str:
+    return MISSING if value is None or value != value else f"{100 * value:.0f}%"
 
 
 def _letters(overlap: Mapping[str, Any]) -> str:
@@ -61,7 +67,7 @@ def data_facts(summary: Mapping[str, Any], synthetic: Mapping[str, bool]) -> dic
                 "split": dict(source.get("clips_by_split", {})),
                 "frames": source.get("frames"),
                 "seconds": source.get("seconds"),
-                "seen": {side: f"{100 * share:.0f}%" for side, share in seen.items()} if seen else {},
+                "seen": {side: _share(share) for side, share in seen.items()} if seen else {},
                 "residual": (source.get("fit_residual_mm") or {}).get("median"),
                 "two_handed": source.get("two_handed_clips"),
             }

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from clutch_llm.report import write_report
 from hand_geometry import features_to_params, params_to_features
 from hand_geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftTokenizer, codebook_gallery
 
+from pipelines.report.page import write_report
 from pipelines.tracking import git_revision
 
 History = list[dict[str, float]]
@@ -28,6 +28,7 @@ def make_page(
     samples: dict[str, np.ndarray],
     tokenizer: History,
     evaluator: History,
+    judge: History,
     pretrain: History,
     refine: History,
     control: History,
@@ -48,6 +49,7 @@ def make_page(
                 "refinement": {"refined": refine, "cross-entropy alone": control},
                 "instruction tuning": instruct,
                 "evaluator": evaluator,
+                "judge": judge,
             },
             samples=shown,
             captioned=[caption_example(one) for one in shown],
@@ -117,7 +119,7 @@ def turned(features: torch.Tensor) -> np.ndarray:
 
 def create_pipeline() -> Pipeline:
     """Write `report_page`."""
-    histories = ["tokenizer", "evaluator", "pretrain", "refine", "control", "instruct"]
+    histories = ["tokenizer", "evaluator", "judge", "pretrain", "refine", "control", "instruct"]
     inputs = ["metrics", "quality_report", "samples", *(f"{name}_history" for name in histories)]
     inputs += ["hiw_store", "shift", "tokens"]
     return Pipeline([node(make_page, inputs, "report_page")], tags="stage.report")

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clutch_llm.report import published, sections, tables
-from clutch_llm.report.facts import data_facts, run_facts
-from clutch_llm.report.media import RenderOptions, render_codes, render_samples
-from clutch_llm.report.sections import History
+from pipelines.report import published, sections, tables
+from pipelines.report.facts import data_facts, run_facts
+from pipelines.report.media import RenderOptions, render_codes, render_samples
+from pipelines.report.sections import History
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +25,9 @@ def _environment() -> Any:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
-        raise ImportError("Expected jinja2 for the report, got none. Install clutch-llm[report].") from error
+        raise ImportError("Expected jinja2 for the report, got none. Run `make setup`.") from error
     env = Environment(
-        loader=PackageLoader("clutch_llm", "templates"),
+        loader=PackageLoader("pipelines.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -54,9 +54,9 @@ def write_report(
 
     Args:
         out: the file, such as ``reports/index.html``; its folder is made. It appears whole or not at all.
-        metrics: any of "tokenizer", "text_to_motion", "motion_to_text", "refinement" (what the functions of
-            ``clutch_llm.evaluation`` return) and "well_formed_share"
-            (a fraction, or a mapping of "generated" and "unconstrained").
+        metrics: any of "tokenizer", "text_to_motion", "judge", "believed", "motion_to_text", "refinement", "goals"
+            (what the functions of ``clutch_llm.evaluation`` return) and "well_formed_share" (a mapping with
+            "unconstrained").
         curves: training histories (lists of dicts with ``step``) by stage; a mapping of several draws its
             arms in one chart.
         samples: motions to show: dicts with ``caption``, ``source``, ``clip_id``, and any of ``truth``,
@@ -91,11 +91,12 @@ def write_report(
             durations=dict((run or {}).get("durations", {})),
             total_seconds=(run or {}).get("seconds"),
             data=data_facts(summary or {}, sections.synthetic(metrics)),
-            goals=sections.goals(metrics),
+            goals=sections.goals(metrics.get("goals", [])),
             free_form=sections.unconstrained(metrics.get("well_formed_share")),
             stages=sections.curves(curves or {}),
             tokenizer=sections.tokenizer(metrics.get("tokenizer", {})),
             t2m=sections.retrieval(metrics.get("text_to_motion", {}), tables.T2M_COLUMNS),
+            judged=sections.judged(metrics.get("judge", {}), metrics.get("believed", {})),
             m2t=sections.retrieval(metrics.get("motion_to_text", {}), tables.M2T_COLUMNS),
             refinement=sections.refinement(metrics.get("refinement", {})),
             codes=render_codes(codes, options),
