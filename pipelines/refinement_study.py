@@ -115,10 +115,11 @@ class Runs:
             motions = generate(self.model(stages), clips, protocol, temperature=temperature)
             partial = kept.with_suffix(".partial.npz")
             kept.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(partial, **{str(k): np.stack(samples) for k, samples in enumerate(motions)})
+            arrays: dict[str, Any] = {str(k): np.stack(samples) for k, samples in enumerate(motions)}
+            np.savez(partial, **arrays)
             os.replace(partial, kept)
-        with np.load(kept, allow_pickle=False) as arrays:
-            return [list(arrays[str(k)]) for k in range(len(clips))]
+        with np.load(kept, allow_pickle=False) as made:
+            return [list(made[str(k)]) for k in range(len(clips))]
 
     def number(self, name: str, made_of: Sequence[Any], compute: Any) -> Any:
         """A figure that is computed once."""
