@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 import clutch_llm
 import numpy as np
 from clutch_llm import Clutch, InstructConfig, RefineConfig, train_stage
+from clutch_llm.atomic import write_file
 from clutch_llm.evaluation import Evaluator, Judge, compare_arms
 from clutch_llm.training_state import fingerprint
 from hand_geometry import features_to_joints
@@ -113,23 +113,19 @@ class Runs:
         kept = self.folder / f"{self.mark(stages, asdict(protocol), temperature, names)}.npz"
         if not kept.is_file():
             motions = generate(self.model(stages), clips, protocol, temperature=temperature)
-            partial = kept.with_suffix(".partial.npz")
-            kept.parent.mkdir(parents=True, exist_ok=True)
             arrays: dict[str, Any] = {str(k): np.stack(samples) for k, samples in enumerate(motions)}
-            np.savez(partial, **arrays)
-            os.replace(partial, kept)
+            with write_file(kept) as partial:
+                np.savez(partial, **arrays)
         with np.load(kept, allow_pickle=False) as made:
             return [list(made[str(k)]) for k in range(len(clips))]
 
-    def number(self, name: str, made_of: Sequence[Any], compute: Any) -> Any:
+    def number(self, name: str, made_of: Sequence[Any], compute: Callable[[], Any]) -> Any:
         """A figure that is computed once."""
         kept = self.folder / f"{name}-{self.mark((), *made_of)}.json"
         if not kept.is_file():
             value = compute()
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            partial = kept.with_suffix(".partial")
-            partial.write_text(json.dumps(value))
-            os.replace(partial, kept)
+            with write_file(kept) as partial:
+                partial.write_text(json.dumps(value))
         return json.loads(kept.read_text())
 
 
