@@ -1,4 +1,4 @@
-"""Files and folders written beside their place and then renamed, so that nobody ever meets half of one.
+"""Files and folders written beside their place and then renamed, so that a reader sees all of one or none.
 
 Modes follow the umask, whatever wrote the file: several libraries make theirs readable by their owner alone.
 """
