@@ -134,8 +134,7 @@ def _fit(joints: NDArray[Any], path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: Expected joints (T, 2, 21, 3) of both hands, got {joints.shape}. Stack them.")
     points = joints.astype(np.float32)
     points[(points == points[:, :, :1]).all((2, 3))] = np.nan
-    seen = np.asarray(np.isfinite(points).all((2, 3))).any(0)
-    shown = seen.tolist()
+    shown = [bool(np.isfinite(points[:, hand].reshape(len(points), -1)).all(1).any()) for hand in (0, 1)]
     if not any(shown):
         raise DataError(f"{path}: Expected finite joints of a hand in at least one frame, got none.")
     try:
