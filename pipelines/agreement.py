@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.data import SOURCES
 from pipelines.parameters import ParameterError
 
-TRAINED = ("pretrain", "refine", "instruct", "refinement_sweep.refine")
+TRAINED = ("pretrain", "refine", "instruct")
 """Sections whose `batch_size` is shared out among the processes."""
 
 

@@ -87,13 +87,29 @@ WIRES = {
             "tokens": "tokens",
             "clutch": "clutch_pretrained",
             "evaluator": "evaluator",
-            "config": "params:refinement_sweep.refine",
-            "grid": "params:refinement_sweep.grid",
+            "config": "params:refine",
+            "plan": "params:refinement_sweep",
             "protocol": "params:evaluation.protocol",
             "checkpoints": "params:checkpoints",
         },
         "refinement_sweep",
     ),
+    "study_refinement": (
+        {
+            "store": "hiw_store",
+            "tokens": "tokens",
+            "clutch": "clutch_pretrained",
+            "evaluator": "evaluator",
+            "judge": "judge",
+            "refine": "params:refine",
+            "instruct": "params:instruct",
+            "plan": "params:refinement_study",
+            "protocol": "params:evaluation.protocol",
+            "checkpoints": "params:checkpoints",
+        },
+        "refinement_study",
+    ),
+    "refinement_page": ({"study": "refinement_study"}, "refinement_study_page"),
     "ablate_tokenizer": (
         {
             "store": "hiw_store",
@@ -218,6 +234,8 @@ PLACES = {
     "samples": "data/samples.npz",
     "metrics": "reports/metrics.json",
     "refinement_sweep": "reports/refinement_sweep.json",
+    "refinement_study": "reports/refinement_study.json",
+    "refinement_study_page": "reports/refinement_study.md",
     "ablation": "reports/ablation.json",
     "ablation_table": "reports/ablation.md",
     "report_page": "reports/index.html",
@@ -227,7 +245,7 @@ PLACES = {
 
 
 def nodes() -> dict[str, Any]:
-    every = [n for name in ("full", "refinement_sweep", "ablation") for n in PIPELINES[name].nodes]
+    every = [n for name in ("full", "refinement_sweep", "refinement_study", "ablation") for n in PIPELINES[name].nodes]
     return {n.func.__name__: n for n in every}
 
 

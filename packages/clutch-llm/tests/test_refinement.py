@@ -199,6 +199,23 @@ def test_each_part_of_the_distance_is_what_its_scale_says(tokenizer) -> None:
     assert distance(moving, 0.0, 3.0) == pytest.approx(features + 4.5)
 
 
+def test_a_movement_counts_where_a_hand_is_seen_before_and_after(tokenizer) -> None:
+    """The hand comes into sight a scale off: that is no movement, and the pair of frames is not counted."""
+    truth = TrueMotion(torch.zeros(1, 3, 198), torch.zeros(1, 3, 2, dtype=torch.bool))
+    truth.valid[0, 1:, 1] = True
+
+    def joints(features: torch.Tensor) -> torch.Tensor:
+        off = features.new_zeros(*features.shape[:-1], 2, 21, 3)
+        off[:, 0] = 50.0 * features.requires_grad  # in the frame that is not seen
+        return off
+
+    decoded = torch.zeros(1, 3, 198, requires_grad=True)
+    keywords = {"joints_fn": joints, "joint_weight": 1.0, "velocity_weight": 1.0}
+    assert motion_distances(decoded, truth, tokenizer, **keywords).tolist() == [0.0]
+    truth.valid[0, 0, 1] = True
+    assert float(motion_distances(decoded, truth, tokenizer, **keywords).detach()) > 100.0
+
+
 def test_moving_towards_the_truth_lowers_the_loss(examples, tokenizer) -> None:
     truth = TrueMotion.of(examples[:2])
     away = torch.randn(truth.features.shape, generator=torch.Generator().manual_seed(0))

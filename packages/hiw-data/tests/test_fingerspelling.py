@@ -12,7 +12,7 @@ from hand_geometry import features_to_joints, mirror_text
 from hiw_data import FingerspellingSource, SourceError, build
 from hiw_data.clips import Clip, check_clip, pad_clip
 from hiw_data.errors import ClipError
-from hiw_data.sources.fingerspelling import lexicon_folder, read_index
+from hiw_data.sources.fingerspelling import _assemble, lexicon_folder, read_index
 from hiw_data.sources.fit_worker import FittedTrack, Track, load_fits, load_tracks, save_fits, save_tracks
 from hiw_data.sources.landmarks import Landmarks, bone_vectors, depth_scale, in_metres, open_hand_bones, seen_hands
 
@@ -66,6 +66,31 @@ def test_real_letters_have_the_captions_that_a_person_would_check(american: dict
     )
     for clip in american.values():
         assert clip["mirrored_captions"] == [mirror_text(caption) for caption in clip["captions"]]
+
+
+@needs_lexicon
+def test_a_recording_lasts_as_long_at_any_frame_rate(american: dict[str, Clip]) -> None:
+    source = FingerspellingSource(["ase"], workers=0)
+    source.entries = [entry for entry in source.entries if entry.letter in "ABMS"]
+    (fast,) = [c for c in source.stream(60.0) if isinstance(c, dict) and c["attributes"]["letter"] == "B"]
+    slow = american["B"]
+    assert len(fast["features"]) / 60 == pytest.approx(len(slow["features"]) / 15, abs=1 / 15)
+    np.testing.assert_allclose(fast["features"][::4][:6], slow["features"][:6], atol=1e-4)
+
+
+def fitted(residual: list[float]) -> FittedTrack:
+    zeros = np.zeros((len(residual), 17, 3), np.float32)
+    return FittedTrack(zeros[:, 0], zeros[:, 2:], zeros[:, 1], np.array(residual, np.float32))
+
+
+def test_frames_that_fit_worse_than_25_mm_are_not_valid() -> None:
+    good = [0.01] * 5 + [0.0249]
+    motion = _assemble({1: fitted([*good, 0.0251, np.nan])}, 25.0, 8)
+    assert motion.valid[:, 1].tolist() == [True] * 6 + [False] * 2
+    assert not motion.valid[:, 0].any()
+    assert motion.fps == 25.0
+    with pytest.raises(ClipError, match="at least 6 frames"):
+        _assemble({0: fitted([*good[:5], 0.03, 0.03])}, 25.0, 7)
 
 
 @needs_lexicon

@@ -12,6 +12,7 @@ import torch
 from shift_tokenizer import (
     ShiftConfig,
     ShiftTokenizer,
+    ShiftTokenizerError,
     TokenizerTraining,
     cli,
     codebook_usage,
@@ -188,6 +189,18 @@ def test_the_best_step_is_that_of_the_joints_on_the_validation_clips(monkeypatch
         tokenizer, _ = train_tokenizer(clips, SMALL, SETTINGS, val_clips=val_clips, joints_fn=joints_fn)
         assert seen == [joints_fn] * 6
         assert tokenizer.provenance["best_step"] == best
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(Run, "step", lambda run: pytest.fail("a step was taken"))
+    with pytest.raises(ShiftTokenizerError, match=r"Could not write .*file/run.*choose another folder"):
+        train_tokenizer([clip_of(16)], SMALL, SETTINGS, checkpoint_dir=tmp_path / "file" / "run")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(ShiftTokenizerError, match=r"Could not write .*run: .*Permission denied"):
+        train_tokenizer([clip_of(16)], SMALL, SETTINGS, checkpoint_dir=tmp_path / "run")
 
 
 def test_provenance_tells_every_clip(config: ShiftConfig, clips: list[dict]) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from clutch_llm.atomic import write_folder
 from clutch_llm.clips import Example
 from clutch_llm.config import StageConfig
 from clutch_llm.engine import read_deepspeed
@@ -79,24 +80,24 @@ class TrainingState:
         """Write the state after ``step`` steps; the one before is removed once this one is complete."""
         if self.folder is None:
             return
-        staged, final = self.folder / ".writing", self.folder / f"step-{step:08d}"
-        first = torch.distributed.get_rank() == 0
+        parts, final = self.folder / ".parts", self.folder / f"step-{step:08d}"
+        first, plain = torch.distributed.get_rank() == 0, _is_plain(engine)
+        if not plain:  # each process writes its own
+            if first:
+                shutil.rmtree(parts, ignore_errors=True)
+            torch.distributed.barrier()
+            engine.save_checkpoint(str(parts), tag="state")
+            torch.distributed.barrier()
         if first:
-            shutil.rmtree(staged, ignore_errors=True)
-            staged.mkdir(parents=True)
-        torch.distributed.barrier()
-        if not _is_plain(engine):
-            engine.save_checkpoint(str(staged / "deepspeed"), tag="state")
-        elif first:
-            save_file(_plain_state(engine), staged / "state.safetensors")
-        torch.distributed.barrier()
-        if first:
-            files = {str(p.relative_to(staged)): _sha256(p) for p in sorted(staged.rglob("*")) if p.is_file()}
-            world = torch.distributed.get_world_size()
-            meta = {"fingerprint": self.mark, "step": step, "history": history, "files": files, "world": world}
-            (staged / "state.json").write_text(json.dumps(meta))
-            shutil.rmtree(final, ignore_errors=True)
-            staged.rename(final)
+            with write_folder(final) as staged:
+                if plain:
+                    save_file(_plain_state(engine), staged / "state.safetensors")
+                else:
+                    parts.rename(staged / "deepspeed")
+                files = {str(p.relative_to(staged)): _sha256(p) for p in sorted(staged.rglob("*")) if p.is_file()}
+                world = torch.distributed.get_world_size()
+                meta = {"fingerprint": self.mark, "step": step, "history": history, "files": files, "world": world}
+                (staged / "state.json").write_text(json.dumps(meta))
             for other in self.folder.glob("step-*"):
                 if other != final:
                     shutil.rmtree(other)
