@@ -316,6 +316,18 @@ def test_device_and_dtype_reach_the_model(folder: Path, tmp_path: Path, monkeypa
     assert asked == [{"device": "auto", "dtype": "float32"}, {"device": "cpu", "dtype": "bfloat16"}]
 
 
+def test_the_command_of_evaluation_is_there_and_its_errors_are_one_line(tmp_path: Path, capsys) -> None:
+    words = [
+        "--motions",
+        tmp_path / "none",
+        "--store",
+        tmp_path / "none.zarr",
+        "--evaluator",
+        tmp_path / "no-evaluator",
+    ]
+    assert str(tmp_path) in error_of(capsys, "evaluate", *words)
+
+
 def test_help_teaches_by_example(capsys) -> None:
     with pytest.raises(SystemExit):
         build_parser().parse_args(["--help"])
