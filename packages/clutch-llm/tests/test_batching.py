@@ -9,8 +9,6 @@ from clutch_llm.batching import PART_COST, BatchPlan, Sample, SampleMaker, colla
 from clutch_llm.config import TASKS
 from clutch_llm.errors import DataError
 from clutch_llm.model import IGNORE
-from clutch_llm.positions import next_positions, own_positions
-from clutch_llm.spans import restore
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,16 +18,20 @@ def maker(clutch: Clutch) -> SampleMaker:
     return SampleMaker(clutch.vocabulary)
 
 
-@pytest.mark.parametrize("task", ["t2m", "m2t", "masked", "text", "t2t"])
-def test_places_of_samples_are_those_of_their_ids(maker, examples, task: str) -> None:
-    """What batching writes down equals what is read off the ids, which is what generation does."""
-    layout = maker.layout
-    for k, example in enumerate(examples):
-        sample = maker.make(task, example, np.random.default_rng(k))
-        source, target = torch.from_numpy(sample.prompt)[None], torch.from_numpy(sample.target)[None]
-        assert own_positions(source, layout)[0].tolist() == sample.prompt_positions.tolist()
-        shifted = torch.cat([torch.full((1, 1), layout.pad), target[:, :-1]], 1)
-        assert next_positions(shifted, layout)[0].tolist() == sample.target_positions.tolist()
+MOTION = np.array([[0, 1, 2, 3], [4, 5, 6, 7]])
+CLIP = {"captions": ["both hands clap"], "tokens": MOTION}
+
+
+def test_positions_count_the_codes_of_a_motion_in_prompt_and_target(maker) -> None:
+    """Text and marks are at 0; at the end of a target stands the code that would go on."""
+    t2m, m2t, masked = (maker.make(task, CLIP, np.random.default_rng(0)) for task in ("t2m", "m2t", "masked"))
+    assert t2m.prompt_positions.tolist() == [0] * len(t2m.prompt)
+    assert t2m.target_positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    for sample in (m2t, masked):
+        start = sample.prompt.tolist().index(maker.layout.som)
+        assert sample.prompt_positions.tolist() == [0] * start + [0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0]
+    assert m2t.target_positions.tolist() == [0] * len(m2t.target)
+    assert masked.target_positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_text_to_motion_asks_with_the_caption_and_answers_with_the_motion(maker, examples) -> None:
@@ -58,21 +60,22 @@ def test_masked_motion_hides_codes_only_and_asks_for_all_of_them(maker, examples
     np.testing.assert_array_equal(np.where(shown == layout.mask, whole, shown), whole)
 
 
-def test_corrupted_motion_gives_the_motion_back_and_keeps_every_place(maker, examples) -> None:
+def test_corrupted_motion_says_each_code_once_and_keeps_its_position(maker, examples) -> None:
     layout = maker.layout
     for k, example in enumerate(examples):
         sample = maker.make("motion", example, np.random.default_rng(k))
-        ids = maker.vocabulary.motion_to_ids(example["tokens"]).tolist()
-        assert restore(sample.prompt[:-1].tolist(), sample.target[:-1].tolist(), layout.sentinels) == ids
-        for tokens, positions in ((sample.prompt, sample.prompt_positions), (sample.target, sample.target_positions)):
-            codes = (tokens >= layout.text_size) & (tokens < layout.som)
-            assert [ids[p] for p in positions[codes]] == tokens[codes].tolist()
+        ids = maker.vocabulary.motion_to_ids(example["tokens"])
+        at_prompt, at_target = ((t >= layout.text_size) & (t < layout.som) for t in (sample.prompt, sample.target))
+        where = np.concatenate([sample.prompt_positions[at_prompt], sample.target_positions[at_target]])
+        codes = np.concatenate([sample.prompt[at_prompt], sample.target[at_target]])
+        assert sorted(where) == list(range(1, len(ids) - 1))
+        np.testing.assert_array_equal(codes, ids[where])
 
 
 def test_a_share_of_prompts_is_left_without_caption_for_guidance(clutch, examples) -> None:
     maker = SampleMaker(clutch.vocabulary, condition_dropout=0.5)
     sources = [maker.make("t2m", examples[0], np.random.default_rng(k)).prompt for k in range(200)]
-    free = sum(clutch.vocabulary.decode_text(s) == prompts.UNCONDITIONAL for s in sources)
+    free = sum(clutch.vocabulary.decode_text(s) == "generate hand motion:" for s in sources)
     assert 70 < free < 130
 
 
