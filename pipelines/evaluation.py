@@ -6,6 +6,7 @@ Whatever is chosen is chosen on the val split; the test split is measured once.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,6 +95,11 @@ def texts_of(clips: Clips, level: int = -1) -> list[str]:
     return [clip["captions"][level] for clip in clips]
 
 
+def seed_of(clip: Clip, protocol: Protocol) -> int:
+    """A clip's own seed: clips of one caption are asked for different motions."""
+    return protocol.seed + zlib.crc32(clip["clip_id"].encode())
+
+
 def generate(
     clutch: Clutch,
     clips: Clips,
@@ -115,7 +121,7 @@ def generate(
         samples: motions a caption, instead of the protocol's.
         temperature: instead of the protocol's.
     """
-    settings: dict[str, Any] = protocol.generation | {"seed": protocol.seed, "samples": samples or protocol.samples}
+    settings: dict[str, Any] = protocol.generation | {"samples": samples or protocol.samples}
     if temperature is not None:
         settings["temperature"] = temperature
     texts = texts_of(clips, level)
@@ -124,7 +130,8 @@ def generate(
     for length in lengths:
         members = [i for i, clip in enumerate(clips) if length in (None, len(clip["features"]))]
         seconds = None if length is None else length / clips[members[0]]["fps"]
-        drawn = clutch.generate([texts[i] for i in members], seconds=seconds, **settings)
+        seeds = [seed_of(clips[i], protocol) for i in members]
+        drawn = clutch.generate([texts[i] for i in members], seconds=seconds, seed=seeds, **settings)
         for i, several in zip(members, drawn, strict=True):
             motions[i] = [motion["features"] for motion in several]
     return motions
@@ -168,8 +175,9 @@ def measure_tokenizer(
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Joint errors of the reconstructions beside the trivial baselines; and the reconstructions."""
     clips = protocol.clips(store)
-    tokens = shift.encode_list([clip["features"] for clip in clips])
-    reconstructions = [np.asarray(motion) for motion in shift.decode_list(tokens)]
+    features, valid = [clip["features"] for clip in clips], [clip["valid"] for clip in clips]
+    tokens = shift.encode_list(features, valid, fps=store.fps)
+    reconstructions = [motion.cpu().numpy() for motion in shift.decode_list(tokens)]
     return evaluate_tokenizer(clips, reconstructions, store.clips(split="train")), reconstructions
 
 
@@ -218,7 +226,8 @@ def measure_m2t(
 ) -> tuple[dict[str, Any], list[str]]:
     """Motion to text by the final model, and what it said of each clip."""
     clips = protocol.clips(store)
-    captions = clutch.caption([clip["features"] for clip in clips], detailed=True)
+    features, valid = [clip["features"] for clip in clips], [clip["valid"] for clip in clips]
+    captions = clutch.caption(features, valid, fps=store.fps, detailed=True)
     return evaluate_m2t(evaluator, clips, captions, split_by=protocol.split_by, seed=protocol.seed), captions
 
 
@@ -261,7 +270,9 @@ def same_variety(store: HiwStore, control: Clutch, refined: Clutch, evaluator: E
 
 def measure_form(clutch: Clutch, store: HiwStore, protocol: Protocol) -> dict[str, float | None]:
     """Share of well-formed motions where decoding is not constrained; constrained, all are by construction."""
-    free = clutch.generate_free(texts_of(protocol.clips(store)), seed=protocol.seed, temperature=protocol.temperature)
+    clips = protocol.clips(store)
+    seeds = [seed_of(clip, protocol) for clip in clips]
+    free = clutch.generate_free(texts_of(clips), seed=seeds, temperature=protocol.temperature)
     return {"unconstrained": float(np.mean([clutch.well_formed(ids) for ids in free])) if free else None}
 
 

@@ -12,7 +12,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline.node import Node
@@ -35,6 +35,8 @@ def stage_of(node: Node) -> str | None:
 class MlflowTracking:
     """Records a pipeline as one MLflow run with a nested run for each of its stages."""
 
+    _own_uri: ClassVar[str | None] = None  # MLflow puts what it is told into the environment, as if a user had
+
     def __init__(self) -> None:
         self._runs: dict[str, str] = {}
         self._seconds: dict[str, float] = {}
@@ -48,8 +50,9 @@ class MlflowTracking:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Start the run of the pipeline."""
         root = Path(run_params["project_path"])
-        if not os.environ.get("MLFLOW_TRACKING_URI"):
-            mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
+        if os.environ.get("MLFLOW_TRACKING_URI") in (None, "", MlflowTracking._own_uri):
+            MlflowTracking._own_uri = f"sqlite:///{root / 'mlflow.db'}"
+            mlflow.set_tracking_uri(MlflowTracking._own_uri)
         with contextlib.chdir(root):  # MLflow takes the folder of its artifacts from where its store is first opened
             mlflow.set_experiment(EXPERIMENT)
         self._runs, self._seconds, self._stage, self._catalog = {}, {}, None, catalog

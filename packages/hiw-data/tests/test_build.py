@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hiw_data import BuildConfig, HiwDataError, HiwStore, ProceduralSource, SkippedClip, Source, SourceInfo, build
+from hiw_data.atomic import write_beside
 from hiw_data.clips import Clip
 from hiw_data.quality import wrist_acceleration
 
@@ -56,6 +57,35 @@ def test_a_clip_keeps_its_split_whatever_else_is_built(make_clip: MakeClip, tmp_
     beside = build([ListSource(clips[::-1]), ProceduralSource(5)], tmp_path / "b.zarr")
     splits = {m["clip_id"]: m["split"] for m in beside.metadata}
     assert all(splits[m["clip_id"]] == m["split"] for m in alone.metadata)
+
+
+def test_seed_and_latent_step_of_the_configuration_count(make_clip: MakeClip, tmp_path: Path) -> None:
+    clips: list[Clip | SkippedClip] = [make_clip(str(k), 7, seed=k, split="") for k in range(12)]
+    store = build([ListSource(clips)], tmp_path / "a.zarr", BuildConfig(seed=1, multiple=5))
+    assert {len(c["features"]) for c in store.clips()} == {10}
+    assert [c["split"] for c in store.clips()] == [
+        "train", "val", "train", "train", "train", "train", "train", "train", "train", "test", "train", "train",
+    ]  # fmt: skip
+
+
+def test_a_clip_of_another_sources_name_or_no_clip_at_all_is_skipped(make_clip: MakeClip, tmp_path: Path) -> None:
+    odd: list = [make_clip("a"), make_clip("b", source="other"), {"clip_id": "c"}, "no clip"]
+    store = build([ListSource(odd)], tmp_path / "a.zarr")
+    reasons = {s["clip_id"]: s["reason"] for s in store.summary()["skipped"]["clips"]}
+    assert "Expected source 'made' in b, got 'other'" in reasons["b"]
+    assert "Expected attributes, captions" in reasons["c"]
+    assert "Expected a clip as a mapping, got str" in reasons["made/?"]
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with write_beside(tmp_path / "sub" / "a.md") as staged:
+            staged.write_text("half")
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        interrupted()
+    assert list((tmp_path / "sub").iterdir()) == []
 
 
 def test_unusable_clips_are_skipped_counted_and_listed(make_clip: MakeClip, tmp_path: Path) -> None:

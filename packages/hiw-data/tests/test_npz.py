@@ -86,6 +86,17 @@ def test_every_piece_is_canonical_in_its_own_first_frame(tmp_path: Path) -> None
     assert np.linalg.norm(apart[1] - apart[0]) < 0.5  # the two hands go on where they were
 
 
+def test_every_piece_has_the_validity_and_the_captions_of_its_own_frames(tmp_path: Path) -> None:
+    valid = np.ones((100, 2), bool)
+    valid[70:80, 0] = False
+    write_motion(tmp_path / "a.npz", 100, valid=valid)
+    first, second = build([NpzSource(tmp_path)], tmp_path / "out.zarr").clips()
+    assert first["valid"][:50].all()
+    assert np.flatnonzero(~second["valid"][:50, 0]).tolist() == list(range(20, 30))
+    assert second["valid"][:50, 1].all()
+    assert first["features"].shape == second["features"].shape == (52, 198)
+
+
 @pytest.mark.parametrize(
     ("captions", "expected"),
     [
@@ -117,8 +128,9 @@ def test_long_recordings_are_skipped_or_refused_when_asked(tmp_path: Path) -> No
 def test_a_rate_that_is_not_given_is_15_and_that_is_said(tmp_path: Path) -> None:
     write_motion(tmp_path / "a.npz", 30, fps=None)
     write_motion(tmp_path / "b.npz", 30, fps=30.0)
+    write_motion(tmp_path / "c.npz", 30, fps=30.0)
     store = build([NpzSource(tmp_path)], tmp_path / "out.zarr")
-    assert [int(c["valid"][:, 0].sum()) for c in store.clips()] == [30, 15]
+    assert [int(c["valid"][:, 0].sum()) for c in store.clips()] == [30, 15, 15]
     (note,) = [n for n in store.summary()["notes"] if "frame rate" in n]
     assert "1 file(s) do not say their frame rate; 15 fps was assumed" in note
     other = build([NpzSource(tmp_path, fps=60)], tmp_path / "other.zarr")

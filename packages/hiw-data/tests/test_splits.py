@@ -65,6 +65,20 @@ def test_a_few_recordings_still_give_each_split_one(count: int, seed: int) -> No
     assert notes == [] or all("is small" in note for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("seed", "by_hash", "filled"),
+    [
+        (0, ["train", "train", "val", "train"], ["test", "train", "val", "train"]),  # at 0.70, 0.60, 0.81, 0.15
+        (3, ["train", "val", "train", "train"], ["train", "val", "train", "test"]),  # at 0.27, 0.84, 0.637, 0.639
+        (4, ["train", "train", "train", "train"], ["train", "test", "val", "train"]),  # at 0.04, 0.64, 0.65, 0.63
+        (5, ["test", "train", "train", "test"], ["test", "val", "train", "test"]),  # at 0.91, 0.48, 0.30, 0.90
+    ],
+)
+def test_an_empty_split_gets_the_group_that_is_nearest_to_it(seed: int, by_hash: list, filled: list) -> None:
+    assert [assign_split(f"made/{k}", seed=seed) for k in range(4)] == by_hash
+    assert assign_splits(rows(4), seed=seed)[0] == filled
+
+
 def test_three_recordings_are_one_for_each_split() -> None:
     for seed in range(5):
         assert sorted(assign_splits(rows(3), seed=seed)[0]) == ["test", "train", "val"]

@@ -12,7 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from shift_tokenizer import ShiftConfig, TokenizerTraining, TrainingCallback, atomic, checkpoint, train_tokenizer
+from shift_tokenizer import (
+    ShiftConfig,
+    TokenizerTraining,
+    TrainingCallback,
+    atomic,
+    checkpoint,
+    distributed,
+    train_tokenizer,
+)
 from shift_tokenizer.distributed import process_group
 from shift_tokenizer.fsq import FiniteScalarQuantizer
 from shift_tokenizer.quantizer import EmaQuantizer, ResidualQuantizer
@@ -54,6 +62,19 @@ def quantizers(rank: int, world: int) -> dict[str, torch.Tensor]:
     return {f"{name}.{k}": v for name, q in made.items() for k, v in q.state_dict().items()}
 
 
+def exchanged(rank: int, world: int) -> dict[str, torch.Tensor]:
+    """Gradients (1, 2) times 1 on rank 0 and times 10 on rank 1, none of a second parameter on rank 0; and rows."""
+    parameters = [torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(3))]
+    parameters[0].grad = torch.tensor([1.0, 2.0]) * 10**rank
+    parameters[1].grad = torch.full((3,), 7.0) if rank else None
+    distributed.sum_gradients(parameters)
+    rows = torch.arange(6.0)[:, None] if world == 1 else torch.arange(6.0)[:, None][[slice(0, 2), slice(2, 6)][rank]]
+    mean, std = distributed.moments(rows)
+    drawn = distributed.draw_rows(rows, 50, torch.Generator().manual_seed(0))
+    grads = [torch.zeros(3) if p.grad is None else p.grad for p in parameters]
+    return {"first": grads[0], "second": grads[1], "mean": mean, "std": std, "drawn": drawn}
+
+
 def trained(folder: Path) -> dict[str, torch.Tensor]:
     config = ShiftConfig(width=12, codebook_size=16, code_dim=4, dilations=(1,), reset_every=2, decay=0.8)
     training = TokenizerTraining(
@@ -92,6 +113,7 @@ def main() -> None:
     with process_group():
         assert torch.distributed.is_initialized() == (world > 1)
         results = {f"quantizer.{name}": value for name, value in quantizers(rank, world).items()}
+        results |= {f"exchange.{name}": value for name, value in exchanged(rank, world).items()}
         results |= {f"training.{name}": value for name, value in trained(folder).items()}
     save_file({name: value.contiguous() for name, value in results.items()}, folder / f"{rank}.safetensors")
     assert not torch.distributed.is_initialized()

@@ -143,7 +143,7 @@ def test_a_store_without_zarr_names_the_extra(folder: Path, monkeypatch: pytest.
         (["train", "bad/broken.npz", "--out", "x"], "without pickles"),
         (["train", "bad/shape.npy", "--out", "x"], "expected features"),
         (["train", "bad/valid.npz", "--out", "x"], "expected valid"),
-        (["train", "bad/names.npz", "--out", "x"], "under 'features'"),
+        (["train", "bad/names.npz", "--out", "x"], "expected features (T, 198)"),
     ],
 )
 def test_mistakes_end_in_one_line_that_says_what_to_do(

@@ -80,3 +80,16 @@ def test_two_processes_train_the_tokenizer_that_one_does(results: list[dict[str,
         torch.testing.assert_close(together[0][key], value, atol=2e-4, rtol=2e-4, msg=lambda m, key=key: f"{key}: {m}")
     fresh = alone["training.streams.0.quantizer.levels.0.codebook"]
     assert float(fresh.std()) > 0
+
+
+def test_gradients_and_rows_are_those_of_all_processes(results: list[dict[str, torch.Tensor]]) -> None:
+    alone, *together = ({k[9:]: v for k, v in result.items() if k.startswith("exchange.")} for result in results)
+    assert alone["first"].tolist() == [1.0, 2.0]
+    for result in together:
+        assert result["first"].tolist() == [11.0, 22.0]
+        assert result["second"].tolist() == [7.0, 7.0, 7.0]
+    for result in (alone, *together):
+        assert result["mean"].tolist() == [2.5]
+        assert result["std"].tolist() == pytest.approx([(35 / 12) ** 0.5])
+        assert torch.equal(result["drawn"], alone["drawn"])
+    assert alone["drawn"].unique().tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]

@@ -2,16 +2,19 @@
 
 import json
 import logging
+import sys
+import types
 from collections.abc import Mapping
+from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from shift_tokenizer import FileFormatError, ShiftConfig, ShiftTokenizer
+from shift_tokenizer import FileFormatError, ShiftConfig, ShiftTokenizer, motions
 from shift_tokenizer.cli import main
-from shift_tokenizer.motions import READERS, read_clip
+from shift_tokenizer.motions import read_clip
 
 from .conftest import make_clip, ready
 from .test_cli import write_store
@@ -32,17 +35,19 @@ def clip() -> dict:
     return make_clip(np.random.default_rng(3), 16) | {"valid": valid}
 
 
-def read_every_other(path: Path, fps: float) -> Mapping[str, Any]:
+def read_every_other(path: Path, fps: float | None) -> Mapping[str, Any]:
     """A reader of another package: takes every other frame of "their_motion", which has 30 a second."""
     with np.load(path) as arrays:
         if "their_motion" not in arrays.files and "features" not in arrays.files:
             raise ValueError("no motion of ours.")
         features = arrays["their_motion" if "their_motion" in arrays.files else "features"]
+    if fps is None:
+        return {"features": features, "valid": np.ones((len(features), 2), bool), "fps": 30.0}
     assert fps == 15.0
     return {"features": features[::2], "valid": np.arange(len(features) // 2)[:, None] < np.array([2, 99]), "fps": fps}
 
 
-def read_at_its_own_rate(path: Path, fps: float) -> Mapping[str, Any]:
+def read_at_its_own_rate(path: Path, fps: float | None) -> Mapping[str, Any]:
     return {"features": np.zeros((4, 198)), "valid": np.ones((4, 2), bool), "fps": 30.0}
 
 
@@ -53,15 +58,18 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *functions: str) -> None:
-    entries = "".join(f"{name} = theirs:{name}\n" for name in functions)
+    """Installs a package whose metadata names these functions as readers; no other package is seen."""
     package = folder / "site" / "theirs-1.0.dist-info"
     package.mkdir(parents=True)
+    entries = "".join(f"{name} = theirs:{name}\n" for name in functions)
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text(f"[{READERS}]\n{entries}")
-    monkeypatch.setattr("sys.path", [str(folder / "site")])
-    import sys
-    import types
+    (package / "entry_points.txt").write_text(f"[shift_tokenizer.motion_readers]\n{entries}")
 
+    def only_here(*, group: str) -> list[EntryPoint]:
+        found = [e for package in distributions(path=[str(folder / "site")]) for e in package.entry_points]
+        return [entry for entry in found if entry.group == group]
+
+    monkeypatch.setattr(motions, "entry_points", only_here)
     module = types.ModuleType("theirs")
     for name in functions:
         setattr(module, name, globals()[name])
@@ -76,7 +84,7 @@ def test_a_motion_file_of_another_package_is_encoded_at_the_tokenizers_rate(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    np.savez(tmp_path / "wave.npz", their_motion=clip["features"].repeat(2, 0), fps=30)
+    np.savez(tmp_path / "wave.npz", their_motion=clip["features"].repeat(2, 0))
     with caplog.at_level(logging.INFO):
         main(["encode", str(tmp_path / "wave.npz"), "--model", model, "--out", str(tmp_path / "tokens.npz")])
     assert "wave.npz: resampled from 30 to 15 frames a second" in caplog.text
@@ -92,7 +100,7 @@ def test_features_of_another_rate_are_resampled_by_a_reader_or_refused(
     clip: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez(tmp_path / "fast.npz", features=clip["features"].repeat(2, 0), fps=np.array([30]), source="mine")
-    monkeypatch.setattr("sys.path", [])
+    monkeypatch.setattr(motions, "entry_points", lambda *, group: [])
     with pytest.raises(FileFormatError, match=r"at 15 frames a second, got motion of 30\. Install hand-geometry"):
         read_clip(tmp_path / "fast.npz", 4, 15.0)
     install(tmp_path, monkeypatch, "read_every_other")
@@ -219,6 +227,19 @@ def test_a_mistake_of_ours_keeps_its_traceback(model: str, monkeypatch: pytest.M
         main(["inspect", model])
 
 
+def test_a_file_that_the_disk_keeps_back_is_one_line(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "there")
+
+    monkeypatch.setattr(ShiftTokenizer, "from_pretrained", refuse)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["inspect", model])
+    assert exit_info.value.code == 2
+    assert capsys.readouterr().err == "shift-tokenizer: [Errno 13] Permission denied: 'there'\n"
+
+
 def test_hand_geometrys_reader_brings_its_motion_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -238,6 +259,7 @@ def test_hand_geometrys_reader_brings_its_motion_files(
     with caplog.at_level(logging.INFO):
         clip = read_clip(tmp_path / "wave.npz", 4, 15.0)
     assert clip["features"].shape == (16, 198)
+    assert "tells no rate" not in caplog.text
     assert clip["valid"][:10, 0].all()
     assert not clip["valid"][11:, 0].any()
     assert clip["valid"][:, 1].all()

@@ -14,6 +14,7 @@ from shift_tokenizer import (
     StreamingDecoder,
     StreamingEncoder,
 )
+from shift_tokenizer.layout import mirror_signs
 
 from .conftest import make_clip, ready
 
@@ -117,6 +118,8 @@ def test_a_hand_that_is_not_seen_stays_where_it_was_seen_last(tokenizer: ShiftTo
     held = features.clone()
     held[10:30, :99], held[40:, 99:] = features[9, :99], features[39, 99:]
     held[:7, 99:] = tokenizer.mean[1]  # not seen yet
+    valid[:3, 0] = False
+    held[:3, :99] = tokenizer.mean[0] * mirror_signs()
     features = torch.where(valid.repeat_interleave(99, 1), features, torch.nan)
     encoder = StreamingEncoder(tokenizer, chunk=2)
     came = [encoder.push(f, v) for f, v in zip(features.split(5), valid.split(5), strict=True)]

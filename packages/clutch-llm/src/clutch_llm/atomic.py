@@ -1,4 +1,4 @@
-"""Files and folders written beside their place and then renamed, so that nobody ever meets half of one.
+"""Files and folders written beside their place and then renamed, so that a reader sees all of one or none.
 
 Modes follow the umask, whatever wrote the file: several libraries make theirs readable by their owner alone.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 @contextmanager
-def write_file(path: Path | str) -> Iterator[Path]:
+def write_beside(path: Path | str) -> Iterator[Path]:
     """A name beside ``path`` to write to, with its suffix; it takes the place of ``path`` when the block is left.
 
     Missing folders are made. After an exception in the block, what was there before is still there, and nothing else.
@@ -39,7 +39,7 @@ def write_file(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def write_folder(path: Path | str) -> Iterator[Path]:
+def write_folder_beside(path: Path | str) -> Iterator[Path]:
     """The same for a folder: an empty one to fill, which takes the place of ``path`` and of all that was in it.
 
     Yields:

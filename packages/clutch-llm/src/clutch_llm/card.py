@@ -7,7 +7,7 @@ from typing import Any
 
 def model_card(*, parameters: int, config: dict[str, Any], layout: dict[str, Any], stages: list[dict[str, Any]]) -> str:
     """The text of README.md of a model folder: what it is, how it was made, how to use it, what it cannot do."""
-    base = config["base_model"] or f"a T5 from nothing ({config['layers']} layers of width {config['d_model']})"
+    base = config["base_model"] or f"a T5 with random weights ({config['layers']} layers of width {config['d_model']})"
     made = "\n".join(f"{k}. {s['stage']}: {s['steps']} steps, seed {s['seed']}" for k, s in enumerate(stages, 1))
     seconds = config["max_steps"] * layout["frames_per_latent"] / layout["fps"]
     return f"""---

@@ -38,7 +38,7 @@ class Motion(TypedDict):
 
 @dataclass
 class Clutch(Pretrained):
-    """A language model over text and hand motion, with the motion tokenizer it speaks through.
+    """A language model over text and hand motion, with the motion tokenizer that its motion tokens belong to.
 
     Attributes:
         config: sizes of the language model.
@@ -209,14 +209,19 @@ class Clutch(Pretrained):
         ]
 
     def generate_free(
-        self, texts: Sequence[str], *, seed: int = 0, temperature: float | None = None, greedy: bool | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        seed: int | Sequence[int] = 0,
+        temperature: float | None = None,
+        greedy: bool | None = None,
     ) -> list[np.ndarray]:
-        """Ids that the model writes with no constraint: how often are they `well_formed`?"""
+        """Ids that the model writes with no constraint, to tell how often they are `well_formed`; settings as above."""
         sampling = self._sampling(temperature=temperature, greedy=greedy)
         builder = PromptBuilder(self.vocabulary)
         rows = [self._t2m_prompt(builder, text) for text in texts]
         length = self.config.max_steps * self.vocabulary.layout.n_slots + 2
-        chance = chances_of(texts, seeds=[seed] * len(texts), samples=1, count=length)
+        chance = chances_of(texts, seeds=seeds_of(seed, len(texts)), samples=1, count=length)
         out: list[np.ndarray] = [np.empty(0)] * len(rows)
         for chunk in chunks_of(rows):
             drawn = generate_free(self.model, [rows[k] for k in chunk], chance=chance[chunk], sampling=sampling)

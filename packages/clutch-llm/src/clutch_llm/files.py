@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from shift_tokenizer import ShiftTokenizer
 from transformers import T5Config
 
-from clutch_llm.atomic import write_folder
+from clutch_llm.atomic import write_folder_beside
 from clutch_llm.backbone import new_t5
 from clutch_llm.card import model_card
 from clutch_llm.config import ClutchConfig, from_mapping
@@ -40,7 +40,7 @@ class ModelParts(TypedDict):
 
 def save_model(parts: ModelParts, folder: Path) -> None:
     """Write a model folder beside its place, then rename it; a folder that was there is replaced."""
-    with write_folder(folder) as staged:
+    with write_folder_beside(folder) as staged:
         write_parts(parts, staged)
 
 

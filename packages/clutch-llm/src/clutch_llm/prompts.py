@@ -1,4 +1,4 @@
-"""What the model is asked, made in one place for training and generation: templates, and their ids and positions.
+"""Prompts of training and generation, built by one module: templates, and their ids and positions.
 
 A template is a tuple of typed parts, literal text and `Field`s, never a string in which something is replaced: what a
 user writes fills a field and is encoded as text, whatever characters it has (`Vocabulary.encode_text`). The first

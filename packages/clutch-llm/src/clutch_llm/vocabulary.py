@@ -2,7 +2,7 @@
 
 Design choices:
 - Motion code ``k`` of codebook ``c`` is the token ``<motion_id_{c * K + k}>``: pose ids follow trajectory ids.
-- Ids of motion tokens are contiguous and start right after the text tokens, so slot grammar is arithmetic.
+- Ids of motion tokens are contiguous and start right after the text tokens, so constrained decoding is arithmetic.
 - The text side is a `tokenizers` object: a byte-level BPE trained on the captions, or a T5's own.
 """
 
@@ -252,7 +252,7 @@ class Vocabulary:
         """Ids ``<som>`` … ``<eom>`` -> SHIFT tokens (L, n_slots) int64.
 
         Raises:
-            MalformedMotionError: when the ids do not follow the grammar; nothing is clamped or padded.
+            MalformedMotionError: when the ids are not `well_formed`; nothing is clamped or padded.
         """
         ids = np.asarray(ids, dtype=np.int64).reshape(-1)
         if not well_formed(ids, self.layout):

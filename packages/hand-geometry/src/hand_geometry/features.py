@@ -274,9 +274,14 @@ def _rest_wrists(dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.tensor(wrists, dtype=dtype, device=device)
 
 
+@torch.compiler.assume_constant_result
+def _constant_wrists(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _rest_wrists(dtype, device)
+
+
 def rest_wrists(like_this: Tensor) -> Tensor:
     """Rest wrist of the open left and right hand, shape (2, 3), of the tensor's dtype and device."""
-    return _rest_wrists(like_this.dtype, like_this.device)
+    return _constant_wrists(like_this.dtype, like_this.device)
 
 
 def check_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:

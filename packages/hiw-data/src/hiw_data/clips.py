@@ -101,6 +101,8 @@ def check_clip(clip: Mapping[str, Any], *, multiple: int | None = None) -> None:
         clip: anything that a source has made.
         multiple: frames of a latent step, to check the length of a finished clip; None takes any length.
     """
+    if not isinstance(clip, Mapping):
+        raise ClipError(f"Expected a clip as a mapping, got {type(clip).__name__}.")
     name = clip.get("clip_id")
     if not isinstance(name, str) or not name:
         raise ClipError(f"Expected clip_id as a text that is not empty, got {name!r}.")

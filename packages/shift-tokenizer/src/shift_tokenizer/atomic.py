@@ -4,6 +4,7 @@ Modes are those that the process gives to any new file (its umask).
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -58,6 +59,19 @@ def write_folder_beside(folder: str | PathLike[str]) -> Iterator[Path]:
                 os.replace(part, folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def make_folder(folder: str | PathLike[str]) -> None:
+    """Makes a folder that can be written to, before work begins that ends in it.
+
+    Raises:
+        ShiftTokenizerError: there can be none.
+    """
+    folder = Path(folder)
+    with _saying(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def _beside(path: Path) -> Path:

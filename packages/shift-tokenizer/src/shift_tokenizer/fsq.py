@@ -1,4 +1,4 @@
-"""Finite scalar quantization: a few numbers, each rounded to a few levels; nothing to keep alive.
+"""Finite scalar quantization: a few numbers, each rounded to a few levels; there is no codebook to learn.
 
 Source: Mentzer et al. 2024, "Finite Scalar Quantization: VQ-VAE Made Simple", section 3 and appendix A.1. A linear
 map takes a latent to as many numbers as there are levels, and another brings the rounded ones back, so that

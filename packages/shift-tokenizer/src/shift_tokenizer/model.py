@@ -31,7 +31,7 @@ class ShiftOutput:
         latents: per stream (N, L, D), before quantisation; N is B * parts, or as many hands as were chosen.
         indices: per stream (N, L, R) int64.
         sq_errors: per stream (N, L), the commitment error of each latent summed over D.
-        targets: per stream (N, L, D), what the codes stand for: the latents, without what was predicted of them.
+        targets: per stream (N, L, D), what was quantised: the latents minus what was predicted of them.
     """
 
     reconstruction: Tensor
@@ -132,7 +132,7 @@ class ShiftModel(nn.Module):
     def quantize(
         self, latents: Sequence[Tensor], before: Sequence[Tensor] | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Latents as `latents` gives them to tokens (B, L, n_slots), and what these say (`embed`).
+        """Latents as `latents` gives them to tokens (B, L, n_slots), and the quantised latents (`embed`).
 
         `before`: the values of the step before, per stream (B, parts, D), where the latents go on from one.
         """
@@ -145,12 +145,12 @@ class ShiftModel(nn.Module):
 
     @torch.no_grad()
     def embed(self, tokens: Tensor, before: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Tokens (B, L, n_slots) to what they say, per stream (B, parts, L, D); `before` as in `quantize`."""
+        """Tokens (B, L, n_slots) to quantised latents, per stream (B, parts, L, D); `before` as in `quantize`."""
         streams = zip(self.stream_list(), split_slots(tokens, self.config), strict=True)
         return [s.embed(indices, None if before is None else before[i]) for i, (s, indices) in enumerate(streams)]
 
     def decode_values(self, values: Sequence[Tensor], mask: Tensor | None = None) -> Tensor:
-        """What tokens say, per stream (B, parts, L, D), to features (B, L * frames_per_latent, 198).
+        """Quantised latents, per stream (B, parts, L, D), to features (B, L * frames_per_latent, 198).
 
         `mask` (B, L) bool as in `decode`.
         """

@@ -1,8 +1,8 @@
 """Motion files as clips of one rate, for the command line: files of features, or what installed readers read.
 
 A reader is an entry point of the group `shift_tokenizer.motion_readers`: a function of a path and a rate (frames a
-second) that gives a mapping with "features" (T, 198), "valid" (T, 2) bool and "fps", resampled to that rate.
-hand-geometry has one for its motion files. So packages meet here that do not import each other.
+second; None for the file's own) that gives a mapping with "features" (T, 198), "valid" (T, 2) bool and "fps", resampled
+to that rate. hand-geometry has one for its motion files. So packages meet here that do not import each other.
 """
 
 import logging
@@ -22,7 +22,7 @@ from .windows import Clip
 logger = logging.getLogger(__name__)
 
 READERS = "shift_tokenizer.motion_readers"
-Reader = Callable[[Path, float], Mapping[str, Any]]
+Reader = Callable[[Path, float | None], Mapping[str, Any]]
 
 
 def find_files(paths: list[Path]) -> list[Path]:
@@ -52,12 +52,10 @@ def read_clip(path: Path, frames_per_latent: int, fps: float) -> Clip:
             installed.
     """
     arrays: Mapping[str, Any] = load_arrays(path, "features") if path.suffix in SUFFIXES else {}
-    rate = rate_of(arrays, path) if "features" in arrays or "fps" in arrays else None
+    rate = rate_of(arrays, path) if "features" in arrays else None
     source = str(arrays.get("source", ""))
-    if "features" not in arrays or rate is None or not same_rate(rate, fps):
+    if rate is None or not same_rate(rate, fps):
         arrays = _read_foreign(path, fps, rate)
-        if rate is not None and not same_rate(rate, fps):
-            logger.info("%s: resampled from %g to %g frames a second", path, rate, fps)
     features, valid = _checked(arrays, path)
     return {"clip_id": path.stem, "source": source, "fps": fps, **fill_latent_step(features, valid, frames_per_latent)}
 
@@ -89,7 +87,7 @@ def _checked(arrays: Mapping[str, Any], path: Path) -> tuple[np.ndarray, np.ndar
 
 
 def _read_foreign(path: Path, fps: float, rate: float | None) -> Mapping[str, Any]:
-    """What the first reader that knows the file makes of it, at `fps`; `rate` is what the file tells, if it does."""
+    """What the first reader that knows the file makes of it, at `fps`; `rate` is the file's own, None if unknown."""
     if not path.is_file():
         raise FileFormatError(f"{path}: expected a motion file, got none. Check the path.")
     got = "other arrays" if rate is None else f"motion of {rate:g}"
@@ -97,7 +95,9 @@ def _read_foreign(path: Path, fps: float, rate: float | None) -> Mapping[str, An
     for entry in sorted(entry_points(group=READERS), key=lambda entry: entry.name):
         try:
             reader: Reader = entry.load()
-            motion = reader(path, fps)
+            motion = reader(path, None if rate is None else fps)
+            rate = float(motion["fps"]) if rate is None else rate
+            motion = motion if same_rate(float(motion["fps"]), fps) else reader(path, fps)
         except (ValueError, OSError, ImportError) as error:
             reasons.append(f"{entry.name}: {error}")
             continue
@@ -105,6 +105,8 @@ def _read_foreign(path: Path, fps: float, rate: float | None) -> Mapping[str, An
             raise FileFormatError(
                 f"{path}: expected {fps:g} frames a second of the reader {entry.name}, got {motion['fps']}. Repair it."
             )
+        if not same_rate(rate, fps):
+            logger.info("%s: resampled from %g to %g frames a second", path, rate, fps)
         return motion
     if reasons:
         raise FileFormatError(

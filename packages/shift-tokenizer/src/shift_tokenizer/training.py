@@ -3,7 +3,7 @@
 Design:
 - All chance comes from one generator, whose state is saved with the model, the optimizer and the step: a run
   that was killed ends bit for bit as one that was not (on the same machine and number of threads).
-- A batch mixes its sources by fixed shares (`source_shares`): a small source is not drowned by a large one.
+- A batch mixes its sources by fixed shares (`source_shares`): a small source keeps a share beside a large one.
 - Geometry comes in from outside: `joints_fn` turns features into joints, `mirror_fn` mirrors a whole motion.
 - Under `torch.distributed` every rank makes the same call, and gets the same tokenizer and history; files, callbacks
   and validation are rank 0's.
@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .atomic import make_folder
 from .checkpoint import Best, load_state, remove_state, save_state
 from .config import ShiftConfig
 from .distributed import agree, agree_on, rank, sum_over_ranks, wait, world_size
@@ -40,7 +41,7 @@ BEST, LAST = "best", "last"
 
 
 class TrainingCallback:
-    """What may be done while a tokenizer trains; each method does nothing until a subclass says otherwise."""
+    """Hooks of a training run; each method does nothing unless a subclass overrides it."""
 
     def on_start(self, config: ShiftConfig, training: TokenizerTraining, step: int) -> None:
         """Before the first step; `step` steps were done by an earlier run."""
@@ -107,6 +108,7 @@ def train_tokenizer(
     folder = None if checkpoint_dir is None else Path(checkpoint_dir)
     mark = "" if folder is None else run.fingerprint(clips, val_clips)
     if folder is not None:
+        make_folder(folder)
         load_state(folder, run.state, mark)
         _check_alike(run.state.step, run.device)
     run.tokenizer.provenance = _provenance(run, clips)

@@ -5,6 +5,7 @@ A contrastive evaluator and an independent judge, and every figure with its base
 
 from clutch_llm.evaluation.comparison import compare_arms, compare_refinement, temperature_of_multimodality
 from clutch_llm.evaluation.evaluator import Evaluator, EvaluatorConfig
+from clutch_llm.evaluation.files import evaluate_files, read_motion
 from clutch_llm.evaluation.goals import Goal, check_goals, read_goals
 from clutch_llm.evaluation.intervals import interval_over_clips_and_seeds
 from clutch_llm.evaluation.judge import Judge, JudgeConfig
@@ -25,12 +26,14 @@ __all__ = [
     "check_goals",
     "compare_arms",
     "compare_refinement",
+    "evaluate_files",
     "evaluate_m2t",
     "evaluate_t2m",
     "evaluate_tokenizer",
     "interval_over_clips_and_seeds",
     "judge_motions",
     "read_goals",
+    "read_motion",
     "retrieval",
     "temperature_of_multimodality",
     "train_evaluator",

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from clutch_llm.errors import ConfigError
 from clutch_llm.evaluation.folders import fit_weights, load_folder, save_folder
 from clutch_llm.evaluation.grouping import Clip
 from clutch_llm.evaluation.unseen import filled
@@ -83,17 +84,17 @@ class EvaluatorConfig:
     def __post_init__(self) -> None:
         for name in ("width", "hidden", "embedding", "word_width", "steps", "min_count", "checkpoint_every"):
             if getattr(self, name) < 1:
-                raise ValueError(f"Expected {name} of at least 1, got {getattr(self, name)}. Raise it.")
+                raise ConfigError(f"Expected {name} of at least 1, got {getattr(self, name)}. Raise it.")
         if self.batch_size < 2:
-            raise ValueError(f"Expected batch_size of at least 2, got {self.batch_size}. Contrast needs two pairs.")
+            raise ConfigError(f"Expected batch_size of at least 2, got {self.batch_size}. Contrast needs two pairs.")
         if self.max_frames < 4:
-            raise ValueError(f"Expected max_frames of at least 4, got {self.max_frames}. One latent step is 4 frames.")
+            raise ConfigError(f"Expected max_frames of at least 4, got {self.max_frames}. One latent step is 4 frames.")
         for name in ("mirror", "drop_frames", "drop_words"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"Expected {name} in [0, 1], got {getattr(self, name)}. It is a probability.")
+                raise ConfigError(f"Expected {name} in [0, 1], got {getattr(self, name)}. It is a probability.")
         for name in ("learning_rate", "weight_decay", "attribute_weight", "noise", "offset"):
             if getattr(self, name) < 0:
-                raise ValueError(f"Expected {name} of at least 0, got {getattr(self, name)}.")
+                raise ConfigError(f"Expected {name} of at least 0, got {getattr(self, name)}.")
 
 
 def _pool(states: Tensor, mask: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from clutch_llm.errors import CheckpointError
+
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 
@@ -52,7 +54,7 @@ def load_folder(
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if the folder holds something else, another version, or a damaged file.
+        CheckpointError: if the folder holds something else, another version, or a damaged file.
     """
     source, what = Path(folder), kind.removeprefix("clutch-")
     for name in (CONFIG_FILE, WEIGHTS_FILE):
@@ -62,11 +64,11 @@ def load_folder(
         record: dict[str, Any] = json.loads((source / CONFIG_FILE).read_text(encoding="utf-8"))
         weights = load_file(source / WEIGHTS_FILE)
     except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
-        raise ValueError(
+        raise CheckpointError(
             f"Expected a readable {what} in {source}, got a damaged file ({error}). Train it again."
         ) from error
     if record.get("format") != kind or record.get("format_version") not in versions:
-        raise ValueError(
+        raise CheckpointError(
             f"Expected {kind!r} of format version {versions[-1]} in {source}, got {record.get('format')!r} "
             f"version {record.get('format_version')!r}. Train it again with this version."
         )
@@ -77,11 +79,11 @@ def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], folder: str | o
     """Load weights into a model that was built from the same folder.
 
     Raises:
-        ValueError: if they do not fit.
+        CheckpointError: if they do not fit.
     """
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
-        raise ValueError(
+        raise CheckpointError(
             f"Expected weights that fit {CONFIG_FILE} in {folder}, got others ({error}). Train it again."
         ) from error

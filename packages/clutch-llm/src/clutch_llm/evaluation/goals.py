@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clutch_llm.errors import ConfigError
+
 Metrics = Mapping[str, Any]
 
 KINDS = ("ratio", "times", "change", "difference", "share")
@@ -38,9 +40,9 @@ class Goal:
 
     def __post_init__(self) -> None:
         if (self.at_least is None) == (self.at_most is None):
-            raise ValueError(f"Expected at_least or at_most of the goal {self.name!r}, got both or none. Give one.")
+            raise ConfigError(f"Expected at_least or at_most of the goal {self.name!r}, got both or none. Give one.")
         if self.kind not in KINDS:
-            raise ValueError(f"Expected kind of the goal {self.name!r} among {', '.join(KINDS)}, got {self.kind!r}.")
+            raise ConfigError(f"Expected kind of the goal {self.name!r} among {', '.join(KINDS)}, got {self.kind!r}.")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Goal:
@@ -52,7 +54,7 @@ class Goal:
         fields = {f.name for f in dataclasses.fields(cls)}
         unknown, missing = sorted(set(values) - fields), sorted({"name", "figure"} - set(values))
         if unknown or missing:
-            raise ValueError(
+            raise ConfigError(
                 f"Expected a goal with {', '.join(sorted(fields))}, got {dict(values)}: "
                 f"{'unknown ' + ', '.join(unknown) if unknown else 'without ' + ', '.join(missing)}."
             )
@@ -77,7 +79,7 @@ def check_goals(metrics: Metrics, goals: Sequence[Goal]) -> list[dict[str, Any]]
         measured is left out.
 
     Raises:
-        ValueError: for a figure that is not among those measured.
+        ConfigError: for a figure that is not among those measured.
     """
     found = []
     for goal in goals:
@@ -112,10 +114,12 @@ def _look_up(metrics: Metrics, figure: str, source: str) -> float | None:
     for k, name in enumerate(path):
         if not isinstance(found, Mapping) or name not in found:
             known = ", ".join(found) if isinstance(found, Mapping) else "no names"
-            raise ValueError(
+            raise ConfigError(
                 f"Expected {name!r} of {'.'.join([section, *path[:k]])!r} for a goal, got {known}. Correct the figure."
             )
         found = found[name]
     if found is not None and (isinstance(found, bool) or not isinstance(found, int | float)):
-        raise ValueError(f"Expected a number at {figure!r} for a goal, got {type(found).__name__}. Correct the figure.")
+        raise ConfigError(
+            f"Expected a number at {figure!r} for a goal, got {type(found).__name__}. Correct the figure."
+        )
     return found

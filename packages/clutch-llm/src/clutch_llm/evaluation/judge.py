@@ -24,6 +24,7 @@ from hand_geometry import features_to_joints
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from clutch_llm.errors import ConfigError
 from clutch_llm.evaluation.folders import fit_weights, load_folder, save_folder
 
 FORMAT, FORMAT_VERSION = "clutch-judge", 1
@@ -68,16 +69,16 @@ class JudgeConfig:
         object.__setattr__(self, "dilations", tuple(self.dilations))
         for name in ("width", "steps", "batch_size", "checkpoint_every"):
             if getattr(self, name) < 1:
-                raise ValueError(f"Expected {name} of at least 1, got {getattr(self, name)}. Raise it.")
+                raise ConfigError(f"Expected {name} of at least 1, got {getattr(self, name)}. Raise it.")
         if not self.dilations or min(self.dilations) < 1:
-            raise ValueError(f"Expected dilations of at least 1, got {self.dilations}. Give one or more.")
+            raise ConfigError(f"Expected dilations of at least 1, got {self.dilations}. Give one or more.")
         if self.max_frames < MIN_FRAMES:
-            raise ValueError(f"Expected max_frames of at least {MIN_FRAMES}, got {self.max_frames}. Raise it.")
+            raise ConfigError(f"Expected max_frames of at least {MIN_FRAMES}, got {self.max_frames}. Raise it.")
         if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"Expected dropout in [0, 1), got {self.dropout}. It is a probability.")
+            raise ConfigError(f"Expected dropout in [0, 1), got {self.dropout}. It is a probability.")
         for name in ("learning_rate", "weight_decay", "noise", "offset"):
             if getattr(self, name) < 0:
-                raise ValueError(f"Expected {name} of at least 0, got {getattr(self, name)}.")
+                raise ConfigError(f"Expected {name} of at least 0, got {getattr(self, name)}.")
 
 
 def coordinates(joints: ArrayLike) -> NDArray[np.float32]:

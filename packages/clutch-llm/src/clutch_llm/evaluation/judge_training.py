@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clutch_llm.errors import DataError
 from clutch_llm.evaluation.batches import IGNORE, attribute_classes
 from clutch_llm.evaluation.checkpoint import fingerprint
 from clutch_llm.evaluation.grouping import Clip, by_source
@@ -88,11 +89,11 @@ def train_judge(
         The judge in evaluation mode, and the history.
 
     Raises:
-        ValueError: for too few clips or a motion of another shape.
+        DataError: for too few clips or a motion of another shape.
     """
     config = config or JudgeConfig()
     if len(clips) < 2:
-        raise ValueError(f"Expected at least 2 clips to train the judge, got {len(clips)}. Build a larger store.")
+        raise DataError(f"Expected at least 2 clips to train the judge, got {len(clips)}. Build a larger store.")
     classes = {s: attribute_classes([clips[i] for i in own]) for s, own in by_source(clips).items()}
     mean, _ = seen_mean(clips)
     coords = [coordinates(j)[: config.max_frames] for j in joints_of(filled(clips, mean))]

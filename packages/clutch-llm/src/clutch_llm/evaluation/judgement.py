@@ -107,7 +107,9 @@ def judge_motions(
             },
             "rows": _rows(judge, right, own, range(len(own)), seed),
             "parts": {
-                attribute: {label: {"clips": len(w), "rows": _rows(judge, right, own, w, seed)} for label, w in split.items()}
+                attribute: {
+                    label: {"clips": len(w), "rows": _rows(judge, right, own, w, seed)} for label, w in split.items()
+                }
                 for attribute, split in parts(own, split_by).items()
             },
         }
@@ -115,8 +117,7 @@ def judge_motions(
 
 
 def _rows(
-    judge: Judge,
-    right: Mapping[str, Mapping[str, Array]], clips: Sequence[Clip], members: Sequence[int], seed: int
+    judge: Judge, right: Mapping[str, Mapping[str, Array]], clips: Sequence[Clip], members: Sequence[int], seed: int
 ) -> dict[str, dict[str, float | None]]:
     own = np.asarray(members, dtype=np.int64)
     rows: dict[str, dict[str, float | None]] = {}

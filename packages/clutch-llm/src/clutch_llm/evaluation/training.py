@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from hand_geometry import mirror_features
 from torch import Tensor
 
+from clutch_llm.errors import DataError
 from clutch_llm.evaluation.batches import IGNORE, Batch, PairSampler, attribute_classes
 from clutch_llm.evaluation.checkpoint import fingerprint
 from clutch_llm.evaluation.evaluator import N_FEATURES, Evaluator, EvaluatorConfig
@@ -29,16 +30,16 @@ _MIN_STD = 0.05  # normalised features that hardly vary are not blown up
 
 def _check(clips: Sequence[Clip]) -> None:
     if len(clips) < 2:
-        raise ValueError(f"Expected at least 2 clips to train the evaluator, got {len(clips)}. Build a larger store.")
+        raise DataError(f"Expected at least 2 clips to train the evaluator, got {len(clips)}. Build a larger store.")
     for clip in clips:
         shape = tuple(clip["features"].shape)
         if len(shape) != 2 or shape[1] != N_FEATURES or shape[0] < 4:
-            raise ValueError(
+            raise DataError(
                 f"Expected features of shape (T >= 4, {N_FEATURES}) in clip {clip['clip_id']!r}, got "
                 f"{shape}. Rebuild the store."
             )
         if not clip["captions"]:
-            raise ValueError(
+            raise DataError(
                 f"Expected at least one caption in clip {clip['clip_id']!r}, got none. Caption it or leave it out."
             )
 
@@ -126,7 +127,7 @@ def train_evaluator(
         The evaluator in evaluation mode, and the history: one dict per log, with ``step``.
 
     Raises:
-        ValueError: for too few clips, a wrong shape or a clip without captions.
+        DataError: for too few clips, a wrong shape or a clip without captions.
     """
     config = config or EvaluatorConfig()
     _check(clips)

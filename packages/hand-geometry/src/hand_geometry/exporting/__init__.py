@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hand_geometry.errors import InputError
+from hand_geometry.units import DEFAULT_FPS
 
 __all__ = ["EXPORT_SUFFIXES", "IMPORT_SUFFIXES", "export_motion", "import_motion", "retarget_motion"]
+
+_LOG = logging.getLogger(__name__)
 
 EXPORT_SUFFIXES = (".npz", ".glb", ".bvh", ".usd", ".usda", ".usdc", ".npy", ".pth")
 IMPORT_SUFFIXES = (".npz", ".glb", ".bvh", ".usd", ".usda", ".usdc", ".npy", ".pth")
@@ -79,8 +83,11 @@ def export_motion(
     from hand_geometry.motion_io import save_motion
 
     whole = _with(motion, fps=fps, valid=valid, captions=captions)
-    rate = float(whole.get("fps", 15.0))
-    return save_motion(path, whole, fps=rate, valid=whole.get("valid"), captions=whole.get("captions"))
+    if "fps" not in whole:
+        _LOG.warning("No fps was given: the motion is taken as %g frames per second.", DEFAULT_FPS)
+    return save_motion(
+        path, whole, fps=whole.get("fps", DEFAULT_FPS), valid=whole.get("valid"), captions=whole.get("captions")
+    )
 
 
 def import_motion(

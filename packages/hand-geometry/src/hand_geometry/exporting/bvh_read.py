@@ -175,11 +175,9 @@ def _motion(file: _File, fps: float | None, model: str | os.PathLike[str]) -> di
         shape = shape_of_bones(side, axes.apply(bones[side] * unit), model)
         turn, place = file.above(f"{side}_wrist")
         wrist = turn.apply(file.position(f"{side}_wrist")) + place
-        own = file.offsets[f"{side}_wrist"]  # zero in files of version 0.1
-        rest_wrist = axes.apply(own * unit) if own.any() and not shape.found else shape.wrist
         local = [file.rotation(f"{side}_{joint}") for joint in JOINT_NAMES]
         vectors = [axes.apply(rotation.as_rotvec()) for rotation in (turn * local[0], *local[1:])]
-        parts.append((vectors[0], np.stack(vectors[1:], 1), axes.apply(wrist * unit) - rest_wrist, shape.betas))
+        parts.append((vectors[0], np.stack(vectors[1:], 1), axes.apply(wrist * unit) - shape.wrist, shape.betas))
     orient, pose, transl, betas = zip(*parts, strict=True)
     return {
         "global_orient": np.stack(orient, 1).astype(np.float32),

@@ -187,9 +187,9 @@ def _rest_wrist(
 def _plain(motion: Any) -> dict[str, np.ndarray]:
     """Checked parameters, (T, 2, ...) float32."""
     params = motion if isinstance(motion, Mapping) else features_to_params(as_tensor(motion).detach().cpu())
-    own = {name: as_numpy(params[name]) for name in PARAMETERS if name in params}
-    build_clip(own)
-    return {name: value.astype(np.float32) for name, value in own.items()}
+    own = {name: as_numpy(params[name]) for name in (*PARAMETERS, "valid") if name in params}
+    valid = build_clip(own, fps=HAWOR_FPS).valid  # checks the arrays; these formats hold no rate
+    return {name: own[name].astype(np.float32) for name in PARAMETERS} | fill_unseen(own, valid)
 
 
 def _motion(content: Any, fps: float, room: int) -> dict[str, Any]:

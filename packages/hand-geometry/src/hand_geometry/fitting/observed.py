@@ -132,6 +132,24 @@ def _visible(name: str, array: Array | None, trusted: NDArray[np.bool_], strict:
     return np.asarray(trusted & finite, np.bool_)
 
 
+def hands_in(name: str, keypoints: Any) -> NDArray[np.bool_]:
+    """Frames of keypoints that hold a hand: at least 6 finite points that are not one point.
+
+    Args:
+        name: What to call them in an error.
+        keypoints: Shape (T, 21, 3) or (T, 21, 2).
+
+    Returns:
+        Shape (T,).
+
+    Raises:
+        ShapeError: If the shape is another.
+    """
+    points = _array(name, keypoints, (2, 3))
+    visible = np.asarray(np.isfinite(points).all(-1), np.bool_)
+    return np.asarray((visible.sum(1) >= MIN_VISIBLE) & ~_coincide(points, visible))
+
+
 def _extents(points: Array, visible: NDArray[np.bool_]) -> Array:
     """Longest side of the box around the visible points of each frame, (T,); 0 where there are none."""
     low = np.where(visible[..., None], points, np.inf).min(1)
