@@ -25,7 +25,7 @@ from typing import Any
 import clutch_llm
 import numpy as np
 from clutch_llm import Clutch, InstructConfig, RefineConfig, train_stage
-from clutch_llm.atomic import write_file
+from clutch_llm.atomic import write_beside
 from clutch_llm.evaluation import Evaluator, Judge, compare_arms
 from clutch_llm.training_state import fingerprint
 from hand_geometry import features_to_joints
@@ -114,7 +114,7 @@ class Runs:
         if not kept.is_file():
             motions = generate(self.model(stages), clips, protocol, temperature=temperature)
             arrays: dict[str, Any] = {str(k): np.stack(samples) for k, samples in enumerate(motions)}
-            with write_file(kept) as partial:
+            with write_beside(kept) as partial:
                 np.savez(partial, **arrays)
         with np.load(kept, allow_pickle=False) as made:
             return [list(made[str(k)]) for k in range(len(clips))]
@@ -124,7 +124,7 @@ class Runs:
         kept = self.folder / f"{name}-{self.mark((), *made_of)}.json"
         if not kept.is_file():
             value = compute()
-            with write_file(kept) as partial:
+            with write_beside(kept) as partial:
                 partial.write_text(json.dumps(value))
         return json.loads(kept.read_text())
 

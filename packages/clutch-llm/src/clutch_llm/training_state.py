@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from clutch_llm.atomic import write_folder
+from clutch_llm.atomic import write_folder_beside
 from clutch_llm.clips import Example
 from clutch_llm.config import StageConfig
 from clutch_llm.engine import read_deepspeed
@@ -89,7 +89,7 @@ class TrainingState:
             engine.save_checkpoint(str(parts), tag="state")
             torch.distributed.barrier()
         if first:
-            with write_folder(final) as staged:
+            with write_folder_beside(final) as staged:
                 if plain:
                     save_file(_plain_state(engine), staged / "state.safetensors")
                 else:
