@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hand_geometry import features_to_joints, load_motion, params_to_features, save_motion
+from hand_geometry import (
+    features_to_joints,
+    import_motion,
+    load_motion,
+    params_to_features,
+    resample_params,
+    save_motion,
+)
 from hand_geometry.cli import main
 
 
@@ -30,6 +37,74 @@ def test_fit_writes_a_motion_that_metrics_finds_close(motion_file, make_motion, 
     out = capsys.readouterr().out
     line = next(line for line in out.splitlines() if line.startswith("MPJPE, absolute"))
     assert float(line.split()[-2]) < 2.0
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".glb", ".bvh", ".npy", ".pth", ".usda"])
+def test_every_command_reads_every_format_that_export_writes(suffix, motion_file, tmp_path, capsys):
+    pytest.importorskip("numba")
+    if suffix == ".usda":
+        pytest.importorskip("pxr")
+    path = str(tmp_path / f"b{suffix}")
+    assert main(["export", str(motion_file), "--out", path]) == 0
+    assert main(["info", path]) == 0
+    assert "12 frames" in capsys.readouterr().out
+    assert main(["metrics", path, str(motion_file)]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("MPJPE, root"))
+    assert float(line.split()[-2]) < (0.1 if suffix not in (".npy", ".pth") else 25)  # those two hold no rate: 30
+    assert main(["render", path, "--out", str(tmp_path / "b.png"), "--size", "64x48", "--strip", "2"]) == 0
+    assert main(["view", path, "--html", str(tmp_path / "b.html")]) == 0
+    assert main(["export", path, "--out", str(tmp_path / "c.npz")]) == 0
+
+
+def test_fit_writes_other_formats_and_takes_hands_of_zeros_as_not_seen(make_motion, tmp_path, capsys):
+    joints = features_to_joints(params_to_features(make_motion()))
+    np.savez(tmp_path / "keypoints.npz", left=0 * joints[:, 0], right=joints[:, 1])
+    assert main(["fit", str(tmp_path / "keypoints.npz"), "--out", str(tmp_path / "fit.glb")]) == 0
+    assert "holds no fps; taken as 15" in capsys.readouterr().out
+    assert import_motion(tmp_path / "fit.glb")["valid"].all(0).tolist() == [False, True]
+    np.savez(tmp_path / "keypoints.npz", right=joints[:, 1], fps="30 fps")
+    assert main(["fit", str(tmp_path / "keypoints.npz"), "--out", str(tmp_path / "fit.npz")]) == 2
+    assert "keypoints.npz: fps: Expected one number" in capsys.readouterr().err
+
+
+def test_metrics_of_motions_at_two_rates_are_taken_at_the_truth_s(motion_file, make_motion, tmp_path, capsys):
+    twice = resample_params(make_motion(), 15, 30)
+    fast = save_motion(tmp_path / "fast.npz", twice, fps=30)
+    assert main(["metrics", str(fast), str(motion_file)]) == 0
+    out = capsys.readouterr().out
+    assert "resampled from 30 to the truth's 15" in out
+    values = {
+        line[:21].strip(): float(line.split()[-2]) for line in out.splitlines() if line.endswith((" mm", "m/s^2"))
+    }
+    assert values["MPJPE, absolute"] < 0.01
+    assert values["acceleration error"] < 0.01
+
+
+def test_what_calibrate_may_not_learn_from_is_left_out(make_motion, tmp_path):
+    """Frames in which the known motion was itself not seen hold a stand-in."""
+    params = make_motion(20)
+    valid = np.ones((20, 2), bool)
+    valid[10:] = False
+    tables = []
+    for name, wild in (("a", 0.0), ("b", 1.5)):
+        moved = params | {"hand_pose": params["hand_pose"] + np.where(valid[:, :, None, None], 0, wild)}
+        known = save_motion(tmp_path / f"{name}.npz", moved, fps=15, valid=valid)
+        joints = features_to_joints(params_to_features(params))
+        np.savez(tmp_path / "tracked.npz", left=joints[:, 0], right=joints[:, 1])
+        table = tmp_path / f"{name}.npy"
+        assert main(["calibrate", str(tmp_path / "tracked.npz"), str(known), "--out", str(table)]) == 0
+        tables.append(np.load(table))
+    np.testing.assert_array_equal(tables[0], tables[1])
+
+
+def test_errors_of_the_user_s_making_are_one_line_and_others_keep_their_traceback(tmp_path, capsys, monkeypatch):
+    assert main(["info", str(tmp_path / "no.npz")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["export", str(tmp_path / "no.npz"), "--out", "/proc/no/a.npz"]) == 2
+    capsys.readouterr()
+    monkeypatch.setattr("hand_geometry.exporting.import_motion", lambda path: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["info", "a.npz"])
 
 
 def test_fit_of_one_hand_marks_the_other_unseen(make_motion, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import subprocess
 import sys
 
@@ -56,11 +57,19 @@ def test_bvh_may_name_its_rotations_in_another_order(joints_of, make_motion, tmp
     before = import_motion(path)
     head, tail = path.read_text().split("Frame Time:")
     rows = np.array([row.split() for row in tail.splitlines()[1:]], float)
-    starts = [0] + [k for side in (3, 54) for k in (side + 3, *range(side + 6, side + 51, 3))]
-    for start in starts:
-        turn = Rotation.from_euler("ZXY", rows[:, start : start + 3], degrees=True)
+    start = 0
+
+    def as_xyz(found):
+        nonlocal start
+        order = "".join(word[0] for word in found[2].split())
+        start += int(found[1]) - 3
+        turn = Rotation.from_euler(order, rows[:, start : start + 3], degrees=True)
         rows[:, start : start + 3] = turn.as_euler("XYZ", degrees=True)
-    head = head.replace("Zrotation Xrotation Yrotation", "Xrotation Yrotation Zrotation")
+        start += 3
+        return found[0].replace(found[2], "Xrotation Yrotation Zrotation")
+
+    head = re.sub(r"CHANNELS (\d) (?:[XYZ]position )*((?:[XYZ]rotation ?){3})", as_xyz, head)
+    assert start == rows.shape[1]
     text = head + "Frame Time:" + tail.splitlines()[0] + "\n" + "\n".join(" ".join(f"{v:.7f}" for v in r) for r in rows)
     (tmp_path / "b.bvh").write_text(text)
     assert np.abs(joints_of(import_motion(tmp_path / "b.bvh")) - joints_of(before)).max() < 1e-4

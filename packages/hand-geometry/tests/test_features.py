@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -144,6 +146,41 @@ def test_gradients_are_finite_where_rotations_degenerate():
     features = torch.zeros(1, 198, requires_grad=True)
     features_to_joints(features).square().sum().backward()
     assert features.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_joints_of_half_precision_features_are_float32_with_finite_gradients(dtype, make_motion):
+    features = torch.tensor(params_to_features(make_motion())).to(dtype)
+    joints = features_to_joints(features)
+    torch.testing.assert_close(joints, features_to_joints(features.float()), atol=1e-6, rtol=0)
+    rest = torch.tensor([1.0, 0, 0, 0, 1, 0] * 16 + [0.0] * 3).repeat(1, 2)
+    for rows in (rest, torch.zeros(1, 198)):
+        leaf = rows.to(dtype).requires_grad_()
+        features_to_joints(leaf).square().sum().backward()
+        assert leaf.grad.dtype == dtype
+        assert leaf.grad.isfinite().all()
+
+
+COMPILED = """
+import torch, warnings
+warnings.simplefilter("ignore")
+from hand_geometry import features_to_joints
+x = torch.randn(2, 4, 198, generator=torch.Generator().manual_seed(0), requires_grad=True)
+joints = torch.compile(features_to_joints, backend={backend!r}, fullgraph=True)(x)
+joints.square().sum().backward()
+grad, x.grad = x.grad, None
+expected = features_to_joints(x)
+expected.square().sum().backward()
+torch.testing.assert_close(joints, expected, atol=1e-6, rtol=1e-5)
+torch.testing.assert_close(grad, x.grad, atol=1e-5, rtol=1e-4)
+"""
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_joints_are_right_as_the_first_call_ever(backend):
+    """In a process of its own: once the hand was read, a compiler no longer meets the reading of the file."""
+    done = subprocess.run([sys.executable, "-c", COMPILED.format(backend=backend)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_resampling_to_the_same_rate_is_the_identity(make_motion):

@@ -155,7 +155,7 @@ def test_one_frame_is_enough(keypoints):
     [
         ({"keypoints": np.zeros((4, 20, 3))}, ShapeError, r"keypoints: Expected shape \(T, 21, 3\)"),
         ({"keypoints": np.full((4, 21, 3), np.nan)}, InputError, "at least one frame to fit, got none"),
-        ({"keypoints": np.ones((4, 21, 3))}, InputError, "points that coincide"),
+        ({"keypoints": np.ones((4, 21, 3))}, InputError, "at least one frame to fit, got none"),
         ({"valid": np.ones(5, bool)}, ShapeError, "valid"),
         ({"valid": np.zeros(20, bool)}, InputError, "at least one frame to fit"),
         ({"side": "both"}, InputError, "'left' or 'right', got 'both'"),

@@ -38,14 +38,14 @@ def test_the_mask_leaves_out_hands_even_if_they_are_nan(joints):
     for value in (mpjpe(moved, joints, valid), mpjpe(moved.numpy(), joints.numpy(), valid.numpy())):
         assert value.item() == pytest.approx(0.02)
     assert pa_mpjpe(moved, joints, valid).item() == pytest.approx(0.0, abs=1e-9)
-    assert acceleration_error(moved, joints, valid).item() == pytest.approx(0.0, abs=1e-9)
+    assert acceleration_error(moved, joints, valid, 15).item() == pytest.approx(0.0, abs=1e-9)
 
 
 def test_nothing_valid_gives_nan(joints):
     nothing = torch.zeros(2, 6, 2, dtype=torch.bool)
     assert math.isnan(mpjpe(joints, joints, nothing))
     assert math.isnan(pa_mpjpe(joints, joints, nothing))
-    assert math.isnan(jitter(joints[:, :3]))
+    assert math.isnan(jitter(joints[:, :3], None, 15))
 
 
 def test_vertex_errors_of_worked_cases(generator):
@@ -84,7 +84,7 @@ def test_acceleration_error_of_a_known_acceleration():
     still = torch.zeros(8, 1, 21, 3, dtype=torch.float64)
     falling = still.clone()
     falling[..., 1] = (0.5 * 9.81 * t**2)[:, None, None]
-    assert acceleration_error(falling, still, fps=30).item() == pytest.approx(9.81)
+    assert acceleration_error(falling, still, None, fps=30).item() == pytest.approx(9.81)
 
 
 def test_an_acceleration_counts_where_its_three_frames_do():
@@ -102,8 +102,19 @@ def test_jitter_of_a_cubic_is_its_third_difference():
     t = torch.arange(9, dtype=torch.float64)
     joints = torch.zeros(9, 2, 21, 3, dtype=torch.float64)
     joints[..., 2] = (t**3)[:, None, None]
-    assert jitter(joints).item() == pytest.approx(6.0)
-    assert jitter(joints, fps=10).item() == pytest.approx(6000.0)
+    assert jitter(joints, None, fps=1).item() == pytest.approx(6.0)
+    assert jitter(joints, None, fps=10).item() == pytest.approx(6000.0)  # m/s^3: 6 m per frame cubed, 0.1 s a frame
+
+
+def test_measures_of_motion_have_no_rate_of_their_own(joints):
+    """A default would be right for some clips and silently wrong, by the square or cube of the ratio, for others."""
+    with pytest.raises(TypeError, match="fps"):
+        acceleration_error(joints, joints, None)
+    with pytest.raises(TypeError, match="fps"):
+        jitter(joints, None)
+    twice = acceleration_error(joints, 0 * joints, None, 30) / acceleration_error(joints, 0 * joints, None, 15)
+    assert twice.item() == pytest.approx(4.0)
+    assert (jitter(joints, None, 30) / jitter(joints, None, 15)).item() == pytest.approx(8.0)
 
 
 def test_wrong_inputs_are_named(joints):
@@ -114,4 +125,4 @@ def test_wrong_inputs_are_named(joints):
     with pytest.raises(InputError, match="align"):
         mpjpe(joints, joints, align="procrustes")
     with pytest.raises(InputError, match="fps"):
-        acceleration_error(joints, joints, fps=0)
+        acceleration_error(joints, joints, None, fps=0)

@@ -48,6 +48,39 @@ def test_log_inverts_exp_below_pi(axis, angle):
     torch.testing.assert_close(R.matrix_to_axis_angle(R.axis_angle_to_matrix(r)), r, atol=1e-8, rtol=0)
 
 
+HALF_PRECISION = (
+    R.axis_angle_to_matrix,
+    R.axis_angle_to_quaternion,
+    R.axis_angle_to_rotation_6d,
+    lambda v: R.matrix_to_axis_angle(R.axis_angle_to_matrix(v)),
+    lambda v: R.rotation_6d_to_axis_angle(R.axis_angle_to_rotation_6d(v)),
+    lambda v: R.slerp(v, 0 * v, torch.tensor(0.3).to(v)),
+    lambda v: R.geodesic_distance(R.axis_angle_to_matrix(v), R.axis_angle_to_matrix(0 * v)),
+)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_has_finite_gradients_at_rest_and_stays_near_float32(dtype, generator):
+    """At rest a squared angle is zero; in float16 it is zero long before, and its root has no gradient."""
+    rest = {"zero": torch.zeros(3), "tiny": torch.full((3,), 1e-4), "half a turn": torch.tensor([math.pi, 0.0, 0.0])}
+    for name, vector in rest.items():
+        leaf = vector.to(dtype).requires_grad_()
+        for there in HALF_PRECISION:
+            leaf.grad = None
+            out = there(leaf)
+            assert out.dtype == dtype
+            assert out.isfinite().all(), name
+            out.float().sum().backward()
+            assert leaf.grad.isfinite().all(), name
+    rows = torch.zeros(6, dtype=dtype, requires_grad=True)
+    R.rotation_6d_to_matrix(rows).float().square().sum().backward()
+    assert rows.grad.isfinite().all()
+    vectors = torch.randn(50, 3, generator=generator)
+    close = {torch.float16: 2e-3, torch.bfloat16: 1.5e-2}[dtype]
+    expected = R.axis_angle_to_matrix(vectors.to(dtype).float())
+    torch.testing.assert_close(R.axis_angle_to_matrix(vectors.to(dtype)).float(), expected, atol=close, rtol=0)
+
+
 def test_6d_is_the_first_two_rows_as_documented():
     quarter_turn_about_z = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     assert R.matrix_to_rotation_6d(quarter_turn_about_z).tolist() == [0, -1, 0, 1, 0, 0]

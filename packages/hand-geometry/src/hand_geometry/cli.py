@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from hand_geometry.cli_fit import add_fit_commands
-from hand_geometry.cli_media import add_media_commands
+from hand_geometry.cli_media import READABLE, add_media_commands
 from hand_geometry.errors import HandGeometryError
 
 _EXAMPLES = """examples:
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     info = commands.add_parser("info", help="describe the hand model or a motion file")
-    info.add_argument("motion", nargs="?", help="a motion .npz or a MANO .pkl; none describes the default hand")
+    info.add_argument("motion", nargs="?", help=f"{READABLE}; or a MANO .pkl; none describes the default hand")
     info.add_argument("--side", default="right", help="side of a hand model: left or right (default: %(default)s)")
     info.set_defaults(run=_info)
 
@@ -67,9 +67,9 @@ def _info(arguments: argparse.Namespace) -> None:
     if arguments.motion is None or Path(arguments.motion).suffix.lower() in (".pkl", ".pickle"):
         _describe_hand(arguments.motion or "default", arguments.side)
         return
-    from hand_geometry.motion_io import load_motion
+    from hand_geometry.exporting import import_motion
 
-    motion = load_motion(arguments.motion)
+    motion = import_motion(arguments.motion)
     frames, fps = len(motion["transl"]), motion["fps"]
     left, right = motion["valid"].mean(0)
     print(f"{arguments.motion}: {frames} frames at {fps:g} fps = {frames / fps:.2f} s")
@@ -79,9 +79,10 @@ def _info(arguments: argparse.Namespace) -> None:
 
 
 def _describe_hand(path: str, side: str) -> None:
-    from hand_geometry.assets import check_side, load_asset
+    from hand_geometry.assets import check_side
+    from hand_geometry.sides import load_sided
 
-    asset = load_asset(path, check_side(side))
+    asset = load_sided(path, check_side(side))
     print(f"{path} hand: {len(asset.v_template)} vertices, {len(asset.faces)} triangles, 16 joints, 5 tips")
     blend = "none" if asset.posedirs is None else "135"
     print(f"shape components: {asset.shapedirs.shape[-1]}, pose blend shapes: {blend}\nsource: {asset.source}")

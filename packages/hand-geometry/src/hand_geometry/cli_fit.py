@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from hand_geometry.cli_media import READABLE
 from hand_geometry.errors import InputError
 from hand_geometry.plain_npz import read_npy, read_npz
+from hand_geometry.units import DEFAULT_FPS, fps_of
 
 _SIDES = ("left", "right")
 
@@ -49,7 +51,7 @@ def add_fit_commands(commands: Any) -> None:
 
     fit = add("fit", "fit MANO parameters to 21 keypoints a hand", _FIT)
     fit.add_argument("keypoints", help="keypoints .npz, see below")
-    fit.add_argument("--out", required=True, help="motion .npz to write")
+    fit.add_argument("--out", required=True, help="motion to write: .npz, or any format of export")
     fit.add_argument(
         "--offsets", help="where the landmarks sit: 'mediapipe', or a file of 'calibrate' (default: joints)"
     )
@@ -58,21 +60,23 @@ def add_fit_commands(commands: Any) -> None:
 
     calibrate = add("calibrate", "learn where a tracker's landmarks sit on the hand", _CALIBRATE)
     calibrate.add_argument("tracked", help="what the tracker found, .npz as for fit")
-    calibrate.add_argument("known", help="the motion that it was shown, .npz, in the camera's frame")
+    calibrate.add_argument("known", help=f"the motion that it was shown, in the camera's frame; {READABLE}")
     calibrate.add_argument(
         "--out", required=True, help="to write: offsets .npy, (21, 3) metres, of the right hand; or a table .npz"
     )
     calibrate.set_defaults(run=_calibrate)
 
     metrics = add("metrics", "compare a motion with the true one, or judge it alone")
-    metrics.add_argument("motion", help="motion .npz")
-    metrics.add_argument("truth", nargs="?", help="the true motion; its 'valid' says what counts")
+    metrics.add_argument("motion", help=READABLE)
+    metrics.add_argument(
+        "truth", nargs="?", help="the true motion; its 'valid' says what counts, and to its rate the other is resampled"
+    )
     metrics.set_defaults(run=_metrics)
 
 
 def _fit(arguments: argparse.Namespace) -> None:
+    from hand_geometry.exporting import export_motion
     from hand_geometry.fitting import fit_keypoints
-    from hand_geometry.motion_io import save_motion
     from hand_geometry.poses import relaxed_hand
 
     arrays = _tracked(arguments.keypoints)
@@ -97,19 +101,23 @@ def _fit(arguments: argparse.Namespace) -> None:
             found.append(f"reprojection {np.nanmean(fit.reprojection):.1f} px")
         print(", ".join(found))
     stacked = {name: np.stack(values, 1) for name, values in params.items()}
-    save_motion(arguments.out, stacked, fps=float(arrays.get("fps", 15.0)), valid=valid)
+    export_motion(arguments.out, stacked, fps=_rate(arguments.keypoints, arrays), valid=valid)
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
-    from hand_geometry.files import write_npy
+    from hand_geometry.atomic import write_npy
+    from hand_geometry.exporting import import_motion
     from hand_geometry.fitting import KnownMotion, calibrate_landmarks, calibrate_table
-    from hand_geometry.motion_io import load_motion
 
-    arrays, known = _tracked(arguments.tracked), load_motion(arguments.known)
+    arrays, known = _tracked(arguments.tracked), import_motion(arguments.known)
     motions = []
     for hand, side in enumerate(_SIDES):
         given = _seen(arrays, side)
         if given is not None:
+            hidden = ~known["valid"][:, hand]  # what stands there is no truth to learn from
+            for name in given.keys() & {"keypoints", "keypoints_2d"}:
+                if len(given[name]) == len(hidden):
+                    given[name] = np.where(hidden[:, None, None], np.nan, given[name])
             truth = {name: known[name][:, hand] for name in ("global_orient", "hand_pose", "transl")}
             motions.append(KnownMotion(side, **truth, **given, betas=known["betas"][hand]))
     if Path(arguments.out).suffix == ".npz":
@@ -127,11 +135,13 @@ def _metrics(arguments: argparse.Namespace) -> None:
     import torch
 
     from hand_geometry import metrics
-    from hand_geometry.motion_io import load_motion
+    from hand_geometry.exporting import import_motion
     from hand_geometry.pair import HandPair
     from hand_geometry.plausibility import hand_penetration, limit_violation, self_penetration
 
-    motions = [load_motion(path) for path in (arguments.motion, arguments.truth) if path]
+    motions = [import_motion(path) for path in (arguments.motion, arguments.truth) if path]
+    if len(motions) == 2:
+        motions = _together(*motions)
     pair = HandPair.load()
     posed = [
         pair(*(torch.tensor(motion[name]) for name in ("global_orient", "hand_pose", "betas", "transl")))
@@ -152,9 +162,33 @@ def _metrics(arguments: argparse.Namespace) -> None:
         limits = limit_violation(motion["hand_pose"], seen)
         beyond = f"{limits.share:.2%} of the angles, {limits.excess.rad2deg():.2f} degrees on average"
         itself, other = self_penetration(points, seen) * 1e3, hand_penetration(points, seen) * 1e3
-        print(f"jitter{name}: {metrics.jitter(points, seen) * 1e3:.2f} mm/frame^3")
+        print(f"jitter{name}: {metrics.jitter(points, seen, motion['fps']):.2f} m/s^3")
         print(f"beyond joint limits{name}: {beyond}")
         print(f"penetration{name}: itself {itself:.2f} mm, other hand {other:.2f} mm")
+
+
+def _together(motion: dict[str, Any], truth: dict[str, Any]) -> list[dict[str, Any]]:
+    """The motion at the truth's rate, and both over the frames that they share."""
+    from hand_geometry.features import PARAMETERS, resample_params
+
+    if motion["fps"] != truth["fps"]:
+        print(f"resampled from {motion['fps']:g} to the truth's {truth['fps']:g} frames per second")
+        motion = resample_params(motion, motion["fps"], truth["fps"])
+    lengths = [len(one["transl"]) for one in (motion, truth)]
+    if lengths[0] != lengths[1]:
+        print(f"compared over {min(lengths)} frames, which both have ({lengths[0]} and {lengths[1]})")
+    names = (*PARAMETERS, "valid")
+    return [one | {name: one[name][: min(lengths)] for name in names} for one in (motion, truth)]
+
+
+def _rate(path: str, arrays: dict[str, Any]) -> float:
+    if "fps" not in arrays:
+        print(f"{path}: holds no fps; taken as {DEFAULT_FPS:g} frames per second (store 'fps' to change it)")
+        return DEFAULT_FPS
+    try:
+        return fps_of(arrays["fps"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _tracked(path: str) -> dict[str, Any]:
@@ -174,9 +208,11 @@ def _tracked(path: str) -> dict[str, Any]:
 
 def _seen(arrays: dict[str, Any], side: str) -> dict[str, Any] | None:
     """What was seen of one hand, as ``fit_keypoints`` takes it, or None."""
+    from hand_geometry.fitting.observed import hands_in
+
     names = {"keypoints": side, "keypoints_2d": f"{side}_2d"}
     given: dict[str, Any] = {name: arrays[stored] for name, stored in names.items() if stored in arrays}
-    seen = any(value.dtype.kind in "fiu" and np.isfinite(value).any() for value in given.values())
+    seen = any(hands_in(name, value).any() for name, value in given.items())
     if "keypoints_2d" in given:
         given["camera"] = arrays.get("camera")
     return given if seen else None

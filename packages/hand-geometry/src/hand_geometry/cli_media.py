@@ -9,7 +9,7 @@ import numpy as np
 
 from hand_geometry.errors import InputError
 
-_READ = "a motion: .npz, .glb, .bvh, .usd, or the .npy / .pth of the released code and HaWoR"
+READABLE = "a motion: .npz, .glb, .bvh, .usd, or the .npy / .pth of the released code and HaWoR"
 
 _RENDER = """examples:
   hand-geometry render wave.npz --out wave.mp4                       640x480 H.264
@@ -58,7 +58,7 @@ def add_media_commands(commands: Any) -> None:
     render = commands.add_parser(
         "render", help="draw one or several motions to a file", epilog=_RENDER, formatter_class=formatter
     )
-    render.add_argument("motions", nargs="+", help=f"{_READ}; several are drawn side by side")
+    render.add_argument("motions", nargs="+", help=f"{READABLE}; several are drawn side by side")
     render.add_argument("--out", required=True, help=".mp4, .gif, .webp or .png (film strip)")
     render.add_argument("--size", default="640x480", help="width x height of each (default: %(default)s)")
     render.add_argument(
@@ -70,7 +70,7 @@ def add_media_commands(commands: Any) -> None:
     render.set_defaults(run=_render)
 
     view = commands.add_parser("view", help="play motions in a browser", epilog=_VIEW, formatter_class=formatter)
-    view.add_argument("motions", nargs="+", help=f"{_READ}; several play side by side")
+    view.add_argument("motions", nargs="+", help=f"{READABLE}; several play side by side")
     view.add_argument("--titles", nargs="+", help="one for each motion (default: their captions)")
     view.add_argument("--html", metavar="FILE", help="write the page to a file instead of serving it")
     view.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
@@ -83,14 +83,24 @@ def add_media_commands(commands: Any) -> None:
     export = commands.add_parser(
         "export", help="convert a motion to another format", epilog=_EXPORT, formatter_class=formatter
     )
-    export.add_argument("motion", help=_READ)
+    export.add_argument("motion", help=READABLE)
     export.add_argument("--out", required=True, help="file to write; its suffix chooses the format")
     export.add_argument("--layout", choices=("params", "features"), default="params", help="of an .npz")
-    export.add_argument("--fps", type=float, help="frames per second of a file that does not say (.npy, .pth)")
+    export.add_argument(
+        "--fps", type=float, help="frames per second of a file that does not say (.npy, .pth, .bvh that lost it)"
+    )
     export.add_argument("--forearms", action="store_true", help="add forearms that fade out (.glb)")
     export.add_argument("--hand", default="default", help="MANO file or folder to write the mesh and bones of")
     export.add_argument(
         "--from-hand", metavar="MODEL", help="the hand that the motion was made with, if it is not --hand's"
+    )
+    export.add_argument(
+        "--left-shapedirs",
+        choices=("auto", "mirrored", "as-shipped"),
+        default="auto",
+        help="which shape components of --from-hand's left hand the betas belong to: mirrored ones (HaWoR, HOT3D, "
+        "InterHand2.6M), or the official file's as shipped (ARCTIC, H2O, DexYCB, TACO); auto mirrors them where they "
+        "are not (default: %(default)s)",
     )
     export.set_defaults(run=_export)
 
@@ -135,13 +145,13 @@ def _view(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    from hand_geometry.atomic import write_npz
     from hand_geometry.exporting import export_motion, import_motion, retarget_motion
     from hand_geometry.features import params_to_features
-    from hand_geometry.files import write_npz
 
     motion = import_motion(arguments.motion, fps=arguments.fps)
     if arguments.from_hand:
-        motion = retarget_motion(motion, arguments.from_hand, arguments.hand)
+        motion = retarget_motion(motion, arguments.from_hand, arguments.hand, left_shapedirs=arguments.left_shapedirs)
     if arguments.layout == "features":
         write_npz(arguments.out, {
             "features": params_to_features(motion),
@@ -162,9 +172,9 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _angles(text: str) -> str | tuple[float, float]:
-    """A named view, or yaw and pitch in radians."""
+    """A named view, or yaw and pitch in radians of degrees from the right and from above."""
     try:
         yaw, pitch = (float(part) for part in text.split(","))
     except ValueError:
         return text
-    return float(np.radians(yaw)), float(np.radians(pitch))
+    return -float(np.radians(yaw)), float(np.radians(pitch))  # a camera on the right looks to the left

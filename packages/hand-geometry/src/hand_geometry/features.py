@@ -6,7 +6,9 @@ Convention:
     matrix, row after row: no rotation is ``[1, 0, 0, 0, 1, 0]``; a quarter turn about z is ``[0, -1, 0, 1, 0,
     0]``. Parameters are a dict of ``global_orient (..., T, 2, 3)``, ``hand_pose (..., T, 2, 15, 3)``
     (axis-angle, absolute) and ``transl (..., T, 2, 3)`` (metres). Hands: index 0 left, 1 right.
-    Canonical motion has the mean of the two wrists in frame 0 at the origin.
+    Canonical motion has its origin in the middle between the two wrists in the first frame in which both hands are
+    seen: frame 0, if none is hidden. Where they are never seen together it is the wrist of the hand that is seen first,
+    in the first frame in which it is; where no hand is ever seen the motion stays where it is.
     NumPy arrays in, NumPy arrays out; tensors in, tensors out.
 """
 
@@ -76,41 +78,61 @@ def params_to_features(params: Mapping[str, ArrayLike]) -> ArrayLike:
     return like(hands.flatten(-2), params["transl"])
 
 
-def canonicalize(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Move both hands so that the mean of the two wrists in frame 0 is the origin.
+def canonicalize(params: Mapping[str, Any], valid: Any = None) -> dict[str, Any]:
+    """Move both hands so that the canonical origin, see ``canonical_origin``, is the origin.
 
     Args:
         params: Parameters of the open hand in its mean shape; the time axis of ``transl`` is its third last.
+        valid: Which hands were seen, shape (..., T, 2) bool; None takes the motion's own ``valid``, or all.
 
     Returns:
         A copy with the new ``transl``; every other entry is passed on.
 
     Raises:
         InputError: If an entry is missing or the motion has no frames.
+        ShapeError: If ``valid`` does not fit.
     """
     transl = check_params(params)[2]
-    return {
-        **params,
-        "transl": like(transl - as_tensor(canonical_origin(params))[..., None, None, :], params["transl"]),
-    }
+    origin = as_tensor(canonical_origin(params, valid))[..., None, None, :]
+    return {**params, "transl": like(transl - origin, params["transl"])}
 
 
-def canonical_origin(params: Mapping[str, Any]) -> Any:
-    """The mean of the two wrists in frame 0: what ``canonicalize`` subtracts and ``uncanonicalize`` adds.
+def canonical_origin(params: Mapping[str, Any], valid: Any = None) -> Any:
+    """The origin of the canonical frame: what ``canonicalize`` subtracts and ``uncanonicalize`` adds.
+
+    It is the middle between the wrists in the first frame in which both hands are seen; where they never are, the wrist
+    of the hand that is seen first, in the first frame in which it is; where no hand ever is, zero. What stands in the
+    frames of a hand that was not seen changes nothing.
 
     Args:
         params: Parameters of the open hand in its mean shape; the time axis of ``transl`` is its third last.
+        valid: Which hands were seen, shape (..., T, 2) bool; None takes the motion's own ``valid``, or all.
 
     Returns:
         Shape (..., 3), metres.
 
     Raises:
         InputError: If an entry is missing or the motion has no frames.
+        ShapeError: If ``valid`` does not fit.
     """
     transl = check_params(params)[2]
     if transl.ndim < 3 or transl.shape[-3] == 0:
         raise InputError(f"transl: Expected at least one frame, got shape {tuple(transl.shape)}. Pass (T, 2, 3).")
-    return like((transl + rest_wrists(transl))[..., 0, :, :].mean(-2), params["transl"])
+    flags = params.get("valid") if valid is None else valid
+    if flags is None:
+        seen = transl.new_ones(transl.shape[:-1], dtype=torch.bool)
+    else:
+        seen = as_tensor(flags, keep_dtype=True).bool().to(transl.device)
+        if seen.shape != transl.shape[:-1]:
+            raise ShapeError("valid", str(tuple(transl.shape[:-1])), tuple(seen.shape), "One flag a frame and hand.")
+    both, one = seen.all(-1), seen.any(-1)
+    wanted = torch.where(both.any(-1, keepdim=True), both, one)  # (..., T)
+    frame = wanted.to(torch.uint8).argmax(-1)[..., None, None]  # the first of the largest
+    counts = seen.gather(-2, frame.expand(*frame.shape[:-1], 2))[..., 0, :, None]  # (..., 2, 1)
+    at = frame[..., None].expand(*frame.shape[:-2], 1, 2, 3)
+    wrists = (transl + rest_wrists(transl)).gather(-3, at)[..., 0, :, :]
+    total = torch.where(counts, wrists, torch.zeros_like(wrists)).sum(-2)
+    return like(total / counts.sum(-2).clamp(min=1).to(total.dtype), params["transl"])
 
 
 def uncanonicalize(params: Mapping[str, Any], origin: Any) -> dict[str, Any]:
@@ -252,9 +274,14 @@ def _rest_wrists(dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.tensor(wrists, dtype=dtype, device=device)
 
 
+@torch.compiler.assume_constant_result
+def _constant_wrists(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _rest_wrists(dtype, device)
+
+
 def rest_wrists(like_this: Tensor) -> Tensor:
     """Rest wrist of the open left and right hand, shape (2, 3), of the tensor's dtype and device."""
-    return _rest_wrists(like_this.dtype, like_this.device)
+    return _constant_wrists(like_this.dtype, like_this.device)
 
 
 def check_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:

@@ -29,7 +29,8 @@ _FINGERS = (4, 0, 1, 3, 2)  # thumb, index, middle, ring, pinky as columns of a 
 # Keypoint k within [wrist, 5 x level 1, 5 x level 2, 5 x level 3, 5 x tip], and the way back.
 _ORDER = (0, *(1 + 5 * level + finger for finger in _FINGERS for level in range(4)))
 _UNORDER = tuple(_ORDER.index(k) for k in range(21))
-_TINY = 1e-16
+_TINY = 1e-16  # squared length of a row up to which it is no direction
+_TINY_HALF = 1e-6  # of rows in half precision, whose gradients must stay below 65504
 
 
 def features_to_joints(features: ArrayLike, *, root_relative: bool = False) -> ArrayLike:
@@ -41,16 +42,19 @@ def features_to_joints(features: ArrayLike, *, root_relative: bool = False) -> A
 
     Returns:
         Shape (..., T, 2, 21, 3), metres, keypoints in OpenPose/MediaPipe order. Differentiable (once) for
-        tensors.
+        tensors. Half precision computes in float32 and returns it: it would be millimetres off.
 
     Raises:
         ShapeError: If the last axis is not 198.
     """
     x = as_tensor(features)
     check_features(x)
-    bones, wrists = _bones(x.dtype, x.device)
+    tiny = _TINY
+    if x.dtype in (torch.float16, torch.bfloat16):
+        x, tiny = x.float(), _TINY_HALF
+    bones, wrists = _constants(x.dtype, x.device)
     hands = x.reshape(-1, 2 * HAND_FEATURES).t().reshape(2, HAND_FEATURES, -1)  # (2, 99, N)
-    joints = _ForwardKinematics.apply(hands[:, :96].reshape(2, 16, 2, 3, -1), bones)  # (2, 21, 3, N)
+    joints = _ForwardKinematics.apply(hands[:, :96].reshape(2, 16, 2, 3, -1), bones, tiny)  # (2, 21, 3, N)
     if not root_relative:
         joints = joints + (hands[:, 96:] + wrists[..., None])[:, None]
     return like(joints.permute(3, 0, 1, 2).unflatten(0, x.shape[:-1]), features)
@@ -60,8 +64,8 @@ class _ForwardKinematics(torch.autograd.Function):
     """Two raw rows per joint, (2, 16, 2, 3, N), to wrist-relative keypoints, (2, 21, 3, N)."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, bones: Tensor) -> Tensor:
-        frames, scales = _gram_schmidt(rows)
+    def forward(ctx: Any, rows: Tensor, bones: Tensor, tiny: float) -> Tensor:
+        frames, scales = _gram_schmidt(rows, tiny)
         world = frames[:, :1]  # (2, 1, 3, 3, N): the wrist carries all five fingers of the first level
         position = rows.new_zeros(2, 1, 3, rows.shape[-1])
         worlds, positions = [world], [position]
@@ -77,7 +81,7 @@ class _ForwardKinematics(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         rows, frames, scales, *rest = ctx.saved_tensors
         worlds, positions = rest[:3], rest[3:]
         by_level = grad[:, list(_UNORDER)]
@@ -91,20 +95,20 @@ class _ForwardKinematics(torch.autograd.Function):
             force = force + forces[level]
         torque = torque + torch.linalg.cross(positions[0], force, dim=2)
         spin[:, 0] = torque.sum(1)
-        return _gram_schmidt_backward(spin, rows, frames, scales), None
+        return _gram_schmidt_backward(spin, rows, frames, scales), None, None
 
 
-def _gram_schmidt(rows: Tensor) -> tuple[Tensor, Tensor]:
+def _gram_schmidt(rows: Tensor, tiny: float) -> tuple[Tensor, Tensor]:
     """Rotations (2, 16, 3, 3, N); per joint 1/|row 0|, 1/|rest of row 1|, row 0 . row 1 (2, 16, 3, N)."""
     first, second = rows[:, :, 0], rows[:, :, 1]
     frames = rows.new_empty(*rows.shape[:2], 3, *rows.shape[3:])
     scales = rows.new_empty(rows.shape[:2] + rows.shape[3:])
-    scales[:, :, 0] = first.square().sum(2).clamp_min_(_TINY).rsqrt_()
-    torch.mul(first, scales[:, :, :1], out=frames[:, :, 0])
+    scales[:, :, 0] = first.square().sum(2).clamp_min_(tiny).rsqrt_()
+    frames[:, :, 0] = first * scales[:, :, :1]
     scales[:, :, 2] = (frames[:, :, 0] * second).sum(2)
     rest = torch.addcmul(second, frames[:, :, 0], scales[:, :, 2:], value=-1)
-    scales[:, :, 1] = rest.square().sum(2).clamp_min_(_TINY).rsqrt_()
-    torch.mul(rest, scales[:, :, 1:2], out=frames[:, :, 1])
+    scales[:, :, 1] = rest.square().sum(2).clamp_min_(tiny).rsqrt_()
+    frames[:, :, 1] = rest * scales[:, :, 1:2]
     frames[:, :, 2] = torch.linalg.cross(frames[:, :, 0], frames[:, :, 1], dim=2)
     return frames, scales
 
@@ -114,10 +118,10 @@ def _gram_schmidt_backward(spin: Tensor, rows: Tensor, frames: Tensor, scales: T
     grad = torch.empty_like(rows)
     x, y, z = spin[:, :, 0:1], spin[:, :, 1:2], spin[:, :, 2:3]
     tilt = x * scales[:, :, 1:2]
-    torch.mul(frames[:, :, 2], -tilt, out=grad[:, :, 1])
+    grad[:, :, 1] = frames[:, :, 2] * -tilt
     along = torch.addcmul(y, tilt, scales[:, :, 2:])
     inner = torch.addcmul(frames[:, :, 2] * along, frames[:, :, 1], z, value=-1)
-    torch.mul(inner, scales[:, :, :1], out=grad[:, :, 0])
+    grad[:, :, 0] = inner * scales[:, :, :1]
     return grad
 
 
@@ -140,6 +144,12 @@ def _compose(a: Tensor, b: Tensor) -> Tensor:
     out = a[:, :, :, 0:1] * b[:, :, 0:1]
     out = torch.addcmul(out, a[:, :, :, 1:2], b[:, :, 1:2])
     return torch.addcmul(out, a[:, :, :, 2:3], b[:, :, 2:3])
+
+
+@torch.compiler.assume_constant_result
+def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """``_bones``, which a compiler takes as it is: it could not trace the reading of a file."""
+    return _bones(dtype, device)
 
 
 @lru_cache(maxsize=16)

@@ -38,7 +38,7 @@ def mpjpe(pred: Any, target: Any, valid: Any = None, *, align: Literal["none", "
         a, b = a - a[..., :1, :], b - b[..., :1, :]
     elif align != "none":
         raise InputError(f"align: Expected 'none' or 'root', got {align!r}. For a full alignment use pa_mpjpe.")
-    return _masked_mean((a - b).norm(dim=-1).mean(-1), mask)
+    return _mean_length((a - b)[mask])
 
 
 def pa_mpjpe(pred: Any, target: Any, valid: Any = None) -> Tensor:
@@ -85,7 +85,7 @@ def mpvpe(pred: Any, target: Any, valid: Any = None, *, roots: tuple[Any, Any] |
             if root.shape != (*a.shape[:-2], 3):
                 raise ShapeError("roots", str((*a.shape[:-2], 3)), tuple(root.shape), "One wrist a frame and hand.")
         a, b = a - wrists[0][..., None, :], b - wrists[1][..., None, :]
-    return _masked_mean((a - b).norm(dim=-1).mean(-1), mask)
+    return _mean_length((a - b)[mask])
 
 
 def pa_mpvpe(pred: Any, target: Any, valid: Any = None) -> Tensor:
@@ -125,14 +125,15 @@ def procrustes_align(source: Tensor, target: Tensor) -> Tensor:
     return scale[..., None, None] * (a @ rotation) + target_mean
 
 
-def acceleration_error(pred: Any, target: Any, valid: Any = None, fps: float = 15.0) -> Tensor:
+def acceleration_error(pred: Any, target: Any, valid: Any, fps: float) -> Tensor:
     """Mean distance of the joints' accelerations (second differences; HMMR, CVPR 2019).
 
     Args:
         pred: Joints, shape (..., T, H, 21, 3), metres.
         target: Joints, the same shape.
         valid: Which hands count, shape (..., T, H) bool; an acceleration counts where its three frames do.
-        fps: Frames per second.
+            None for all.
+        fps: Frames per second of both. There is no default: at another rate the figure is another.
 
     Returns:
         Metres per second squared.
@@ -144,28 +145,27 @@ def acceleration_error(pred: Any, target: Any, valid: Any = None, fps: float = 1
     _check_fps(fps)
     a, b, mask = _checked(pred, target, valid)
     difference, mask = _difference(a - b, mask, 2)
-    return _masked_mean(difference.norm(dim=-1).mean(-1), mask) * fps**2
+    return _mean_length(difference[mask]) * fps**2
 
 
-def jitter(joints: Any, valid: Any = None, fps: float | None = None) -> Tensor:
-    """Mean length of the third difference of the joints.
+def jitter(joints: Any, valid: Any, fps: float) -> Tensor:
+    """Mean length of the joints' jerk, their third difference by the third power of the time between frames.
 
     Args:
         joints: Shape (..., T, H, 21, 3), metres.
-        valid: Which hands count, shape (..., T, H) bool; a difference counts where its four frames do.
-        fps: Frames per second for metres per second cubed; None for metres per frame cubed.
+        valid: Which hands count, shape (..., T, H) bool; a difference counts where its four frames do. None for all.
+        fps: Frames per second. There is no default: at another rate the figure is another.
 
     Returns:
-        The mean.
+        Metres per second cubed.
 
     Raises:
         InputError: If ``fps`` is not positive.
     """
-    if fps is not None:
-        _check_fps(fps)
+    _check_fps(fps)
     a, _, mask = _checked(joints, joints, valid)
     difference, mask = _difference(a, mask, 3)
-    return _masked_mean(difference.norm(dim=-1).mean(-1), mask) * (1.0 if fps is None else fps**3)
+    return _mean_length(difference[mask]) * fps**3
 
 
 def _difference(joints: Tensor, mask: Tensor, order: int) -> tuple[Tensor, Tensor]:
@@ -176,9 +176,12 @@ def _difference(joints: Tensor, mask: Tensor, order: int) -> tuple[Tensor, Tenso
     return joints, mask
 
 
-def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean where the mask holds; values elsewhere may be NaN."""
-    return values[mask].mean() if bool(mask.any()) else values.new_tensor(float("nan"))
+def _mean_length(vectors: Tensor) -> Tensor:
+    """Mean length of vectors (N, K, 3); NaN without any.
+
+    They are chosen by the mask before: were lengths chosen, a NaN that the mask leaves out would still reach gradients.
+    """
+    return vectors.norm(dim=-1).mean() if len(vectors) else vectors.new_tensor(float("nan"))
 
 
 def _check_fps(fps: float) -> None:

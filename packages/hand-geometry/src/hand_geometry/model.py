@@ -19,9 +19,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hand_geometry.assets import KEYPOINT_SOURCE, HandAsset, Side, check_side, load_asset
+from hand_geometry.assets import KEYPOINT_SOURCE, HandAsset, Side, check_side
 from hand_geometry.errors import InputError, ShapeError
 from hand_geometry.pose_inputs import PoseInputs, check_floating, compute_dtype
+from hand_geometry.sides import LeftShapedirs, load_sided
 from hand_geometry.skinning import SkinConstants, bone_transforms, frames_per_chunk, skin_mesh, skin_tips
 
 
@@ -86,23 +87,30 @@ class HandModel(nn.Module):
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str] = "default", side: str = "right", dtype: torch.dtype = torch.float32
+        cls,
+        path: str | os.PathLike[str] = "default",
+        side: str = "right",
+        dtype: torch.dtype = torch.float32,
+        *,
+        left_shapedirs: LeftShapedirs = "as-shipped",
     ) -> HandModel:
         """Read a hand model.
 
         Args:
-            path: "default" for the open hand that ships with the package, a MANO ``.npz``, or a folder of
-                both sides.
+            path: "default" for the open hand that ships with the package, a MANO file, or a folder of both sides. A
+                file of the other hand is mirrored, which a warning says.
             side: "left" or "right".
             dtype: float32 or float64.
+            left_shapedirs: Of a left hand: "as-shipped" takes its shape components as they are (smplx does), "auto"
+                and "mirrored" correct those of the official file; see ``hand_geometry.sides``.
 
         Returns:
             The model, on the CPU.
 
         Raises:
-            AssetError: If the file is missing or is no MANO hand.
+            AssetError: If the file is missing or is no MANO hand, or what to mirror is not known.
         """
-        return cls(load_asset(os.fspath(path), check_side(side)), dtype)
+        return cls(load_sided(os.fspath(path), check_side(side), left_shapedirs), dtype)
 
     @property
     def n_betas(self) -> int:

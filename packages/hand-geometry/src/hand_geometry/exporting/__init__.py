@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hand_geometry.errors import InputError
+from hand_geometry.units import DEFAULT_FPS
 
 __all__ = ["EXPORT_SUFFIXES", "IMPORT_SUFFIXES", "export_motion", "import_motion", "retarget_motion"]
+
+_LOG = logging.getLogger(__name__)
 
 EXPORT_SUFFIXES = (".npz", ".glb", ".bvh", ".usd", ".usda", ".usdc", ".npy", ".pth")
 IMPORT_SUFFIXES = (".npz", ".glb", ".bvh", ".usd", ".usda", ".usdc", ".npy", ".pth")
@@ -79,17 +83,25 @@ def export_motion(
     from hand_geometry.motion_io import save_motion
 
     whole = _with(motion, fps=fps, valid=valid, captions=captions)
-    rate = float(whole.get("fps", 15.0))
-    return save_motion(path, whole, fps=rate, valid=whole.get("valid"), captions=whole.get("captions"))
+    if "fps" not in whole:
+        _LOG.warning("No fps was given: the motion is taken as %g frames per second.", DEFAULT_FPS)
+    return save_motion(
+        path, whole, fps=whole.get("fps", DEFAULT_FPS), valid=whole.get("valid"), captions=whole.get("captions")
+    )
 
 
-def import_motion(path: str | os.PathLike[str], *, fps: float | None = None) -> dict[str, Any]:
+def import_motion(
+    path: str | os.PathLike[str], *, fps: float | None = None, model: str | os.PathLike[str] = "default"
+) -> dict[str, Any]:
     """Read a motion in the format that the file's suffix names: .npz, .glb, .bvh, .usd, .npy or .pth.
 
     Args:
-        path: The file. Of glTF and BVH, files that ``export_motion`` wrote, also after an editor changed their curves;
-            of USD (extra ``usd``) those that it wrote.
-        fps: Frames per second, for .npy and .pth, which hold none; None takes HaWoR's 30.
+        path: The file. Of glTF and BVH, files that ``export_motion`` wrote, also after Blender or another editor
+            changed their curves and saved them; of USD (extra ``usd``) those that it wrote.
+        fps: Frames per second, for files that do not say: .npy and .pth (None takes HaWoR's 30), .npz without a rate
+            (None takes 15) and .bvh whose rate another program lost. It overrides what an .npz or a .bvh says; for the
+            others it is ignored.
+        model: The hand whose ``betas`` are found from the bones of .glb, .bvh and .usd.
 
     Returns:
         As ``load_motion``. See ``hand_geometry.exporting.released`` on the hand that .npy and .pth were made with.
@@ -103,23 +115,23 @@ def import_motion(path: str | os.PathLike[str], *, fps: float | None = None) -> 
     if suffix == ".glb":
         from hand_geometry.exporting.gltf_read import load_gltf
 
-        return load_gltf(path)
+        return load_gltf(path, model=model)
     if suffix == ".bvh":
-        from hand_geometry.exporting.bvh import load_bvh
+        from hand_geometry.exporting.bvh_read import load_bvh
 
-        return load_bvh(path)
+        return load_bvh(path, fps=fps, model=model)
     if suffix in (".usd", ".usda", ".usdc"):
         from hand_geometry.exporting.usd_read import load_usd
 
-        return load_usd(path)
+        return load_usd(path, model=model)
     if suffix in (".npy", ".pth"):
-        from hand_geometry.exporting.released import HAWOR_FPS, load_released
+        from hand_geometry.exporting.released import load_released
 
-        return load_released(path, fps=HAWOR_FPS if fps is None else fps)
+        return load_released(path, fps=fps)
     if suffix == ".npz":
         from hand_geometry.motion_io import load_motion
 
-        return load_motion(path)
+        return load_motion(path, fps=fps)
     raise InputError(f"path: Expected a name that ends in {', '.join(IMPORT_SUFFIXES)}, got {Path(path).name!r}.")
 
 

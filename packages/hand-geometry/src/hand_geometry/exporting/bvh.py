@@ -1,10 +1,17 @@
-"""BVH, the motion-capture text format, both ways: skeletons and curves, without a mesh.
+"""Writing a motion as BVH, the motion-capture text format: skeletons and curves, without a mesh.
 
 Convention:
     Centimetres and degrees, y up, z backward (this package's axes turned by half a turn about x). A joint ``hands``
     that never moves carries ``left_wrist`` and ``right_wrist``, which have three position and three rotation channels;
-    all other joints have three rotation channels, ``Zrotation Xrotation Yrotation``: R = Rz Rx Ry. Bone offsets are
-    those of the hand's own shape, from which reading finds ``betas`` again.
+    all other joints have three rotation channels, ``Zrotation Xrotation Yrotation``: R = Rz Rx Ry, or, where a joint's
+    curve comes near the pole of that order, another order that its CHANNELS name. Of the two triples of angles that
+    make a rotation, the one nearer to the frame before is written. Bone offsets are those of the hand's own shape, from
+    which reading finds ``betas`` again; the wrists' are where they are first seen, so that the hands
+    stand beside each other at rest, and their position channels replace them, as everywhere in BVH.
+
+    A joint ``clock_30fps`` (of a clip at 30 frames a second) turns about y by a tenth of a degree a frame and moves
+    nothing. Blender plays a frame of the file as a frame of its scene, 24 a second unless told otherwise, and writes
+    what its scene has: with the clock ``load_bvh`` finds the true rate, and the frames that are none of the clip.
 
     Lost are the mesh, captions, and which hand was seen when.
 """
@@ -12,24 +19,33 @@ Convention:
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from hand_geometry.assets import PARENTS, Array, Side, load_asset
-from hand_geometry.errors import MotionFileError
-from hand_geometry.exporting.rig import JOINT_NAMES, SIDES, TIP_PARENTS, HandRig, build_clip
-from hand_geometry.files import write_bytes
-from hand_geometry.poses import relaxed_hand
+from hand_geometry.assets import PARENTS, Array
+from hand_geometry.atomic import write_bytes
+from hand_geometry.exporting.rig import JOINT_NAMES, TIP_PARENTS, HandRig, build_clip
 
-_CM = 100.0
-_FLIP = np.array([1.0, -1.0, -1.0])
-_POSITIONS = ("Xposition", "Yposition", "Zposition")
+CM = 100.0
+"""Units of a BVH in one metre."""
+
+FLIP = np.array([1.0, -1.0, -1.0])
+"""This package's axes (y down, z forward) to BVH's (y up), for vectors and for rotation vectors."""
+
+CLOCK_STEP = 0.1
+"""Degrees by which the clock turns in a frame."""
+
+_UP = np.array([0.0, 0.1, 0.0])  # metres, y down: against it the bone of "hands" stands
+
+POSITIONS = ("Xposition", "Yposition", "Zposition")
 _ROTATIONS = ("Zrotation", "Xrotation", "Yrotation")
-_LARGEST = 1e9  # centimetres or degrees: beyond them float32 holds nothing
-_SAME_BONES = 1e-3  # metres between a file's bones and the hand model's
+_ORDERS = ("ZXY", "ZYX", "XYZ", "XZY", "YXZ", "YZX")
+_NEAR_POLE = np.radians(70)
+_LOCKED = 1e-6  # cosine of the middle angle, below which the outer two are one
 
 
 def save_bvh(
@@ -59,26 +75,50 @@ def save_bvh(
     clip = build_clip(motion, fps=fps, valid=valid, model=model)
     lines = ["HIERARCHY", "ROOT hands", "{", "  OFFSET 0 0 0", "  CHANNELS 3 " + " ".join(_ROTATIONS)]
     columns = [np.zeros((clip.frames, 3))]
-    for rig in clip.rigs:
-        _joint(lines, columns, rig, 0, "  ")
+    places = [rig.wrist[int(clip.valid[:, int(rig.side == "right")].argmax())] for rig in clip.rigs]
+    for rig, place in zip(clip.rigs, places, strict=True):
+        vectors = np.moveaxis(rotation_vectors(rig.rotations), 1, 0) * FLIP  # (16, T, 3)
+        turns = [Rotation.from_rotvec(v) for v in vectors]
+        curves = [(order, nearest_euler(turn, order)) for turn, order in ((turn, order_of(turn)) for turn in turns)]
+        _joint(lines, columns, rig, curves, place, 0, "  ")
+    # Blender draws the bone of "hands" to the mean of what it carries and measures rotations in its axes, which are
+    # exact to float32 where it stands upright and to a thousandth of a degree or worse where it leans.
+    upright = -(len(places) + 1) * _UP - np.sum(places, axis=0)
+    lines += [f"  JOINT clock_{clip.fps:.9g}fps", "  {", f"    OFFSET {_offset(upright)}"]
+    lines += ["    CHANNELS 3 " + " ".join(_ROTATIONS), "    End Site", "    {", "      OFFSET 0 1 0", "    }", "  }"]
+    columns.append(np.arange(clip.frames)[:, None] * np.array([0.0, 0.0, CLOCK_STEP]))
     lines += ["}", "MOTION", f"Frames: {clip.frames}", f"Frame Time: {1 / clip.fps:.9f}"]
     lines += [" ".join(f"{value:.6f}" for value in row) for row in np.concatenate(columns, 1)]
     return write_bytes(path, ("\n".join(lines) + "\n").encode(), ".bvh")
 
 
-def _joint(lines: list[str], columns: list[Array], rig: HandRig, joint: int, indent: str) -> None:
+def rotation_vectors(quaternions: Array) -> Array:
+    """Rotation vectors (..., 3) of quaternions (..., 4), x, y, z, w."""
+    vectors: Array = Rotation.from_quat(quaternions.reshape(-1, 4)).as_rotvec().reshape(*quaternions.shape[:-1], 3)
+    return vectors
+
+
+def _joint(
+    lines: list[str],
+    columns: list[Array],
+    rig: HandRig,
+    curves: list[tuple[str, Array]],
+    offset: Array,
+    joint: int,
+    indent: str,
+) -> None:
     """Append a joint, its channels' values, and all below it."""
-    offset = np.zeros(3) if joint == 0 else rig.bones[joint]
-    channels = (*(_POSITIONS if joint == 0 else ()), *_ROTATIONS)
-    lines += [f"{indent}JOINT {rig.side}_{JOINT_NAMES[joint]}", f"{indent}{{", f"{indent}  OFFSET {_offset(offset)}"]
+    order, angles = curves[joint]
+    channels = (*(POSITIONS if joint == 0 else ()), *(f"{axis}rotation" for axis in order))
+    lines += [f"{indent}JOINT {rig.side}_{JOINT_NAMES[joint]}", f"{indent}{{"]
+    lines.append(f"{indent}  OFFSET {_offset(offset)}")
     lines.append(f"{indent}  CHANNELS {len(channels)} {' '.join(channels)}")
     if joint == 0:
-        columns.append(rig.wrist * _FLIP * _CM)
-    vectors = Rotation.from_quat(rig.rotations[:, joint]).as_rotvec() * _FLIP
-    columns.append(_euler(Rotation.from_rotvec(vectors)))
+        columns.append(rig.wrist * FLIP * CM)
+    columns.append(angles)
     for child in range(1, 16):
         if PARENTS[child] == joint:
-            _joint(lines, columns, rig, child, indent + "  ")
+            _joint(lines, columns, rig, curves, rig.bones[child], child, indent + "  ")
     for tip, parent in enumerate(TIP_PARENTS):
         if parent == joint:
             end = _offset(rig.tips[tip] - rig.joints[joint])
@@ -87,133 +127,49 @@ def _joint(lines: list[str], columns: list[Array], rig: HandRig, joint: int, ind
 
 
 def _offset(metres: Array) -> str:
-    return " ".join(f"{value:.6f}" for value in metres * _FLIP * _CM)
+    return " ".join(f"{value:.6f}" for value in metres * FLIP * CM)
 
 
-def _euler(rotation: Rotation) -> Array:
-    """Degrees of R = Rz Rx Ry, (T, 3), unwrapped so that curves do not jump."""
-    x, y, z = np.moveaxis(rotation.as_matrix(), 0, -1)  # rows of the matrices, each (3, T)
-    middle = np.arcsin(np.clip(z[1], -1, 1))
-    locked = np.abs(z[1]) > 1 - 1e-12  # the outer axes coincide: only their sum counts
-    first = np.where(locked, np.arctan2(y[0], x[0]), np.arctan2(-x[1], y[1]))
-    last = np.where(locked, 0.0, np.arctan2(-z[0], z[2]))
-    return np.degrees(np.unwrap(np.stack([first, middle, last], 1), axis=0))
-
-
-def load_bvh(path: str | os.PathLike[str], *, model: str | os.PathLike[str] = "default") -> dict[str, Any]:
-    """Read a motion from a BVH file with this package's joint names, in any order of channels.
+def order_of(rotation: Rotation) -> str:
+    """The order of channels in which a curve stays away from the pole, where its outer angles turn fast or lock.
 
     Args:
-        path: The file; centimetres, y up.
-        model: The hand whose ``betas`` are found from the bones' offsets.
+        rotation: T rotations.
 
     Returns:
-        As ``load_motion``. ``betas`` are zero where no shape of the model has the file's bones. A hand that is not in
-        the file is a relaxed hand, marked unseen.
-
-    Raises:
-        MotionFileError: If the file is missing, broken, or of another skeleton.
+        ``ZXY``, or, if its middle angle comes within 20 degrees of a right one, the order that stays farthest from it.
     """
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8", errors="strict")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MotionFileError(f"{file}: Expected a BVH file, got none that can be read ({error}).") from error
-    try:
-        offsets, layout, rows, fps = _parsed(text)
-        return _motion(offsets, layout, rows, fps, model)
-    except (ValueError, IndexError, KeyError) as error:
-        raise MotionFileError(f"{file}: {error} Write it again with save_bvh.") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # scipy's, where angles lock
+        middles = {order: np.abs(rotation.as_euler(order)[:, 1]).max() for order in _ORDERS}
+    return _ORDERS[0] if middles[_ORDERS[0]] < _NEAR_POLE else min(_ORDERS, key=lambda order: middles[order])
 
 
-def _parsed(text: str) -> tuple[dict[str, Array], list[tuple[str, str]], Array, float]:
-    """Offset of each joint, (joint, channel) of each column, the rows, and the rate."""
-    head, found, tail = text.partition("MOTION")
-    words = tail.split()
-    if not found or words[:1] != ["Frames:"] or words[2:4] != ["Frame", "Time:"]:
-        raise ValueError("Expected HIERARCHY, then MOTION with Frames and Frame Time, got a file without.")
-    offsets: dict[str, Array] = {}
-    layout: list[tuple[str, str]] = []
-    name = ""
-    for line in head.splitlines():
-        part = line.split()
-        if not part:
-            continue
-        if part[0] in ("ROOT", "JOINT"):
-            name = part[1]
-        elif part[0] == "End":
-            name = ""
-        elif part[0] == "OFFSET" and name:
-            offsets[name] = np.array([float(value) for value in part[1:4]])
-        elif part[0] == "CHANNELS":
-            layout += [(name, channel) for channel in part[2 : 2 + int(part[1])]]
-    frames, seconds = int(words[1]), float(words[4])
-    if frames < 1 or not 1e-5 < seconds < 1e5:
-        raise ValueError(f"Expected at least one frame and a positive frame time, got {frames} and {seconds}.")
-    if len(words) - 5 != frames * len(layout):
-        raise ValueError(f"Expected {frames} rows of {len(layout)} numbers, got {len(words) - 5} numbers.")
-    rows = np.array(words[5:], np.float64).reshape(frames, len(layout))
-    if any(offset.shape != (3,) for offset in offsets.values()):
-        raise ValueError("Expected three numbers in each OFFSET, got fewer.")
-    values = np.concatenate([rows.ravel(), *offsets.values()])
-    if not (np.abs(values) < _LARGEST).all():
-        raise ValueError(f"Expected finite numbers below {_LARGEST:.0e}, got others.")
-    return offsets, layout, rows, round(1 / seconds, 6)
+def nearest_euler(rotation: Rotation, order: str = "ZXY") -> Array:
+    """Angles of a curve of rotations, each frame's as near to the one before as can be.
 
+    A rotation has two triples, (a, b, c) and (a + 180, 180 - b, c + 180), each up to whole turns. Where b is a right
+    angle the outer two turn about one axis and only their sum or difference counts: a is kept from the frame before.
 
-def _motion(
-    offsets: dict[str, Array],
-    layout: list[tuple[str, str]],
-    rows: Array,
-    fps: float,
-    model: str | os.PathLike[str],
-) -> dict[str, Any]:
-    column = {key: k for k, key in enumerate(layout)}
-    orders: dict[str, list[str]] = {name: [] for name in offsets}
-    for joint, channel in layout:
-        if joint in orders and "rot" in channel:
-            orders[joint].append(channel)
-    if not any(f"{side}_wrist" in offsets for side in SIDES):
-        raise ValueError("Expected joints named left_wrist or right_wrist, got none.")
-    hands = []
-    for side in SIDES:
-        if f"{side}_wrist" not in offsets:
-            rest = {name: np.tile(value.numpy(), (len(rows), *[1] * value.ndim))
-                    for name, value in relaxed_hand(side).items()}  # fmt: skip
-            hands.append((rest["global_orient"], rest["hand_pose"], rest["transl"], np.zeros(10), False))
-            continue
-        rotations = []
-        for name in (f"{side}_{joint}" for joint in JOINT_NAMES):
-            degrees = np.stack([rows[:, column[name, channel]] for channel in orders[name]], 1)
-            axes = "".join(channel[0].upper() for channel in orders[name])
-            rotations.append(Rotation.from_euler(axes, degrees, degrees=True).as_rotvec() * _FLIP)
-        wrist = np.stack([rows[:, column[f"{side}_wrist", channel]] for channel in _POSITIONS], 1) * _FLIP / _CM
-        bones = np.stack([offsets[f"{side}_{joint}"] for joint in JOINT_NAMES[1:]]) * _FLIP / _CM
-        betas, rest_wrist = shape_of_bones(side, bones, model)
-        hands.append((rotations[0], np.stack(rotations[1:], 1), wrist - rest_wrist, betas, True))
-    orient, pose, transl, betas, seen = zip(*hands, strict=True)
-    return {
-        "global_orient": np.stack(orient, 1).astype(np.float32),
-        "hand_pose": np.stack(pose, 1).astype(np.float32),
-        "transl": np.stack(transl, 1).astype(np.float32),
-        "betas": np.stack(betas).astype(np.float32),
-        "valid": np.tile(np.array(seen), (len(rows), 1)),
-        "fps": fps,
-        "captions": [],
-    }
+    Args:
+        rotation: T rotations.
+        order: Of the axes; R = Rz Rx Ry for "ZXY".
 
-
-def shape_of_bones(side: Side, bones: Array, model: str | os.PathLike[str]) -> tuple[Array, Array]:
-    """``betas`` (10,) whose bones are nearest, and the rest wrist of that shape; zeros if none is near."""
-    asset = load_asset(os.fspath(model), side)
-    parents = list(PARENTS[1:])
-    per_beta = np.einsum("jv,vcb->jcb", asset.joint_regressor, asset.shapedirs[..., :10])
-    rest = asset.rest_joints
-    system = (per_beta[1:] - per_beta[parents]).reshape(45, -1)
-    betas = np.linalg.lstsq(system, (bones - rest[1:] + rest[parents]).ravel(), rcond=1e-6)[0]
-    shaped = rest + per_beta @ betas
-    if np.linalg.norm(shaped[1:] - shaped[parents] - bones, axis=1).max() > _SAME_BONES:
-        betas, shaped = np.zeros_like(betas), rest
-    out = np.zeros(10)
-    out[: len(betas)] = betas
-    return out, shaped[0]
+    Returns:
+        Degrees, shape (T, 3), in that order.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # scipy's, where angles lock
+        angles = rotation.as_euler(order)
+    locked = np.abs(np.cos(angles[:, 1])) < _LOCKED
+    out = np.empty_like(angles)
+    before = np.zeros(3)
+    for t, (a, b, c) in enumerate(angles):
+        choices = np.array([[a, b, c], [a + np.pi, np.pi - b, c + np.pi]])
+        if locked[t]:
+            rest = np.array([[before[0], b, c + (a - before[0])], [before[0], b, c - (a - before[0])]])
+            off = (Rotation.from_euler(order, rest) * rotation[t].inv()).magnitude()
+            choices = np.concatenate([choices, rest[[off.argmin()]]])
+        choices += 2 * np.pi * np.round((before - choices) / (2 * np.pi))
+        before = out[t] = angles[0] if t == 0 else choices[np.abs(choices - before).sum(1).argmin()]
+    return np.degrees(out)

@@ -2,7 +2,8 @@
 
 Design:
     * A node ``motion`` turns this package's axes (y down, z forward) to glTF's (y up) and carries one skeleton a hand:
-      MANO's 16 joints, each named ``left_index1`` and so on, and five fingertips, which move no vertex.
+      MANO's 16 joints, each named ``left_index1`` and so on, and five fingertips, which move no vertex. Nodes stand in
+      the rest pose, as the inverse bind matrices do: programs that bind a mesh anew (Blender) take it from the nodes.
     * Each hand has a rest mesh with its shape baked in, four skin weights a vertex, and a curve per joint. The file
       holds what MANO holds: glTF skins linearly, as MANO does. Its pose blend shapes, if the model has any, are
       written as a few morph targets, exact to 0.1 mm.
@@ -24,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from hand_geometry.assets import PARENTS, Array
+from hand_geometry.atomic import write_bytes
 from hand_geometry.exporting.forearm import Forearm, build_forearm
 from hand_geometry.exporting.rig import JOINT_NAMES, TIP_NAMES, TIP_PARENTS, Clip, HandRig, build_clip, pose_correctives
-from hand_geometry.files import write_bytes
 from hand_geometry.rendering.arms import LEFT_COLOR, RIGHT_COLOR, skin_colors
 
 EXTRAS = "hand_geometry"
@@ -99,7 +100,7 @@ def unseen_runs(seen: np.ndarray) -> list[list[int]]:
 
 def _extras(clip: Clip) -> dict[str, Any]:
     return {
-        "version": 1,
+        "version": 2,  # 1: nodes stood in the first frame's pose
         "fps": clip.fps,
         "frames": clip.frames,
         "captions": list(clip.captions),
@@ -114,7 +115,7 @@ def _hand(file: _File, rig: HandRig, root: int, times: int, number: int, arm: Fo
     bind = np.concatenate([rig.joints, rig.tips])
     if arm is not None:
         offset = (arm.pivot - rig.joints[0]).tolist()
-        bone = file.node({"name": f"{rig.side}_forearm", "translation": offset, "rotation": arm.rotations[0].tolist()})
+        bone = file.node({"name": f"{rig.side}_forearm", "translation": offset})
         file.child(joints[0], bone)
         joints, bind = [*joints, bone], np.concatenate([bind, arm.pivot[None]])
     inverse_bind = np.tile(np.eye(4), (len(bind), 1, 1))
@@ -135,12 +136,10 @@ def _hand(file: _File, rig: HandRig, root: int, times: int, number: int, arm: Fo
 
 
 def _skeleton(file: _File, rig: HandRig, root: int) -> list[int]:
-    """Nodes of the 16 joints, posed as in the first frame, then of the fingertips below them."""
+    """Nodes of the 16 joints at rest, then of the fingertips below them."""
     joints: list[int] = []
     for joint, name in enumerate(JOINT_NAMES):
-        offset = rig.wrist[0] if joint == 0 else rig.bones[joint]
-        quaternion = rig.rotations[0, joint].tolist()
-        joints.append(file.node({"name": f"{rig.side}_{name}", "translation": offset.tolist(), "rotation": quaternion}))
+        joints.append(file.node({"name": f"{rig.side}_{name}", "translation": rig.bones[joint].tolist()}))
         file.child(root if joint == 0 else joints[PARENTS[joint]], joints[joint])
     for tip, name in enumerate(TIP_NAMES):
         offset = rig.tips[tip] - rig.joints[TIP_PARENTS[tip]]

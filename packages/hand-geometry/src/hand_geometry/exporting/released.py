@@ -9,8 +9,8 @@ Convention:
       0.1 m from the open hand's. Draw them with the MANO files as ``model``, or move them to the open hand with
       ``retarget_motion``; taken as they are, the open hands stand 0.2 m too near to each other.
     * HaWoR sets its validity to 1 where it filled in a gap; which frames were observed stands in other files of it.
-    * Its left hand uses shape directions whose x was flipped (smplx issue 48): flip those of an official left file
-      before its ``betas`` mean anything.
+    * HaWoR's left hand uses shape directions whose x was mirrored (smplx issue 48), which the official left file's are
+      not: ``retarget_motion`` and ``HandPair.load`` mirror them (``left_shapedirs``).
 
 Both are pickles. They are read through an allow-list of arrays and tensors; any other content is refused.
 """
@@ -18,6 +18,7 @@ Both are pickles. They are read through an allow-list of arrays and tensors; any
 from __future__ import annotations
 
 import io
+import logging
 import os
 import pickle
 from collections.abc import Mapping
@@ -27,14 +28,20 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from hand_geometry.assets import Array, Side, as_numpy, load_asset
+from hand_geometry.assets import Array, Side, as_numpy
+from hand_geometry.atomic import write_bytes
 from hand_geometry.errors import MotionFileError
 from hand_geometry.exporting.plain_pickle import read_plain_pickle
 from hand_geometry.exporting.rig import SIDES, build_clip
 from hand_geometry.features import PARAMETERS, as_tensor, features_to_params
-from hand_geometry.files import write_bytes
+from hand_geometry.sides import LeftShapedirs, load_sided
+from hand_geometry.units import fps_of
+from hand_geometry.validity import fill_unseen, finite_hands
 
 HAWOR_FPS = 30.0
+"""Rate of HaWoR's files and of the released code's, which are made from them."""
+
+_LOG = logging.getLogger(__name__)
 
 _NAMES = {"transl": "pred_trans", "global_orient": "pred_rot", "hand_pose": "pred_hand_pose"}
 
@@ -91,21 +98,27 @@ def save_hawor(path: str | os.PathLike[str], motion: Any) -> Path:
     return write_bytes(path, pickle.dumps([torch.from_numpy(array.copy()) for array in arrays]), ".pth")
 
 
-def load_released(path: str | os.PathLike[str], *, fps: float = HAWOR_FPS) -> dict[str, Any]:
+def load_released(path: str | os.PathLike[str], *, fps: float | None = None) -> dict[str, Any]:
     """Read the released code's ``.npy`` or HaWoR's ``world_space_res.pth``; told apart by what they hold.
 
     Args:
         path: The file.
-        fps: Frames per second, which neither file holds.
+        fps: Frames per second, which neither file holds; None takes the 30 to which HaWoR resamples every video, and
+            says so in a warning.
 
     Returns:
         As ``load_motion``; values as they stand in the file (see the module's convention). ``betas`` are the mean over
-        the valid frames. Frames with a number that is not finite are marked unseen and hold zeros.
+        the valid frames. Hands with a number that is not finite, their validity included, are marked unseen and hold
+        the nearest frame in which they were seen.
 
     Raises:
         MotionFileError: If the file is missing, broken, of another layout, or a pickle of anything but arrays.
     """
     file = Path(path)
+    if fps is None:
+        fps = HAWOR_FPS
+        _LOG.warning("%s: its format holds no rate; taken as HaWoR's %g fps.", file.name, fps)
+    fps = fps_of(fps)
     try:
         with open(file, "rb") as stream:
             if stream.read(6) == b"\x93NUMPY":
@@ -131,7 +144,11 @@ def _skip_header(stream: BinaryIO) -> None:
 
 
 def retarget_motion(
-    motion: Mapping[str, Any], source: str | os.PathLike[str], target: str | os.PathLike[str] = "default"
+    motion: Mapping[str, Any],
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str] = "default",
+    *,
+    left_shapedirs: LeftShapedirs = "auto",
 ) -> dict[str, Any]:
     """Give a motion made with one hand model to another: rotations and wrist positions stay, the shape is dropped.
 
@@ -139,6 +156,9 @@ def retarget_motion(
         motion: Parameters with ``betas`` (2, B), as ``load_motion`` returns them.
         source: The hand model that it was made with: a MANO file or a folder of both sides.
         target: The hand model that it is for.
+        left_shapedirs: Which shape components of the source's left hand ``betas`` were made with, see
+            ``HandPair.load``: mirrored ones in HaWoR, HOT3D and InterHand2.6M, "as-shipped" ones in ARCTIC, H2O,
+            DexYCB and TACO.
 
     Returns:
         A copy with the ``transl`` of the target and ``betas`` zero.
@@ -148,15 +168,17 @@ def retarget_motion(
     """
     betas = as_numpy(motion.get("betas", np.zeros((2, 10)))).astype(np.float64)
     shift = np.stack([
-        _rest_wrist(side, source, betas[hand]) - _rest_wrist(side, target, np.zeros(0))
+        _rest_wrist(side, source, betas[hand], left_shapedirs) - _rest_wrist(side, target, np.zeros(0))
         for hand, side in enumerate(SIDES)
     ])  # fmt: skip
     transl = as_numpy(motion["transl"]) + shift
     return {**motion, "transl": transl.astype(np.float32), "betas": np.zeros((2, 10), np.float32)}
 
 
-def _rest_wrist(side: Side, model: str | os.PathLike[str], betas: Array) -> Array:
-    asset = load_asset(os.fspath(model), side)
+def _rest_wrist(
+    side: Side, model: str | os.PathLike[str], betas: Array, left_shapedirs: LeftShapedirs = "as-shipped"
+) -> Array:
+    asset = load_sided(os.fspath(model), side, left_shapedirs)
     used = betas[: asset.shapedirs.shape[-1]]
     wrist: Array = asset.joint_regressor[0] @ (asset.v_template + asset.shapedirs[..., : len(used)] @ used)
     return wrist
@@ -165,9 +187,9 @@ def _rest_wrist(side: Side, model: str | os.PathLike[str], betas: Array) -> Arra
 def _plain(motion: Any) -> dict[str, np.ndarray]:
     """Checked parameters, (T, 2, ...) float32."""
     params = motion if isinstance(motion, Mapping) else features_to_params(as_tensor(motion).detach().cpu())
-    own = {name: as_numpy(params[name]) for name in PARAMETERS if name in params}
-    build_clip(own)
-    return {name: value.astype(np.float32) for name, value in own.items()}
+    own = {name: as_numpy(params[name]) for name in (*PARAMETERS, "valid") if name in params}
+    valid = build_clip(own, fps=HAWOR_FPS).valid  # checks the arrays; these formats hold no rate
+    return {name: own[name].astype(np.float32) for name in PARAMETERS} | fill_unseen(own, valid)
 
 
 def _motion(content: Any, fps: float, room: int) -> dict[str, Any]:
@@ -193,17 +215,13 @@ def _motion(content: Any, fps: float, room: int) -> dict[str, Any]:
     for name, tail in tails.items():
         if name in arrays and arrays[name].shape != (2, frames, *tail):
             raise ValueError(f"got {name} of shape {arrays[name].shape} instead of {(2, frames, *tail)}")
-    valid = arrays.get("valid", np.ones((2, frames))).astype(np.bool_)
-    whole = np.logical_and.reduce([np.isfinite(arrays[name]).reshape(2, frames, -1).all(-1) for name in PARAMETERS])
-    valid &= whole
-    out: dict[str, Any] = {
-        name: np.where(whole.reshape(2, frames, *[1] * (arrays[name].ndim - 2)), arrays[name], 0)
-        .swapaxes(0, 1)
-        .astype(np.float32)
-        for name in PARAMETERS
-    }
-    out["betas"] = _mean_shape(arrays.get("betas", np.zeros((2, frames, 10))), valid)
-    return out | {"valid": valid.T.copy(), "fps": float(fps), "captions": []}
+    with np.errstate(over="ignore"):
+        out: dict[str, Any] = {name: arrays[name].swapaxes(0, 1).astype(np.float32) for name in PARAMETERS}
+    flags = arrays.get("valid", np.ones((2, frames))).T
+    valid = (flags != 0) & np.isfinite(flags) & finite_hands(out)
+    out = fill_unseen(out, valid)
+    out["betas"] = _mean_shape(arrays.get("betas", np.zeros((2, frames, 10))), valid.T)
+    return out | {"valid": valid, "fps": float(fps), "captions": []}
 
 
 def _mean_shape(betas: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ Convention:
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from hand_geometry.assets import PARENTS, Array, HandAsset, Side, as_numpy, load_asset
+from hand_geometry.assets import PARENTS, Array, HandAsset, Side, as_numpy
 from hand_geometry.errors import InputError, ShapeError
 from hand_geometry.features import PARAMETERS, as_tensor, features_to_params
+from hand_geometry.sides import load_sided
+from hand_geometry.units import DEFAULT_FPS, fps_of
+from hand_geometry.validity import fill_unseen, mask_of
+
+_LOG = logging.getLogger(__name__)
 
 SIDES: tuple[Side, Side] = ("left", "right")
 
@@ -101,7 +107,7 @@ def build_clip(
     Args:
         motion: Parameters (``global_orient`` (T, 2, 3), ``hand_pose`` (T, 2, 15, 3), ``transl`` (T, 2, 3), optionally
             ``betas`` (2, B), ``valid``, ``fps``, ``captions``) or features (T, 198); NumPy or torch.
-        fps: Frames per second; None takes the motion's own, or 15.
+        fps: Frames per second; None takes the motion's own, or 15, which a warning says.
         valid: Which hands were seen, shape (T, 2) bool; None takes the motion's own, or all.
         captions: What it shows; None takes the motion's own.
         model: "default", a MANO file or a folder of both sides: the hand whose shape space ``betas`` are in.
@@ -110,21 +116,23 @@ def build_clip(
         The clip. A hand that was never seen has no rig.
 
     Raises:
-        InputError: If an array is missing or not finite, there is no frame, no hand was seen in any frame, or
-            ``fps`` is not positive.
+        InputError: If an array is missing or not finite where a hand was seen, there is no frame, no hand was seen in
+            any frame, or ``fps`` is not 1 to 1000.
         ShapeError: If a shape does not fit.
         AssetError: If the hand model cannot be read.
     """
     own = motion if isinstance(motion, Mapping) else features_to_params(as_tensor(motion).detach().cpu())
     params = _checked(own)
     frames = len(params["transl"])
-    rate = float(own.get("fps", 15.0) if fps is None else fps)
-    if not (rate > 0 and np.isfinite(rate)):
-        raise InputError(f"fps: Expected a positive rate, got {rate}. Pass frames per second.")
-    flags = own.get("valid") if valid is None else valid
-    seen = np.ones((frames, 2), np.bool_) if flags is None else as_numpy(flags).astype(np.bool_)
-    if seen.shape != (frames, 2):
-        raise ShapeError("valid", f"({frames}, 2)", seen.shape, "One flag a frame and hand.")
+    rate = own.get("fps") if fps is None else fps
+    if rate is None:
+        _LOG.warning("No fps was given: the motion is taken as %g frames per second.", DEFAULT_FPS)
+        rate = DEFAULT_FPS
+    seen = mask_of(own.get("valid") if valid is None else valid, frames)
+    params = fill_unseen(params, seen)
+    for name, value in params.items():
+        if not np.isfinite(value).all():
+            raise InputError(f"motion[{name!r}]: Expected finite numbers, got NaN or infinity. Clean the motion first.")
     if not seen.any():
         raise InputError(
             f"valid: Expected a hand that is seen in some frame, got none in {frames} frames. "
@@ -137,7 +145,7 @@ def build_clip(
         for hand, side in enumerate(SIDES)
         if seen[:, hand].any()
     )
-    return Clip(rigs, seen, rate, tuple(str(word) for word in words))
+    return Clip(rigs, seen, fps_of(rate), tuple(str(word) for word in words))
 
 
 def pose_correctives(rig: HandRig, tolerance: float = CORRECTIVE_TOLERANCE) -> tuple[Array, Array]:
@@ -185,13 +193,11 @@ def _checked(own: Mapping[str, Any]) -> dict[str, Array]:
     for name, value in params.items():
         if value.shape != (frames, *_TAILS[name]):
             raise ShapeError(f"motion[{name!r}]", str((frames, *_TAILS[name])), value.shape, "Pass one clip.")
-        if not np.isfinite(value).all():
-            raise InputError(f"motion[{name!r}]: Expected finite numbers, got NaN or infinity. Clean the motion first.")
     return params
 
 
 def _rig(side: Side, params: Mapping[str, Array], hand: int, betas: Array, model: str | os.PathLike[str]) -> HandRig:
-    asset = load_asset(os.fspath(model), side)
+    asset = load_sided(os.fspath(model), side, "auto")
     if len(betas) > asset.shapedirs.shape[-1] and betas[asset.shapedirs.shape[-1] :].any():
         expected = f"(2, B) with at most {asset.shapedirs.shape[-1]} components that are not zero"
         raise ShapeError("motion['betas']", expected, betas.shape, "Pass the model that they belong to.")

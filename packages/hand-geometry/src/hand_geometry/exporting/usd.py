@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from hand_geometry.assets import PARENTS
+from hand_geometry.atomic import write_beside
 from hand_geometry.errors import InputError, MissingDependencyError
 from hand_geometry.exporting.rig import JOINT_NAMES, TIP_NAMES, TIP_PARENTS, Clip, HandRig, build_clip
-from hand_geometry.files import beside
 from hand_geometry.rendering.arms import LEFT_COLOR, RIGHT_COLOR
 
 SUFFIXES = (".usd", ".usda", ".usdc")
@@ -54,7 +54,7 @@ def save_usd(
     except ImportError as error:
         raise MissingDependencyError("usd-core", "Writing USD", "usd") from error
     clip = build_clip(motion, fps=fps, valid=valid, model=model)
-    with beside(target) as temporary:
+    with write_beside(target) as temporary:
         stage = Usd.Stage.CreateNew(str(temporary))
         UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
         UsdGeom.SetStageMetersPerUnit(stage, 1.0)

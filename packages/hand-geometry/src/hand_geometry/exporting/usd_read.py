@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from hand_geometry.assets import PARENTS, Array, Side
 from hand_geometry.errors import MissingDependencyError, MotionFileError
-from hand_geometry.exporting.bvh import shape_of_bones
+from hand_geometry.exporting.bones import shape_of_bones
 from hand_geometry.exporting.rig import JOINT_NAMES, SIDES
 from hand_geometry.poses import relaxed_hand
 
@@ -81,7 +81,7 @@ def _hand(layer: Any, side: Side, model: str | os.PathLike[str]) -> dict[str, Ar
     wanted = [f"{side}_{name}" for name in JOINT_NAMES]
     rest = _ordered(layer, f"{home}/skeleton", wanted)
     bind = np.array([np.array(m) for m in _value(layer, f"{home}/skeleton.bindTransforms")])[rest][:, 3, :3]
-    betas, _ = shape_of_bones(side, bind[1:] - bind[list(PARENTS[1:])], model)
+    shape = shape_of_bones(side, bind[1:] - bind[list(PARENTS[1:])], model)
     moving = _ordered(layer, f"{home}/skeleton/motion", wanted)
     shifts = _curve(layer, f"{home}/skeleton/motion.translations", 3)[:, moving[0]]
     turns = _curve(layer, f"{home}/skeleton/motion.rotations", 4)[:, moving]  # x, y, z, w
@@ -92,7 +92,7 @@ def _hand(layer: Any, side: Side, model: str | os.PathLike[str]) -> dict[str, Ar
         "global_orient": vectors[:, 0],
         "hand_pose": vectors[:, 1:],
         "transl": shifts - bind[0],
-        "betas": betas,
+        "betas": shape.betas,
         "valid": _seen(layer, f"{home}.visibility", len(shifts)),
     }
 

@@ -157,7 +157,7 @@ def _target(
     target = put(value)
     if tuple(target.shape) != shape:
         raise ShapeError(name, str(shape), tuple(target.shape), "As many clips and frames as in start.")
-    seen = target.isfinite().all(-1)
+    seen = target.isfinite().all(-1) & (target != target[..., :1, :]).any((-1, -2), keepdim=True)[..., 0]
     if valid is not None:
         flags = torch.as_tensor(valid).to(target.device).bool()
         if tuple(flags.shape) not in (shape[:-2], shape[:-1]):

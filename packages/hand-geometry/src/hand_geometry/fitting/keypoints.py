@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from threadpoolctl import ThreadpoolController
 
-from hand_geometry.assets import ASSETS, Array, HandAsset, Side, as_numpy, check_side, load_asset
+from hand_geometry.assets import ASSETS, Array, HandAsset, Side, as_numpy, check_side
 from hand_geometry.errors import InputError, ShapeError
 from hand_geometry.fitting.chain import HandChain, HandState, pose
 from hand_geometry.fitting.limits import angle_priors
@@ -27,6 +27,7 @@ from hand_geometry.fitting.solver import likeliest, minimise
 from hand_geometry.fitting.start import initial_states, rotate_to_ray
 from hand_geometry.fitting.table import LandmarkTable, table_of
 from hand_geometry.fitting.tracked import TrackedImage, own_offsets
+from hand_geometry.sides import load_sided
 
 Float32 = NDArray[np.float32]
 
@@ -258,7 +259,7 @@ def _mean_where(error: Array, weight: Array) -> Float32:
 def _asset_of(model: Any, side: Side) -> HandAsset:
     asset = getattr(model, "asset", model)
     if asset is None or isinstance(asset, str | os.PathLike):
-        return load_asset("default" if asset is None else os.fspath(asset), side)
+        return load_sided("default" if asset is None else os.fspath(asset), side)
     if not isinstance(asset, HandAsset):
         raise InputError(f"model: Expected a HandModel, a path or None, got {type(model).__name__}.")
     if asset.side != side:

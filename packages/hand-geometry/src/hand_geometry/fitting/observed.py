@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from hand_geometry.assets import Array, as_numpy
 from hand_geometry.errors import InputError, ShapeError
+from hand_geometry.units import refuse_other_hand_sizes
+
+_ONE_POINT = 1e-6
+"""Extent of a frame's points, as a share of their largest coordinate, up to which they are one point in float32."""
 
 MIN_VISIBLE = 6
 """A frame with fewer visible keypoints does not hold a hand's pose and counts as not seen."""
@@ -55,11 +59,11 @@ class Observed:
         trusted, strict = _trusted(valid, frames)
         weights = [_visible(name, v, trusted, strict) for name, v in (("keypoints", points), ("keypoints_2d", pixels))]
         seen = np.ones(frames, np.bool_)
-        for weight in weights:
-            if weight is not None:
-                seen &= weight.sum(1) >= MIN_VISIBLE
+        for array, weight in ((points, weights[0]), (pixels, weights[1])):
+            if array is not None and weight is not None:
+                seen &= (weight.sum(1) >= MIN_VISIBLE) & ~_coincide(array, weight)
         if points is not None and seen.any():
-            _refuse_coincident(points[seen], weights[0][seen] > 0)  # type: ignore[index]
+            refuse_other_hand_sizes(_extents(points[seen], weights[0][seen]))  # type: ignore[index]
         kept = [np.zeros((frames, 21)) if w is None else (w & seen[:, None]).astype(np.float64) for w in weights]
         return cls(
             points=np.zeros((frames, 21, 3)) if points is None else np.where(kept[0][..., None] > 0, points, 0.0),
@@ -128,8 +132,33 @@ def _visible(name: str, array: Array | None, trusted: NDArray[np.bool_], strict:
     return np.asarray(trusted & finite, np.bool_)
 
 
-def _refuse_coincident(points: Array, visible: NDArray[np.bool_]) -> None:
+def hands_in(name: str, keypoints: Any) -> NDArray[np.bool_]:
+    """Frames of keypoints that hold a hand: at least 6 finite points that are not one point.
+
+    Args:
+        name: What to call them in an error.
+        keypoints: Shape (T, 21, 3) or (T, 21, 2).
+
+    Returns:
+        Shape (T,).
+
+    Raises:
+        ShapeError: If the shape is another.
+    """
+    points = _array(name, keypoints, (2, 3))
+    visible = np.asarray(np.isfinite(points).all(-1), np.bool_)
+    return np.asarray((visible.sum(1) >= MIN_VISIBLE) & ~_coincide(points, visible))
+
+
+def _extents(points: Array, visible: NDArray[np.bool_]) -> Array:
+    """Longest side of the box around the visible points of each frame, (T,); 0 where there are none."""
     low = np.where(visible[..., None], points, np.inf).min(1)
     high = np.where(visible[..., None], points, -np.inf).max(1)
-    if (high - low).max() < 1e-4:
-        raise InputError("keypoints: Expected a hand, got points that coincide. Are they in metres?")
+    extents: Array = np.maximum((high - low).max(1), 0.0)
+    return extents
+
+
+def _coincide(points: Array, visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Frames whose visible points are one point, all zeros for one: what trackers and stores put where no hand is."""
+    largest = np.where(visible[..., None], np.abs(points), 0.0).max((1, 2))
+    return np.asarray(_extents(points, visible) <= _ONE_POINT * largest)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from hand_geometry.assets import ASSETS, Array
+from hand_geometry.atomic import write_npz
 from hand_geometry.errors import InputError, ShapeError
-from hand_geometry.files import write_npz
 from hand_geometry.plain_npz import read_npz
 
 _KNUCKLES = [5, 9, 13, 17]

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from hand_geometry.assets import Array, Side, as_numpy
 from hand_geometry.errors import InputError, MissingDependencyError, ShapeError
-from hand_geometry.features import as_tensor, features_to_params
+from hand_geometry.features import PARAMETERS, as_tensor, features_to_params
 from hand_geometry.model import HandModel
 from hand_geometry.rendering.arms import LEFT_COLOR, RIGHT_COLOR, Arm, build_arm, posed_vertices
 from hand_geometry.rendering.camera import Camera, frame_camera
 from hand_geometry.rotations import axis_angle_to_matrix
+from hand_geometry.validity import fill_unseen, mask_of
 
 BACKGROUND = (0.965, 0.957, 0.945)
 
@@ -45,8 +46,8 @@ def render_motion(
             3), ``transl`` (T, 2, 3)); NumPy or torch. The open hand is drawn.
         fps: Frames per second of the motion; drawn one picture a frame, so it is only checked.
         size: Width and height, pixels.
-        valid: Which hands were seen, shape (T, 2) bool. A hand never seen is left out; one that is hidden for
-            a while is drawn faded. None: all.
+        valid: Which hands were seen, shape (T, 2) bool; None takes the motion's own, or all. A hand never seen is
+            left out; one that is hidden for a while is drawn faded.
         camera: A ``Camera``, the name of a view ("egocentric", "three-quarter", "front", "above"), or None
             for "egocentric", framed on the whole motion.
         colors: Albedo of the left and the right hand, 0..1.
@@ -61,10 +62,9 @@ def render_motion(
     Raises:
         MissingDependencyError: If numba is not installed.
         ShapeError: If a shape does not fit.
-        InputError: If the motion has a number that is not finite, or no frames.
+        InputError: If a hand that was seen has a number that is not finite, or there are no frames.
     """
-    orient, pose, transl = _parameters(motion)
-    seen = _seen(valid, len(transl))
+    (orient, pose, transl), seen = _parameters(motion, valid)
     if not fps > 0:
         raise InputError(f"fps: Expected a positive rate, got {fps}.")
     meshes, joints = _meshes(orient, pose, transl, colors, forearms)
@@ -75,7 +75,8 @@ def render_motion(
     vertices = np.concatenate([meshes[hand][0] for hand in drawn], 1).astype(np.float32)
     opacity = [np.where(seen[:, hand], 1.0, _UNSEEN_OPACITY if seen.any() else 1.0) for hand in drawn]
     faces, albedo, counts = _merged([meshes[hand][1] for hand in drawn], forearms)
-    floor = float(joints[:, drawn, :, 1].max()) + 0.05 if shadow else None
+    stands = joints[seen] if seen.any() else joints
+    floor = float(stands[..., 1].max()) + 0.05 if shadow else None
     painter = _Painter(camera, size, samples, faces, background, floor)
     frames = np.empty((len(vertices), size[1], size[0], 3), np.uint8)
     for t in range(len(vertices)):
@@ -145,31 +146,25 @@ class _Painter:
         return blurred
 
 
-def _parameters(motion: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _parameters(motion: Any, valid: Any) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], NDArray[np.bool_]]:
+    """The parameters, finite everywhere, and which hands were seen."""
     params = motion if isinstance(motion, Mapping) else features_to_params(as_tensor(motion).detach().cpu())
-    missing = [name for name in ("global_orient", "hand_pose", "transl") if name not in params]
+    missing = [name for name in PARAMETERS if name not in params]
     if missing:
         raise InputError(f"motion: Expected features or parameters, got a dict without {', '.join(missing)}.")
     tails = {"global_orient": (2, 3), "hand_pose": (2, 15, 3), "transl": (2, 3)}
-    out = []
     frames = len(params["transl"])
+    arrays = {name: as_numpy(params[name]) for name in PARAMETERS}
     for name, tail in tails.items():
-        tensor = as_tensor(params[name]).detach().cpu().float()
-        if tuple(tensor.shape) != (frames, *tail) or frames == 0:
-            raise ShapeError(f"motion[{name!r}]", f"(T, {', '.join(map(str, tail))})", tuple(tensor.shape), "One clip.")
-        if not bool(tensor.isfinite().all()):
+        if arrays[name].shape != (frames, *tail) or frames == 0:
+            raise ShapeError(f"motion[{name!r}]", f"(T, {', '.join(map(str, tail))})", arrays[name].shape, "One clip.")
+    seen = mask_of(params.get("valid") if valid is None else valid, frames)
+    arrays = fill_unseen(arrays, seen)
+    for name, value in arrays.items():
+        if not np.isfinite(value).all():
             raise InputError(f"motion[{name!r}]: Expected finite numbers, got NaN or infinity. Clean the motion first.")
-        out.append(tensor)
-    return out[0], out[1], out[2]
-
-
-def _seen(valid: Any, frames: int) -> NDArray[np.bool_]:
-    if valid is None:
-        return np.ones((frames, 2), np.bool_)
-    seen = as_numpy(valid).astype(np.bool_)
-    if seen.shape != (frames, 2):
-        raise ShapeError("valid", f"({frames}, 2)", seen.shape, "One flag a frame and hand.")
-    return seen
+    orient, pose, transl = (torch.from_numpy(np.asarray(arrays[name], np.float32)) for name in PARAMETERS)
+    return (orient, pose, transl), seen
 
 
 def _meshes(

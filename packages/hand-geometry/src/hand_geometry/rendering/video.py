@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hand_geometry.atomic import write_beside
 from hand_geometry.errors import InputError, MissingDependencyError, ShapeError
-from hand_geometry.files import beside
 
 SUFFIXES = (".mp4", ".gif", ".webp", ".png")
 
@@ -46,7 +46,7 @@ def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: fl
         raise InputError(f"frames: Expected at least 2 x 2 pixels for .mp4, got {frames.shape[2]} x {frames.shape[1]}.")
     if strip < 1:
         raise InputError(f"strip: Expected at least one picture, got {strip}.")
-    with beside(target) as temporary:
+    with write_beside(target) as temporary:
         if target.suffix.lower() == ".mp4":
             _write_mp4(temporary, frames, fps)
         elif target.suffix.lower() == ".png":

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from hand_geometry.atomic import write_bytes
 from hand_geometry.errors import InputError
 from hand_geometry.exporting.gltf import gltf_bytes
 from hand_geometry.exporting.rig import build_clip
-from hand_geometry.files import write_bytes
 
 
 def viewer_page(

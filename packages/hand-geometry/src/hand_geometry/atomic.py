@@ -1,8 +1,12 @@
-"""Files written all at once: beside the target, then renamed, so that nobody ever meets half a file."""
+"""Files written all at once: beside the target, then renamed, so that nobody ever meets half a file.
+
+Modes are what the umask gives any new file: temporary names are opened as other files are, not by ``tempfile``.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +17,7 @@ from hand_geometry.errors import InputError
 
 
 @contextmanager
-def beside(target: Path) -> Iterator[Path]:
+def write_beside(target: Path) -> Iterator[Path]:
     """A temporary name in the target's folder with its suffix; renamed at the end, removed on failure.
 
     Args:
@@ -23,7 +27,7 @@ def beside(target: Path) -> Iterator[Path]:
         Where to write.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     try:
         yield temporary
         os.replace(temporary, target)
@@ -35,7 +39,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes, suffix: str) -> Pa
     """Write a whole file.
 
     Args:
-        path: Ends in ``suffix``. Missing folders are made.
+        path: Ends in ``suffix``, in any case. Missing folders are made.
         content: All of it.
         suffix: What the name must end in, with the dot.
 
@@ -45,10 +49,8 @@ def write_bytes(path: str | os.PathLike[str], content: bytes, suffix: str) -> Pa
     Raises:
         InputError: If the suffix is another.
     """
-    target = Path(path)
-    if target.suffix.lower() != suffix:
-        raise InputError(f"path: Expected a name that ends in {suffix}, got {target.name!r}. Rename it.")
-    with beside(target) as temporary:
+    target = _named(path, suffix)
+    with write_beside(target) as temporary:
         temporary.write_bytes(content)
     return target
 
@@ -67,8 +69,8 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) ->
         InputError: If the suffix is not .npz.
     """
     target = _named(path, ".npz")
-    with beside(target) as temporary:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+    with write_beside(target) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return target
 
 
@@ -86,13 +88,13 @@ def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> Path:
         InputError: If the suffix is not .npy.
     """
     target = _named(path, ".npy")
-    with beside(target) as temporary:
-        np.save(temporary, array, allow_pickle=False)
+    with write_beside(target) as temporary, open(temporary, "wb") as stream:
+        np.save(stream, array, allow_pickle=False)
     return target
 
 
 def _named(path: str | os.PathLike[str], suffix: str) -> Path:
     target = Path(path)
-    if target.suffix != suffix:
+    if target.suffix.lower() != suffix:
         raise InputError(f"path: Expected a name that ends in {suffix}, got {target.name!r}. Rename it.")
     return target
