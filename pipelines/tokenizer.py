@@ -9,7 +9,8 @@ import numpy as np
 from hand_geometry import features_to_joints, mirror_features
 from hiw_data import Clip, HiwStore
 from kedro.pipeline import Pipeline, node
-from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, train_tokenizer
+from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, find_device, train_tokenizer
+from shift_tokenizer.distributed import ensure_process_group
 
 from pipelines.tracking import live_metrics
 
@@ -17,7 +18,11 @@ from pipelines.tracking import live_metrics
 def train(
     store: HiwStore, config: ShiftConfig, training: TokenizerTraining, checkpoints: str
 ) -> tuple[ShiftTokenizer, list[dict[str, float]]]:
-    """Train SHIFT on the train split; its joint loss goes through the open hand."""
+    """Train SHIFT on the train split; its joint loss goes through the open hand.
+
+    Under `torchrun` all processes train it as one, and all return the same; whoever saves it is the caller's choice.
+    """
+    ensure_process_group()
     with live_metrics() as log:
         return train_tokenizer(
             store.clips(split="train"),
@@ -32,10 +37,11 @@ def train(
 
 
 def tokenize(store: HiwStore, shift: ShiftTokenizer) -> dict[str, np.ndarray]:
-    """Return the tokens (T / 4, 4) of every clip, by clip id."""
+    """Return the tokens (T / frames_per_latent, n_slots) of every clip, by clip id."""
     clips = store.clips()
-    tokens = shift.encode_list([clip["features"] for clip in clips])
-    return {clip["clip_id"]: np.asarray(ids) for clip, ids in zip(clips, tokens, strict=True)}
+    features, valid = [clip["features"] for clip in clips], [clip["valid"] for clip in clips]
+    tokens = shift.to(find_device()).encode_list(features, valid, fps=store.fps)
+    return {clip["clip_id"]: ids.cpu().numpy() for clip, ids in zip(clips, tokens, strict=True)}
 
 
 def create_pipeline() -> Pipeline:

@@ -33,7 +33,7 @@ def test_clips_become_a_tokenizer_tokens_and_motion(folder: Path, capsys: pytest
     assert "step 3: loss" in capsys.readouterr().out
     tokens, motion = folder / "tokens.npy", folder / "motion.npz"
     main(["encode", str(folder / "clips" / "a.npy"), "--model", model, "--out", str(tokens)])
-    assert "20 frames -> 5 steps of 4 tokens" in capsys.readouterr().out
+    assert "20 frames at 15 a second -> 5 steps of 4 tokens" in capsys.readouterr().out
     assert np.load(tokens).shape == (5, 4)
     main(["decode", str(tokens), "--model", model, "--out", str(motion)])
     assert np.load(motion)["features"].shape == (20, 198)
@@ -46,7 +46,7 @@ def test_clips_become_a_tokenizer_tokens_and_motion(folder: Path, capsys: pytest
     assert "codebook 0 over 2 clips" in shown
 
 
-def write_store(path: Path) -> list[dict]:
+def write_store(path: Path, fps: float = 15.0) -> list[dict]:
     zarr = pytest.importorskip("zarr")
     rng = np.random.default_rng(1)
     clips = [make_clip(rng, 16 + number) | {"valid": np.ones((16 + number, 2), bool)} for number in range(4)]
@@ -54,7 +54,7 @@ def write_store(path: Path) -> list[dict]:
         {"length": len(clip["features"]), "clip_id": str(n), "source": "mine", "split": "train" if n < 3 else "test"}
         for n, clip in enumerate(clips)
     ]
-    group = zarr.open_group(path, mode="w")
+    group = zarr.open_group(path, mode="w", attributes={"fps": fps})
     for name in ("features", "valid"):
         group.create_array(name, data=np.concatenate([clip[name] for clip in clips]))
     group.create_array("clips", data=np.frombuffer(json.dumps(described).encode(), np.uint8))
@@ -64,11 +64,11 @@ def write_store(path: Path) -> list[dict]:
 def test_a_store_is_trained_on_and_measured_by_split(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, model = folder / "hands.zarr", str(folder / "tokenizer")
     clips = write_store(store)
-    read = read_clips([store], 4)
+    read = read_clips([store], 4, 15)
     assert [len(clip["features"]) for clip in read] == [16, 20, 20, 20]
     assert np.array_equal(read[2]["features"][:18], clips[2]["features"])
     assert not read[2]["valid"][18:].any()
-    assert [clip["clip_id"] for clip in read_clips([store, folder / "clips"], 4, split="test")] == ["3", "a", "b"]
+    assert [clip["clip_id"] for clip in read_clips([store, folder / "clips"], 4, 15, split="test")] == ["3", "a", "b"]
     options = ["--config", str(folder / "small.json"), "--steps", "3", "--out", model]
     main(["train", str(store), "--split", "train", "--val-split", "test", *options])
     assert "val_reconstruction" in capsys.readouterr().out
@@ -120,14 +120,14 @@ def test_a_store_that_is_not_one_is_refused(folder: Path, damage: str) -> None:
     elif damage == "lengths":
         group.create_array("clips", data=np.frombuffer(b'[{"length": 5}]', np.uint8), overwrite=True)
     with pytest.raises(FileFormatError, match=r"hands\.zarr: expected"):
-        read_clips([folder / "hands.zarr"], 4, split="no such" if damage == "split" else None)
+        read_clips([folder / "hands.zarr"], 4, 15, split="no such" if damage == "split" else None)
 
 
 def test_a_store_without_zarr_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_store(folder / "hands.zarr")
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(ShiftTokenizerError, match=r"shift-tokenizer\[zarr\]"):
-        read_clips([folder / "hands.zarr"], 4)
+        read_clips([folder / "hands.zarr"], 4, 15)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_store_without_zarr_names_the_extra(folder: Path, monkeypatch: pytest.
         (["train", "bad/broken.npz", "--out", "x"], "without pickles"),
         (["train", "bad/shape.npy", "--out", "x"], "expected features"),
         (["train", "bad/valid.npz", "--out", "x"], "expected valid"),
-        (["train", "bad/names.npz", "--out", "x"], "named 'features'"),
+        (["train", "bad/names.npz", "--out", "x"], "expected features (T, 198)"),
     ],
 )
 def test_mistakes_end_in_one_line_that_says_what_to_do(

@@ -1,9 +1,10 @@
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from shift_tokenizer import FileFormatError, ShiftTokenizer, ShiftTokenizerError
+from shift_tokenizer import ConfigError, FileFormatError, ShiftConfig, ShiftTokenizer, ShiftTokenizerError
 from shift_tokenizer.files import CONFIG_FILE, WEIGHTS_FILE
 
 
@@ -41,7 +42,7 @@ def test_the_configuration_tells_use_and_origin(tokenizer: ShiftTokenizer, tmp_p
     assert usage == [{"codes_in_use": 0.25, "perplexity": pytest.approx(6)}] * 2
     assert tokenizer.running_usage()[1].dead.tolist() == list(range(6, 24))
     tokenizer.provenance = {"data": tmp_path}
-    with pytest.raises(ShiftTokenizerError, match="provenance: expected names, numbers and lists"):
+    with pytest.raises(ShiftTokenizerError, match="provenance: expected names, finite numbers and lists"):
         tokenizer.save_pretrained(tmp_path)
 
 
@@ -68,7 +69,7 @@ def test_damaged_weights_are_refused(tokenizer: ShiftTokenizer, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 99}, "expected format version 1, got 99"),
+        ({"format_version": 99}, "expected a format version from 1 to 2, got 99"),
         ({"format": "something"}, "expected a configuration of shift-tokenizer"),
         ({"config": {"width": -1}}, "ShiftConfig.width"),
         ({"config": {"depth": 3}}, "got also depth"),
@@ -110,3 +111,61 @@ def test_a_disk_that_refuses_leaves_the_old_file(
         ShiftTokenizer(tokenizer.config, seed=9).save_pretrained(tmp_path)
     assert (tmp_path / WEIGHTS_FILE).read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2
+
+
+VERSION_1 = {
+    "decomposition": "shift",
+    "width": 16,
+    "codebook_size": 24,
+    "code_dim": 8,
+    "frames_per_latent": 4,
+    "residual_depth": 1,
+    "dilations": [3, 1],
+    "mirror_left": True,
+    "encoder_input": "own",
+    "decay": 0.97,
+    "reset_every": 5,
+    "reset_threshold": 0.22,
+    "std_floor": 0.001,
+    "group_std": False,
+}
+
+
+@pytest.mark.parametrize("told", [{}, {"prediction": 0.8, "pose_prediction": 0.5}], ids=["first", "with prediction"])
+def test_a_tokenizer_of_the_first_format_is_migrated(tokenizer: ShiftTokenizer, tmp_path: Path, told: dict) -> None:
+    """It told no rate; the first ones told no prediction, and predicted nothing."""
+    tokenizer.save_pretrained(tmp_path)
+    path = tmp_path / CONFIG_FILE
+    description = json.loads(path.read_text()) | {"format_version": 1, "config": VERSION_1 | told}
+    path.write_text(json.dumps(description))
+    config = ShiftTokenizer.from_pretrained(tmp_path).config
+    assert config.fps == 15.0
+    assert config.quantizer == "ema"
+    assert (config.prediction, config.pose_prediction) == ((0.8, 0.5) if told else (0.0, 0.0))
+    assert (config.width, config.codebook_size, config.decay) == (16, 24, 0.97)
+
+
+def test_a_field_that_is_not_told_is_no_default(tokenizer: ShiftTokenizer, tmp_path: Path) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    description = json.loads((tmp_path / CONFIG_FILE).read_text())
+    del description["config"]["prediction"]
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(description))
+    with pytest.raises(FileFormatError, match="a configuration without prediction"):
+        ShiftTokenizer.from_pretrained(tmp_path)
+
+
+def test_the_rate_is_kept(config: ShiftConfig, tmp_path: Path) -> None:
+    ShiftTokenizer(dataclasses.replace(config, fps=30.0)).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / CONFIG_FILE).read_text())["config"]["fps"] == 30.0
+    assert ShiftTokenizer.from_pretrained(tmp_path).config.fps == 30.0
+
+
+def test_a_device_that_is_not_there_is_one_clear_line(tokenizer: ShiftTokenizer, tmp_path: Path) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    count = torch.cuda.device_count()
+    with pytest.raises(ConfigError, match=rf"device: expected one of {count} CUDA devices, got number 77"):
+        ShiftTokenizer.from_pretrained(tmp_path, device="cuda:77")
+    with pytest.raises(ConfigError, match="device: expected 'auto', 'cpu'"):
+        ShiftTokenizer.from_pretrained(tmp_path, device="abacus")
+    there = "cuda" if count else "cpu"
+    assert ShiftTokenizer.from_pretrained(tmp_path, device="auto").mean.device.type == there

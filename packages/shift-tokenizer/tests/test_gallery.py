@@ -56,7 +56,7 @@ def test_a_code_moves_what_it_carries_and_nothing_else(tokenizer: ShiftTokenizer
 
 def test_a_repeated_code_decodes_as_tokens_do_where_nothing_else_varies(tokenizer: ShiftTokenizer) -> None:
     tokens = torch.tensor([[3, 4, 3, 4]])
-    entries = codebook_gallery(tokenizer, [tokens], steps=3, context="repeat")
+    entries = codebook_gallery(tokenizer, [tokens], latent_steps=3, context="repeat")
     for entry in entries:
         before = lead(tokenizer)
         whole = tokenizer.decode(tokens.expand(before + 3, -1))
@@ -79,7 +79,7 @@ def test_other_members_have_a_gallery(config: ShiftConfig, decomposition: str, d
     assert bool(torch.stack([e.features for e in entries]).isfinite().all())
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 4}, {"top": 0}, {"context": "alone"}])
+@pytest.mark.parametrize("wrong", [{"latent_steps": 4}, {"top": 0}, {"context": "alone"}])
 def test_a_wrong_wish_is_named(tokenizer: ShiftTokenizer, wrong: dict) -> None:
     with pytest.raises(ConfigError, match="Expected context"):
         codebook_gallery(tokenizer, [], **wrong)

@@ -286,7 +286,7 @@ def test_what_does_not_fit_is_refused(x: torch.Tensor, codebook: torch.Tensor) -
         vq_lookup(x, codebook)
 
 
-def test_a_backend_can_be_added_and_is_taken_by_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_can_be_added_and_is_taken_by_priority(monkeypatch: pytest.MonkeyPatch) -> None:
     last = Backend("last", 99, lambda x, c: len(x) > 2, lambda x, c: torch.full((len(x),), len(c) - 1))
     monkeypatch.setitem(BACKENDS, "last", last)
     codebook = torch.zeros(4, 2)

@@ -1,8 +1,6 @@
 """Steps that are predicted from the step before: codes stand for what is missing."""
 
 import dataclasses
-import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -105,14 +103,6 @@ def test_a_padded_clip_gets_the_tokens_it_gets_alone(config: ShiftConfig) -> Non
     alone = tokenizer(features[1:, :12])
     for padded, own in zip(output.indices, alone.indices, strict=True):
         assert torch.equal(padded[2:, :3], own)
-
-
-def test_an_older_tokenizer_predicts_nothing(tmp_path: Path, config: ShiftConfig) -> None:
-    ready(ShiftTokenizer(dataclasses.replace(config, prediction=0.0))).save_pretrained(tmp_path)
-    description = json.loads((tmp_path / "config.json").read_text())
-    del description["config"]["prediction"]
-    (tmp_path / "config.json").write_text(json.dumps(description))
-    assert ShiftTokenizer.from_pretrained(tmp_path).config.prediction == 0.0
 
 
 def test_a_share_of_one_never_forgets_and_is_refused() -> None:

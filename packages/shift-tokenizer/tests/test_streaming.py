@@ -5,7 +5,16 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shift_tokenizer import ConfigError, ShapeError, ShiftConfig, ShiftTokenizer, StreamingDecoder, StreamingEncoder
+from shift_tokenizer import (
+    ConfigError,
+    RateError,
+    ShapeError,
+    ShiftConfig,
+    ShiftTokenizer,
+    StreamingDecoder,
+    StreamingEncoder,
+)
+from shift_tokenizer.layout import mirror_signs
 
 from .conftest import make_clip, ready
 
@@ -74,7 +83,7 @@ def test_memory_does_not_grow_with_the_motion(tokenizer: ShiftTokenizer) -> None
     whole, held = motion(3000), []
     for piece in whole.split(50):
         decoder.push(encoder.push(piece))
-        held.append((encoder.frames_held, decoder.steps_held))
+        held.append((encoder.frames_held, decoder.latent_steps_held))
     assert max(h for h, _ in held) <= sum(encoder.border) + 2 * 8 * 4 + 4
     assert max(h for _, h in held) <= sum(decoder.border) + 2 * 8
     encoder.push(whole)
@@ -108,6 +117,10 @@ def test_a_hand_that_is_not_seen_stays_where_it_was_seen_last(tokenizer: ShiftTo
     valid[10:30, 0], valid[:7, 1], valid[40:, 1] = False, False, False
     held = features.clone()
     held[10:30, :99], held[40:, 99:] = features[9, :99], features[39, 99:]
+    held[:7, 99:] = tokenizer.mean[1]  # not seen yet
+    valid[:3, 0] = False
+    held[:3, :99] = tokenizer.mean[0] * mirror_signs()
+    features = torch.where(valid.repeat_interleave(99, 1), features, torch.nan)
     encoder = StreamingEncoder(tokenizer, chunk=2)
     came = [encoder.push(f, v) for f, v in zip(features.split(5), valid.split(5), strict=True)]
     assert torch.equal(torch.cat([*came, encoder.finish()]), tokenizer.encode(held))
@@ -142,3 +155,9 @@ def test_the_published_tokenizer_looks_as_far_as_its_dilations_say() -> None:
         tokenizer = ShiftTokenizer(dataclasses.replace(ShiftConfig.paper(), width=8, codebook_size=8))
     assert StreamingEncoder(tokenizer).border == (86, 86)
     assert StreamingDecoder(tokenizer).border == (22, 22)
+
+
+def test_a_stream_of_another_rate_is_refused(tokenizer: ShiftTokenizer) -> None:
+    with pytest.raises(RateError, match=r"15 frames a second.*got 30"):
+        StreamingEncoder(tokenizer, fps=30)
+    StreamingEncoder(tokenizer, fps=15)

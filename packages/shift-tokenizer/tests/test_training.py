@@ -260,7 +260,7 @@ def test_windows_lie_within_their_clip_and_say_what_is_padding() -> None:
         stamp = np.zeros((frames, 198), np.float32)
         stamp[:, 0], stamp[:, 1] = number, np.arange(frames)
         clips.append({"features": stamp, "source": str(number)})
-    sampler = WindowSampler(clips, window=16, batch_size=8, source_weights={"0": 0.25, "1": 0.75}, step=4)
+    sampler = WindowSampler(clips, window=16, batch_size=8, shares={"0": 0.25, "1": 0.75}, frames_per_latent=4, fps=15)
     starts = set()
     for seed in range(20):
         features, valid, mask = sampler.draw(torch.Generator().manual_seed(seed))
@@ -276,14 +276,11 @@ def test_windows_lie_within_their_clip_and_say_what_is_padding() -> None:
     assert max(starts) == 24
 
 
-def test_batches_are_shared_out_by_weight() -> None:
-    assert allot(["a", "b"], {"a": 0.33, "b": 0.67}, 48) == {"a": 16, "b": 32}
-    assert allot(["a", "b"], {"a": 0.001, "b": 1}, 8) == {"a": 1, "b": 7}
-    assert allot(["a", "b", "c"], {"a": 1, "b": 0}, 6) == {"a": 4, "b": 0, "c": 2}
-    assert allot(["b"], {"a": 1.0, "b": 3.0}, 5) == {"b": 5}
-    assert sum(allot(["a", "b", "c"], {}, 7).values()) == 7
-    with pytest.raises(DataError, match="positive weight"):
-        allot(["a"], {"a": 0.0}, 4)
+def test_batches_are_shared_out_by_share() -> None:
+    assert allot({"a": 1 / 3, "b": 2 / 3}, 48) == {"a": 16, "b": 32}
+    assert allot({"a": 0.001, "b": 0.999}, 8) == {"a": 1, "b": 7}
+    assert allot({"a": 2 / 3, "b": 0.0, "c": 1 / 3}, 6) == {"a": 4, "b": 0, "c": 2}
+    assert sum(allot({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}, 7).values()) == 7
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,20 @@
 """SHIFT: motion of two hands to discrete tokens and back, by part and modality."""
 
 from .config import ShiftConfig
+from .devices import find_device
 from .errors import (
     BackendError,
     ConfigError,
     DataError,
     FileFormatError,
+    RateError,
     ShapeError,
     ShiftTokenizerError,
 )
 from .evaluation import evaluate_reconstruction
 from .gallery import GalleryEntry, codebook_gallery
 from .lookup import BACKENDS, Backend, codebook_statistics, register_backend, vq_lookup
+from .mixing import source_shares
 from .released import import_released_checkpoint, released_ids_to_tokens, swap_hands, tokens_to_released_ids
 from .settings import TokenizerTraining
 from .streaming import StreamingDecoder, StreamingEncoder
@@ -31,6 +34,7 @@ __all__ = [
     "DataError",
     "FileFormatError",
     "GalleryEntry",
+    "RateError",
     "ShapeError",
     "ShiftConfig",
     "ShiftTokenizer",
@@ -43,9 +47,11 @@ __all__ = [
     "codebook_statistics",
     "codebook_usage",
     "evaluate_reconstruction",
+    "find_device",
     "import_released_checkpoint",
     "register_backend",
     "released_ids_to_tokens",
+    "source_shares",
     "string_to_tokens",
     "swap_hands",
     "tokens_to_released_ids",

@@ -1,44 +1,48 @@
 """The command `shift-tokenizer`: train, encode, decode, eval, inspect, on NumPy files and Zarr stores."""
 
 import argparse
-import contextlib
 import importlib
 import json
 import logging
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .arrays import read_clip, read_tokens, write_array
+from .arrays import check_out, read_tokens, write_array
+from .atomic import write_beside
 from .config import ShiftConfig
-from .distributed import rank
-from .errors import ConfigError, ShiftTokenizerError
+from .distributed import process_group, rank
+from .errors import ConfigError, RateError, ShiftTokenizerError
 from .evaluation import evaluate_reconstruction
-from .files import write_atomic
+from .motions import read_clip
+from .rates import same_rate
 from .settings import TokenizerTraining
 from .stores import read_clips
 from .tokenizer import ShiftTokenizer
 from .training import train_tokenizer
 from .usage import codebook_usage
+from .windows import check_clips
 
 _EXAMPLES = """examples:
   shift-tokenizer train clips/ --out tokenizer --joints hand_geometry:features_to_joints
   shift-tokenizer train hiw.zarr --split train --val-split val --out tokenizer
   shift-tokenizer eval tokenizer hiw.zarr --split test --joints hand_geometry:features_to_joints
-  shift-tokenizer encode wave.npz --model tokenizer --out wave.tokens.npy
-  shift-tokenizer decode wave.tokens.npy --model tokenizer --out wave_again.npy
+  shift-tokenizer encode wave.npz --model tokenizer --out wave.tokens.npz
+  shift-tokenizer decode wave.tokens.npz --model tokenizer --out wave_again.npz
   shift-tokenizer inspect tokenizer --data clips/
 
 Training that was stopped goes on when the same command is given again. Several processes train together under
 `torchrun --nproc-per-node 4 -m shift_tokenizer.cli train ...`. A model is a folder, or "owner/name" on the hub.
 
-A clip is a .npy file with features (T, 198), or a .npz file with "features" and optionally "valid" (T, 2). Many
-clips are a folder of them, or a Zarr store as hiw-data writes it (needs zarr).
+A clip is a .npz file with "features" (T, 198), and optionally "valid" (T, 2) and "fps"; a .npy file with the features
+alone, taken as 15 frames a second; or, with hand-geometry installed, a motion file as it writes them. With it, motion
+of another rate than the tokenizer's is resampled. Many clips are a folder of them, or a Zarr store as hiw-data writes
+it (needs zarr).
 Per frame: left hand 99, then right hand 99; each wrist rotation 6D, 15 joint rotations 6D, translation in metres.
+Tokens and motion are written with their rate in .npz files.
 """
 
 
@@ -48,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         options.run(options)
-    except ShiftTokenizerError as error:
+    except (ShiftTokenizerError, OSError) as error:
         print(f"shift-tokenizer: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
@@ -73,12 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--joints", help="module:function from features to joints in metres, for the joint losses")
     train.add_argument("--checkpoints", type=Path, help="folder of the run's state, best and last; OUT/checkpoints")
     train.set_defaults(run=_train)
+    _add_device(train)
     for name, run, what in (("encode", _encode, "a clip"), ("decode", _decode, "tokens")):
         command = commands.add_parser(name, help=f"{name} {what}", epilog=_EXAMPLES, formatter_class=_Raw)
-        command.add_argument("input", type=Path, help=f"{what}, .npy or .npz")
+        command.add_argument("input", type=Path, help=f"{what}: a file as described below")
         command.add_argument("--model", required=True, help="folder or hub name of the tokenizer")
-        command.add_argument("--out", type=Path, required=True, help="file to write, .npy or .npz")
+        command.add_argument("--out", type=Path, required=True, help="file to write: .npz; or .npy, without the rate")
         command.set_defaults(run=run)
+        _add_device(command)
     evaluate = commands.add_parser("eval", help="reconstruction error", epilog=_EXAMPLES, formatter_class=_Raw)
     evaluate.add_argument("model", help="folder or hub name of the tokenizer")
     evaluate.add_argument("data", nargs="+", type=Path, help="files or folders of clips, Zarr stores")
@@ -86,11 +92,17 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--joints", help="module:function from features to joints in metres, for errors in mm")
     evaluate.add_argument("--out", type=Path, help="JSON file for the figures")
     evaluate.set_defaults(run=_eval)
+    _add_device(evaluate)
     inspect = commands.add_parser("inspect", help="sizes and code usage", epilog=_EXAMPLES, formatter_class=_Raw)
     inspect.add_argument("model", help="folder or hub name of the tokenizer")
     inspect.add_argument("--data", nargs="*", type=Path, help="clips whose tokens are counted")
     inspect.set_defaults(run=_inspect)
+    _add_device(inspect)
     return parser
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="auto", help="auto (a CUDA device if there is one), cpu, cuda, cuda:N")
 
 
 _Raw = argparse.RawDescriptionHelpFormatter
@@ -100,12 +112,13 @@ def _train(options: argparse.Namespace) -> None:
     settings = _read_settings(options.config)
     training = settings.get("training", {})
     training |= {name: getattr(options, name) for name in ("steps", "seed") if getattr(options, name) is not None}
+    training |= {"device": options.device} if options.device != "auto" else {}
     config = ShiftConfig.from_dict(settings.get("model", {}))
-    step = config.frames_per_latent
-    clips, val_clips = read_clips(options.clips, step, split=options.split), None
+    of = (config.frames_per_latent, config.fps)
+    clips, val_clips = read_clips(options.clips, *of, split=options.split), None
     if options.val or options.val_split:
-        val_clips = read_clips(options.val or options.clips, step, split=options.val_split)
-    with _processes():
+        val_clips = read_clips(options.val or options.clips, *of, split=options.val_split)
+    with process_group():
         tokenizer, _ = train_tokenizer(
             clips,
             config,
@@ -120,57 +133,57 @@ def _train(options: argparse.Namespace) -> None:
             print(f"Wrote {options.out}")
 
 
-@contextlib.contextmanager
-def _processes() -> Iterator[None]:
-    """Joins the other processes where torchrun started several."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or torch.distributed.is_initialized():
-        yield
-        return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield
-    finally:
-        torch.distributed.destroy_process_group()
-
-
 def _eval(options: argparse.Namespace) -> None:
-    tokenizer = ShiftTokenizer.from_pretrained(options.model)
+    tokenizer = ShiftTokenizer.from_pretrained(options.model, device=options.device)
     joints_fn = _import_function(options.joints) if options.joints else None
-    clips = read_clips(options.data, tokenizer.config.frames_per_latent, split=options.split)
+    clips = read_clips(options.data, tokenizer.config.frames_per_latent, tokenizer.config.fps, split=options.split)
     figures = evaluate_reconstruction(tokenizer, clips, joints_fn)
     for name, value in figures.items():
         print(f"{name:40} {value:.4g}")
     if options.out:
-        write_atomic(options.out, (json.dumps(figures, indent=2) + "\n").encode())
+        with write_beside(options.out) as part:
+            part.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _encode(options: argparse.Namespace) -> None:
-    tokenizer = ShiftTokenizer.from_pretrained(options.model)
-    clip = read_clip(options.input, tokenizer.config.frames_per_latent)
-    tokens = tokenizer.encode(torch.from_numpy(clip["features"]), torch.from_numpy(clip["valid"]))
-    write_array(options.out, "tokens", tokens.numpy())
-    print(f"{len(clip['features'])} frames -> {tokens.shape[0]} steps of {tokens.shape[1]} tokens: {options.out}")
+    tokenizer = ShiftTokenizer.from_pretrained(options.model, device=options.device)
+    config = tokenizer.config
+    check_out(options.out, config.fps)
+    clip = read_clip(options.input, config.frames_per_latent, config.fps)
+    tokens = tokenizer.encode(torch.from_numpy(clip["features"]), torch.from_numpy(clip["valid"]), fps=clip["fps"])
+    write_array(options.out, "tokens", tokens.cpu().numpy(), config.fps)
+    print(
+        f"{len(clip['features'])} frames at {config.fps:g} a second -> {tokens.shape[0]} steps of {tokens.shape[1]} "
+        f"tokens: {options.out}"
+    )
 
 
 def _decode(options: argparse.Namespace) -> None:
-    tokenizer = ShiftTokenizer.from_pretrained(options.model)
-    features = tokenizer.decode(torch.from_numpy(read_tokens(options.input)))
-    write_array(options.out, "features", features.numpy())
-    print(f"{len(features)} frames: {options.out}")
+    tokenizer = ShiftTokenizer.from_pretrained(options.model, device=options.device)
+    check_out(options.out, tokenizer.config.fps)
+    tokens, fps = read_tokens(options.input)
+    if not same_rate(fps, tokenizer.config.fps):
+        raise RateError(
+            f"{options.input}: expected tokens of {tokenizer.config.fps:g} frames a second, got {fps:g}. Decode them "
+            "with the tokenizer that made them."
+        )
+    features = tokenizer.decode(torch.from_numpy(tokens))
+    write_array(options.out, "features", features.cpu().numpy(), tokenizer.config.fps)
+    print(f"{len(features)} frames at {tokenizer.config.fps:g} a second: {options.out}")
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    tokenizer = ShiftTokenizer.from_pretrained(options.model)
+    tokenizer = ShiftTokenizer.from_pretrained(options.model, device=options.device)
     config, trained = tokenizer.config, tokenizer.provenance
     print(json.dumps(config.to_dict(), indent=2))
     if trained:
         print(f"trained for {trained.get('step')} steps on {trained.get('clips')} clips: {trained.get('data_sha256')}")
     print(f"parameters: {sum(p.numel() for p in tokenizer.parameters()):,}")
+    print(f"{config.fps:g} frames a second, {config.frames_per_latent} frames a step")
     print(f"tokens a step: {config.n_slots}, codebook of each: {', '.join(map(str, config.slot_codebook))}")
     if options.data:
-        clips = read_clips(options.data, config.frames_per_latent)
+        clips = read_clips(options.data, config.frames_per_latent, config.fps)
+        check_clips(clips, config.frames_per_latent, config.fps)
         valid = [torch.from_numpy(clip["valid"]) for clip in clips]
         tokens = tokenizer.encode_list([torch.from_numpy(clip["features"]) for clip in clips], valid)
         usages, over = codebook_usage(tokens, config, valid=valid), f"{len(clips)} clips"

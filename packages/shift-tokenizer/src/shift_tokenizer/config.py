@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import ConfigError
 from .layout import HAND_FEATURES, HANDS, POSE, TRAJECTORY
+from .rates import DEFAULT_FPS
 from .validation import (
     from_mapping,
     require_choice,
@@ -18,6 +19,7 @@ from .validation import (
 )
 
 DECOMPOSITIONS = ("shift", "part", "modality", "plain")
+_FPS = (1.0, 1000.0)  # frames a second; below, a hand's movement is lost, and above is no camera or glove
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class ShiftConfig:
         prediction: share of a latent step's value that the next step is expected to have, from 0 to 0.99; codes
             stand for the rest. Of streams that carry the trajectory, alone or with the pose.
         pose_prediction: the same of a stream that carries the pose alone.
+        fps: frames a second of the motion that it codes. Motion of another rate is refused.
         group_std: one standard deviation for wrist rotation, pose and translation each, instead of one per
             feature.
     """
@@ -73,6 +76,7 @@ class ShiftConfig:
     pose_prediction: float = 0.0
     std_floor: float = 1e-3
     group_std: bool = False
+    fps: float = DEFAULT_FPS
 
     def __post_init__(self) -> None:
         require_integers(self, "dilations", 1)
@@ -92,6 +96,7 @@ class ShiftConfig:
         require_number(self, "pose_prediction", 0.0, 0.99)
         require_number(self, "std_floor", 1e-8)
         require_choice(self, "group_std", (True, False))
+        require_number(self, "fps", _FPS[0], _FPS[1])
 
     def _check_quantizer(self) -> None:
         if self.quantizer == "fsq" or self.fsq_levels:

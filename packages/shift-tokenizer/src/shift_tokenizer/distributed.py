@@ -1,14 +1,45 @@
 """Several processes that train one tokenizer: sums over all of them, and chance that they share.
 
 Without an initialised process group, or with one process, each function does the local thing and nothing
-else. With more, every rank has to come by each call.
+else. With more, every rank has to come by each call. `ensure_process_group` joins the processes of a `torchrun`.
 """
 
-from collections.abc import Iterable
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+
+def ensure_process_group() -> bool:
+    """Joins the processes of a `torchrun`, unless there is one process or they were joined before.
+
+    Tensors on CPUs travel by gloo, those on CUDA devices by NCCL. Each process takes the CUDA device of its local rank.
+
+    Returns:
+        whether the group was made here, so that the caller may end it (`torch.distributed.destroy_process_group`).
+    """
+    if not dist.is_available() or dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return False
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    return True
+
+
+@contextlib.contextmanager
+def process_group() -> Iterator[None]:
+    """`ensure_process_group` for the length of a block."""
+    made = ensure_process_group()
+    try:
+        yield
+    finally:
+        if made:
+            dist.destroy_process_group()
 
 
 def world_size() -> int:
@@ -42,6 +73,16 @@ def agree(tensor: Tensor) -> Tensor:
     sent = (tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor).clone()
     dist.broadcast(sent, 0)
     return sent.to(tensor.dtype)
+
+
+def agree_on(value: Any, device: torch.device) -> Any:
+    """Rank 0's plain value (what JSON holds, NaN too), on every rank; `device` is where tensors travel."""
+    if world_size() == 1:
+        return value
+    content = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8, device=device)
+    size = agree(torch.tensor(len(content), device=device))
+    received = agree(content if rank() == 0 else content.new_empty(int(size)))
+    return json.loads(bytes(received.tolist()))
 
 
 def sum_gradients(parameters: Iterable[Tensor]) -> None:

@@ -17,6 +17,10 @@ class DataError(ShiftTokenizerError, ValueError):
     """Training clips are missing, empty or malformed."""
 
 
+class RateError(DataError):
+    """Motion has another number of frames a second than the tokenizer was made for."""
+
+
 class FileFormatError(ShiftTokenizerError, ValueError):
     """A file is missing, corrupt, or was written by another version of this package."""
 

@@ -1,10 +1,9 @@
 """Tokenizers on disk: a folder with config.json and model.safetensors, written whole or not at all, read with care."""
 
+import dataclasses
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,34 +13,15 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
+from .atomic import write_folder_beside
 from .config import ShiftConfig
 from .errors import ConfigError, FileFormatError, ShiftTokenizerError
+from .rates import DEFAULT_FPS
 
 FORMAT = "shift-tokenizer"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-_BEFORE_PREDICTION = {"prediction": 0.0}  # what tokenizers were that do not say
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Writes a file beside its place, then moves it there.
-
-    Raises:
-        ShiftTokenizerError: the disk refuses; nothing is left behind.
-    """
-    name = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
-            name = handle.name
-            handle.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except OSError as error:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
-        raise ShiftTokenizerError(f"Could not write {path}: {error}. Free space or choose another folder.") from error
 
 
 def write_folder(
@@ -75,20 +55,21 @@ def write_folder(
         "training": dict(provenance or {}),
     }
     try:
-        text = json.dumps(description, indent=2)
+        text = json.dumps(description, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ShiftTokenizerError(
-            f"provenance: expected names, numbers and lists, got: {error}. Leave out what JSON cannot hold."
+            f"provenance: expected names, finite numbers and lists, got: {error}. Leave out what JSON cannot hold."
         ) from error
-    write_atomic(Path(folder) / WEIGHTS_FILE, weights)
-    write_atomic(Path(folder) / CONFIG_FILE, (text + "\n").encode())
+    with write_folder_beside(folder) as part:
+        (part / WEIGHTS_FILE).write_bytes(weights)
+        (part / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read_folder(folder: str | PathLike[str]) -> tuple[ShiftConfig, dict[str, Tensor], dict[str, Any]]:
-    """Reads what `write_folder` wrote: configuration, tensors, provenance.
+    """Reads what `write_folder` wrote, now or in an earlier version: configuration, tensors, provenance.
 
     Raises:
-        FileFormatError: a file is missing, corrupt or of another version.
+        FileFormatError: a file is missing, corrupt or of a later version.
     """
     folder = Path(folder)
     description = _read_description(folder / CONFIG_FILE)
@@ -100,10 +81,30 @@ def read_folder(folder: str | PathLike[str]) -> tuple[ShiftConfig, dict[str, Ten
         )
     try:
         provenance = dict(description.get("training") or {})
-        config = ShiftConfig.from_dict({**_BEFORE_PREDICTION, **description["config"]})
-        return config, load_tensors(weights), provenance
+        return _read_config(description["config"]), load_tensors(weights), provenance
     except (ConfigError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"{folder}: expected a complete tokenizer, got: {error}. Save it again.") from error
+
+
+def state_to_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies on the CPU, as safetensors wants them."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _from_version_1(description: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 told no rate; early tokenizers of it did not tell either what they could not be otherwise."""
+    earlier = {
+        "quantizer": "ema",
+        "fsq_levels": [],
+        "codebook_init": "sample",
+        "prediction": 0.0,
+        "pose_prediction": 0.0,
+    }
+    config = {"fps": DEFAULT_FPS, **earlier, **dict(description["config"])}
+    return {**description, "format_version": 2, "config": config}
+
+
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_version_1}
 
 
 def _read_description(path: Path) -> dict[str, Any]:
@@ -114,12 +115,26 @@ def _read_description(path: Path) -> dict[str, Any]:
         raise FileFormatError(f"{path}: expected JSON, got: {error}. Save or download the folder again.") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise FileFormatError(f"{path}: expected a configuration of {FORMAT}, got something else. Check the folder.")
-    if description.get("format_version") != FORMAT_VERSION:
+    version = description.get("format_version")
+    if version not in (*_MIGRATIONS, FORMAT_VERSION):
         raise FileFormatError(
-            f"{path}: expected format version {FORMAT_VERSION}, got {description.get('format_version')!r}. "
-            "Install the version of shift-tokenizer that wrote it, or train again."
+            f"{path}: expected a format version from 1 to {FORMAT_VERSION}, got {version!r}. Install the version of "
+            "shift-tokenizer that wrote it, or a later one."
         )
+    try:
+        while description["format_version"] != FORMAT_VERSION:
+            description = _MIGRATIONS[description["format_version"]](description)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path}: expected a whole configuration, got: {error!r}. Save it again.") from error
     return description
+
+
+def _read_config(values: Mapping[str, Any]) -> ShiftConfig:
+    """The configuration, every field of which must be told: a default may be another one day."""
+    missing = [field.name for field in dataclasses.fields(ShiftConfig) if field.name not in values]
+    if missing:
+        raise ConfigError(f"a configuration without {', '.join(missing)}")
+    return ShiftConfig.from_dict(values)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -127,8 +142,3 @@ def _read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise FileFormatError(f"{path}: expected a readable file, got: {error}. Check the folder's path.") from error
-
-
-def state_to_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous copies on the CPU, as safetensors wants them."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

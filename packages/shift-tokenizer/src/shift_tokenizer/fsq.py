@@ -1,4 +1,4 @@
-"""Finite scalar quantization: a few numbers, each rounded to a few levels; nothing to keep alive.
+"""Finite scalar quantization: a few numbers, each rounded to a few levels; there is no codebook to learn.
 
 Source: Mentzer et al. 2024, "Finite Scalar Quantization: VQ-VAE Made Simple", section 3 and appendix A.1. A linear
 map takes a latent to as many numbers as there are levels, and another brings the rounded ones back, so that
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from .distributed import moments, sum_over_ranks
 
-_ROOM = 1e-3
+_ROOM = 1e-3  # share by which the squeezed range is wider than the levels, so that the outermost can be reached
+_MIN_STD = 1e-6  # of the numbers that are squeezed: a constant one is not divided by 0
 
 
 class FiniteScalarQuantizer(nn.Module):
@@ -75,7 +76,7 @@ class FiniteScalarQuantizer(nn.Module):
     def _follow(self, latents: Tensor, share: float) -> None:
         mean, std = moments(self.project_in(latents))
         self.mean.lerp_(mean, share)
-        self.std.lerp_(std.clamp(min=1e-6), share)
+        self.std.lerp_(std.clamp(min=_MIN_STD), share)
 
     def _bound(self, x: Tensor) -> Tensor:
         """Squeezes each number between the middles below its lowest and above its highest level."""

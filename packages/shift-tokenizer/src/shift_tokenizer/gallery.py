@@ -55,7 +55,7 @@ def codebook_gallery(
     *,
     valid: Sequence[Tensor] | None = None,
     top: int = 8,
-    steps: int = 5,
+    latent_steps: int = 5,
     context: str = "mean",
 ) -> list[GalleryEntry]:
     """Decodes the most used codes of every codebook.
@@ -65,7 +65,7 @@ def codebook_gallery(
         tokens: of each clip (L_i, n_slots), from which use is counted.
         valid: as for `codebook_usage`.
         top: codes per codebook, at most; codes that were never used are left out.
-        steps: latent steps of each motion, odd.
+        latent_steps: of each motion, odd.
         context: "mean": the code in the middle step, mean codes before and after; "repeat": the code in
             every step.
 
@@ -73,36 +73,37 @@ def codebook_gallery(
         entries by codebook, the most used first.
 
     Raises:
-        ConfigError: `steps`, `top` or `context` is out of range.
+        ConfigError: `latent_steps`, `top` or `context` is out of range.
     """
-    if context not in ("mean", "repeat") or top < 1 or steps < 1 or steps % 2 == 0:
+    if context not in ("mean", "repeat") or top < 1 or latent_steps < 1 or latent_steps % 2 == 0:
         raise ConfigError(
-            f"Expected context 'mean' or 'repeat', top of at least 1 and odd steps, got {context!r}, {top} and {steps}."
+            f"Expected context 'mean' or 'repeat', top of at least 1 and odd latent_steps, got {context!r}, {top} "
+            f"and {latent_steps}."
         )
     config = tokenizer.config
     usages = codebook_usage(tokens, config, valid=valid)
-    ranked = [
+    most_used = [
         (book, code, int(usage.counts[code]))
         for book, usage in enumerate(usages)
         for code in usage.counts.sort(descending=True, stable=True).indices[:top].tolist()
         if usage.counts[code] > 0
     ]
-    if not ranked:
+    if not most_used:
         return []
     totals = [int(usage.counts.sum()) for usage in usages]
     shares = torch.stack([usage.counts / max(1, total) for usage, total in zip(usages, totals, strict=True)])
     mean = shares[list(config.slot_codebook)].to(tokenizer.mean)  # (n_slots, K)
     lead = _LEAD if any(config.stream_predictions) else 0
-    probabilities = mean.repeat(len(ranked), lead + steps, 1, 1)  # (E, L, n_slots, K)
-    slots = [config.n_slots - config.n_codebooks + book for book, _, _ in ranked]
-    shown = slice(None) if context == "repeat" else slice(steps // 2, steps // 2 + 1)
-    for row, (slot, (_, code, _)) in enumerate(zip(slots, ranked, strict=True)):
+    probabilities = mean.repeat(len(most_used), lead + latent_steps, 1, 1)  # (E, L, n_slots, K)
+    slots = [config.n_slots - config.n_codebooks + book for book, _, _ in most_used]
+    shown = slice(None) if context == "repeat" else slice(latent_steps // 2, latent_steps // 2 + 1)
+    for row, (slot, (_, code, _)) in enumerate(zip(slots, most_used, strict=True)):
         probabilities[row, lead:][shown, slot] = F.one_hot(torch.tensor(code), config.codebook_size).to(mean)
-    frames = range(steps * config.frames_per_latent)[:: config.frames_per_latent]
+    frames = range(latent_steps * config.frames_per_latent)[:: config.frames_per_latent]
     first, last = (frames[shown][0], frames[shown][-1] + config.frames_per_latent)
     hands = torch.arange(HANDS) == HANDS - 1 if config.splits_parts else torch.ones(HANDS, dtype=torch.bool)
     motions = tokenizer.decode_probabilities(probabilities)[:, lead * config.frames_per_latent :].cpu()
     return [
         GalleryEntry(book, code, slot, count, count / totals[book], motion, hands, (first, last))
-        for (book, code, count), slot, motion in zip(ranked, slots, motions, strict=True)
+        for (book, code, count), slot, motion in zip(most_used, slots, motions, strict=True)
     ]

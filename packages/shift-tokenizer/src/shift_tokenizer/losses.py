@@ -19,8 +19,9 @@ from .layout import POSE, ROTATION, TRANSLATION, split_hands
 JointsFn = Callable[[Tensor], Tensor]
 Total = Callable[[Tensor], Tensor]
 
-_JOINT_UNIT = 0.05
-_JOINT_BETA = 0.3
+_JOINT_UNIT = 0.05  # metres; an error of 5 cm counts like one of one standard deviation of a feature
+_JOINT_BETA = 0.3  # in that unit, 15 mm: smaller errors count by their square
+_MIN_WEIGHT = 1e-6  # of a batch in which nothing has a weight: the loss is 0 then, not 0 / 0
 
 
 def _own_total(weight: Tensor) -> Tensor:
@@ -48,7 +49,7 @@ def reconstruction_losses(
         total: see the module.
     """
     error = F.smooth_l1_loss(split_hands(prediction), split_hands(target), reduction="none")  # (B, T, 2, 99)
-    by_feature = torch.einsum("bthf,bth->f", error, weights) / total(weights.sum()).clamp(min=1e-6)
+    by_feature = torch.einsum("bthf,bth->f", error, weights) / total(weights.sum()).clamp(min=_MIN_WEIGHT)
     groups = [by_feature[group.start : group.stop].mean() for group in (ROTATION, TRANSLATION, POSE)]
     return GroupLosses(*groups)
 
@@ -58,7 +59,7 @@ def translation_velocity_loss(prediction: Tensor, target: Tensor, weights: Tenso
     moved = [split_hands(x)[..., TRANSLATION.start : TRANSLATION.stop].diff(dim=1) for x in (prediction, target)]
     error = F.smooth_l1_loss(*moved, reduction="none").mean(-1)  # (B, T - 1, 2)
     both = torch.minimum(weights[:, 1:], weights[:, :-1])
-    return (error * both).sum() / total(both.sum()).clamp(min=1e-6)
+    return (error * both).sum() / total(both.sum()).clamp(min=_MIN_WEIGHT)
 
 
 def joint_losses(
@@ -80,7 +81,7 @@ def joint_losses(
     with torch.no_grad():
         truth = joints_fn(target)
     error = (joints_fn(prediction) - truth) / _JOINT_UNIT  # (B, T, 2, J, 3)
-    weight = total(weights.sum()).clamp(min=1e-6)
+    weight = total(weights.sum()).clamp(min=_MIN_WEIGHT)
     return _joint_mean(error, weights, weight), _joint_mean(error - error[..., :1, :], weights, weight)
 
 

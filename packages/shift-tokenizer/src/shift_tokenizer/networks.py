@@ -86,10 +86,10 @@ def _gather_taps(x: Tensor, offsets: tuple[int, ...], stride: int) -> Tensor:
     batch, length, channels = x.shape
     window = x.new_empty(batch, length // stride, len(offsets), channels)
     for k, offset in enumerate(offsets):
-        first, last, source = _overlap(offset, stride, length)
+        first, last, taken = _overlap(offset, stride, length)
         window[:, :first, k] = 0
         window[:, last:, k] = 0
-        window[:, first:last, k] = x[:, source]
+        window[:, first:last, k] = x[:, taken]
     return window.flatten(2)
 
 
@@ -100,8 +100,8 @@ def _scatter_taps(grad: Tensor, offsets: tuple[int, ...], stride: int, shape: to
     taps = grad.unflatten(2, (len(offsets), -1))
     result = grad.new_zeros(shape)
     for k, offset in enumerate(offsets):
-        first, last, source = _overlap(offset, stride, shape[1])
-        result[:, source] += taps[:, first:last, k]
+        first, last, taken = _overlap(offset, stride, shape[1])
+        result[:, taken] += taps[:, first:last, k]
     return result
 
 

@@ -1,4 +1,4 @@
-"""A vector quantizer whose codes are running means of what they stand for, with dead codes brought back.
+"""A vector quantizer whose codes are running means of what they stand for, with dead codes replaced.
 
 Design:
 - With `cosine`, latents and codes are brought to length sqrt(D), so that the nearest code is the one of the
@@ -7,9 +7,9 @@ Design:
 - `forward` only looks up. `update` changes the codes, and draws from a generator that the caller gives.
 - Under `torch.distributed`, counts and sums are those of all ranks, and all draw the same codes from the latents
   of all: many processes move a codebook as one does on the joint batch.
-- A dead code takes a random latent together with a running count of its own (1.5 times the threshold).
-  Without that count it dies again before it has been used, and 5 to 12 % of the codes end up doing all the
-  work.
+- A dead code (one whose running count is under the threshold) is replaced by a random latent with a running count of
+  1.5 times the threshold. Without that count it falls under the threshold again before it is used, and 5 to 12 % of the
+  codes end up with all the use.
 
 Source of the running means: van den Oord et al. 2017, appendix A.1.
 """
@@ -22,8 +22,10 @@ from .distributed import agree, count_rows, draw_rows, moments, sum_over_ranks
 from .fsq import FiniteScalarQuantizer
 from .lookup import codebook_statistics, vq_lookup
 
-_LIFE = 1.5
-_KMEANS_ROUNDS = 10
+_RESET_COUNT = 1.5  # running count of a code that was just replaced, in reset thresholds: see above
+_KMEANS_ROUNDS = 10  # of Lloyd's algorithm; they run once, on the first batch
+_DRAW_NOISE = 0.01  # in standard deviations of the latents; tells codes apart that were drawn from equal latents
+_MIN_COUNT = 1e-6  # a code without any count is divided by this; far under the threshold of a dead one
 
 
 class EmaQuantizer(nn.Module):
@@ -70,7 +72,7 @@ class EmaQuantizer(nn.Module):
         latents = self._direct(latents)
         drawn = draw_rows(latents, self.size, generator)
         noise = agree(torch.randn(self.size, self.dim, generator=generator).to(drawn))
-        self.codebook.copy_(self._direct(drawn + 0.01 * moments(latents.reshape(-1, 1))[1] * noise))
+        self.codebook.copy_(self._direct(drawn + _DRAW_NOISE * moments(latents.reshape(-1, 1))[1] * noise))
         for _ in range(_KMEANS_ROUNDS if self.kmeans else 0):
             counts, sums = self._statistics(latents, vq_lookup(latents, self.codebook)[0])
             means = self._direct(sums / counts.clamp(min=1)[:, None])
@@ -81,7 +83,7 @@ class EmaQuantizer(nn.Module):
 
     @torch.no_grad()
     def update(self, latents: Tensor, indices: Tensor, pool: Tensor, generator: torch.Generator) -> None:
-        """Moves the codes towards the mean of their latents; every `reset_every` steps brings dead ones back.
+        """Moves the codes towards the mean of their latents; every `reset_every` steps replaces dead ones.
 
         Args:
             latents: (N, D) what was quantised.
@@ -98,9 +100,9 @@ class EmaQuantizer(nn.Module):
             threshold = self.reset_threshold * count_rows(latents) / self.size
             dead = self.counts < threshold
             drawn = draw_rows(pool, int(dead.sum()), generator)
-            self.counts[dead] = _LIFE * threshold
-            self.sums[dead] = drawn * (_LIFE * threshold)
-        self.codebook.copy_(self._direct(self.sums / self.counts.clamp(min=1e-6)[:, None]))
+            self.counts[dead] = _RESET_COUNT * threshold
+            self.sums[dead] = drawn * (_RESET_COUNT * threshold)
+        self.codebook.copy_(self._direct(self.sums / self.counts.clamp(min=_MIN_COUNT)[:, None]))
 
     def _statistics(self, latents: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Counts (K,) and sums (K, D) over all ranks, in one exchange."""

@@ -9,8 +9,17 @@ from .errors import ShapeError
 from .layout import HANDS, join_hands, split_hands
 
 
-def hold_nearest(features: Tensor, valid: Tensor) -> Tensor:
-    """Replaces what is not valid by the nearest valid frame of the same hand; ties go to the earlier frame."""
+def hold_nearest(features: Tensor, valid: Tensor, never: Tensor) -> Tensor:
+    """Replaces what is not valid by the nearest valid frame of the same hand; ties go to the earlier frame.
+
+    Args:
+        features: (B, T, 198); what stands where a hand is not valid is not read.
+        valid: (B, T, 2).
+        never: (2, 99), the frame of a hand that is not valid anywhere in its clip.
+
+    Raises:
+        ShapeError: valid does not fit.
+    """
     if valid.shape != (*features.shape[:2], HANDS):
         raise ShapeError(f"Expected valid {(*features.shape[:2], HANDS)}, got {tuple(valid.shape)}. One flag per hand.")
     valid = valid.bool()
@@ -19,9 +28,11 @@ def hold_nearest(features: Tensor, valid: Tensor) -> Tensor:
     earlier = frames.masked_fill(~valid, -length).cummax(1).values
     later = frames.masked_fill(~valid, 3 * length).flip(1).cummin(1).values.flip(1)
     nearest = torch.where(frames - earlier <= later - frames, earlier, later)
-    source = torch.where(valid.any(1, keepdim=True), nearest, frames)
+    seen = valid.any(1, keepdim=True)  # (B, 1, 2)
+    nearest = torch.where(seen, nearest, frames)
     hands = split_hands(features)
-    return join_hands(hands.gather(1, source[..., None].expand_as(hands)))
+    held = hands.gather(1, nearest[..., None].expand_as(hands))
+    return join_hands(torch.where(seen[..., None], held, never))
 
 
 def buckets(lengths: Sequence[int], batch_size: int) -> list[list[int]]:

@@ -254,14 +254,14 @@ def _convolutions(stream: Stream) -> dict[str, TimeConv]:
     return named
 
 
-def _read_mean_std(source: MeanStd) -> tuple[Tensor, Tensor]:
+def _read_mean_std(mean_std: MeanStd) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (2, 99) in the released order."""
     try:
-        if isinstance(source, str | PathLike):
-            with np.load(source, allow_pickle=False) as arrays:
+        if isinstance(mean_std, str | PathLike):
+            with np.load(mean_std, allow_pickle=False) as arrays:
                 pair = [arrays["mean"], arrays["std"]]
         else:
-            pair = [np.load(x, allow_pickle=False) if isinstance(x, str | PathLike) else x for x in source]
+            pair = [np.load(x, allow_pickle=False) if isinstance(x, str | PathLike) else x for x in mean_std]
         mean, std = (torch.as_tensor(np.asarray(x), dtype=torch.float32).flatten() for x in pair)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(

@@ -6,7 +6,7 @@ are summed. So many processes end where one would, to float tolerance.
 """
 
 import math
-import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,13 +15,18 @@ from torch import Tensor, nn
 
 from .checkpoint import TrainingState, fingerprint
 from .config import ShiftConfig
+from .devices import find_device
 from .distributed import any_over_ranks, rank, sum_gradients, sum_over_ranks, world_size
 from .errors import ConfigError, ShiftTokenizerError
 from .losses import JointsFn, commitment_loss, joint_losses, reconstruction_losses, translation_velocity_loss
+from .mixing import source_shares
+from .model import ShiftOutput
 from .settings import NO_INFLUENCE, TokenizerTraining
-from .tokenizer import ShiftOutput, ShiftTokenizer
+from .tokenizer import ShiftTokenizer
 from .usage import usage_of_counts
-from .windows import Clip, WindowSampler, hash_clips
+from .windows import Clip, WindowSampler, clip_source, hash_clips
+
+_ADAM_BETAS = (0.9, 0.99)  # squares are averaged over about 100 steps, which is short beside the demo's 1250
 
 
 @dataclass(frozen=True)
@@ -61,21 +66,24 @@ class Run:
                 f"{training.batch_size}. Raise it: it counts the windows of all of them."
             )
         self.config, self.training, self.joints_fn, self.mirror_fn = config, training, joints_fn, mirror_fn
+        counts = dict(sorted(Counter(map(clip_source, clips)).items()))
         self.sampler = WindowSampler(
             clips,
             window=training.window,
             batch_size=training.batch_size,
-            source_weights=training.source_weights,
-            step=config.frames_per_latent,
+            shares=source_shares(counts, training.source_temperature, training.source_weights) if counts else {},
+            frames_per_latent=config.frames_per_latent,
+            fps=config.fps,
         )
-        self.device = _device(training.device)
+        self.device = find_device(training.device)
         self.tokenizer = ShiftTokenizer(config, seed=training.seed)
         self.tokenizer.fit_normalisation(self.sampler.features, self.sampler.valid)
+        self.sampler.fill_unseen(self.tokenizer.fill_unseen)
         self.tokenizer.to(self.device).train()
         optimizer = torch.optim.AdamW(
             self.tokenizer.parameters(),
             lr=training.learning_rate,
-            betas=(0.9, 0.99),
+            betas=_ADAM_BETAS,
             weight_decay=training.weight_decay,
             fused=True,
         )
@@ -206,9 +214,3 @@ class Run:
     def _rows(self, by_part: Tensor, batch: _Batch) -> Tensor:
         """(B, parts, L) -> (N, L), of the hands that are worked on."""
         return by_part[batch.hands] if self.config.splits_parts else by_part.flatten(0, 1)
-
-
-def _device(name: str) -> torch.device:
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .validation import from_mapping, require_choice, require_integer, require_number, require_weights
+from .validation import from_mapping, require_choice, require_integer, require_match, require_number, require_weights
 
 _LOSS_WEIGHTS = (
     "rotation_weight",
@@ -28,8 +28,9 @@ class TokenizerTraining:
         batch_size: windows per step, of all processes together.
         window: frames per window; a multiple of frames_per_latent.
         learning_rate: its peak; warmed up over `warmup_steps`, then a cosine down to `final_rate` of it.
-        source_weights: share of each source in a batch; a source that is not named gets the mean of those
-            named.
+        source_temperature: T of the shares that sources have of a batch: a source of n clips counts n ** (1 / T). At 1
+            shares are those of the sizes; the higher, the more alike they are (`source_shares`).
+        source_weights: shares by source, for those named, in place of that; each must be in the data.
         rotation_weight, translation_weight, pose_weight: of the smooth-L1 of wrist rotation, translation,
             pose. As published, with two models: 2/3, 1/3, 1.
         commitment_weight: of the latents' distance to their codes.
@@ -46,7 +47,7 @@ class TokenizerTraining:
         log_every, validate_every, checkpoint_every: in steps; they do not change the result.
         precision: "fp32", or "bf16": the networks in bfloat16, quantizers, losses and weights in float32.
         keep: "last": the tokenizer after the last step is returned; "best": the best on the validation clips.
-        device: "cpu", "cuda", or "auto": a GPU if there is one.
+        device: "cpu", "cuda", "cuda:N", or "auto": a CUDA device if there is one.
     """
 
     steps: int = 1000
@@ -56,7 +57,8 @@ class TokenizerTraining:
     warmup_steps: int = 20
     final_rate: float = 0.02
     weight_decay: float = 1e-4
-    source_weights: Mapping[str, float] = field(default_factory=lambda: {"fingerspelling": 0.4, "procedural": 0.6})
+    source_temperature: float = 2.0
+    source_weights: Mapping[str, float] = field(default_factory=dict)
     rotation_weight: float = 2.0
     translation_weight: float = 0.5
     pose_weight: float = 1.0
@@ -88,10 +90,11 @@ class TokenizerTraining:
         require_number(self, "unseen_share", 0.0, 1.0)
         for name in ("weight_decay", "invalid_weight", *_LOSS_WEIGHTS):
             require_number(self, name, 0.0)
+        require_number(self, "source_temperature", 1.0)
         require_weights(self, "source_weights")
         require_choice(self, "precision", ("fp32", "bf16"))
         require_choice(self, "keep", ("last", "best"))
-        require_choice(self, "device", ("auto", "cpu", "cuda"))
+        require_match(self, "device", r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TokenizerTraining":

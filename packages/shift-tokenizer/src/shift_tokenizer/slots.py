@@ -56,3 +56,12 @@ def check_probabilities(probabilities: Tensor, config: ShiftConfig) -> None:
             f"Expected probabilities (B, L, {expected[0]}, {expected[1]}), got {tuple(probabilities.shape)}. "
             "Give one distribution per slot."
         )
+
+
+def check_mask(mask: Tensor, batch: int, steps: int) -> None:
+    """Raises ShapeError unless the mask is (B, L) bool with each clip's steps at the start and padding behind them."""
+    if mask.dtype != torch.bool or tuple(mask.shape) != (batch, steps) or bool((mask[:, 1:] & ~mask[:, :-1]).any()):
+        raise ShapeError(
+            f"Expected mask {(batch, steps)} of bool, true on each clip's steps and then false, got "
+            f"{tuple(mask.shape)} of {mask.dtype}. Pad clips at their end."
+        )

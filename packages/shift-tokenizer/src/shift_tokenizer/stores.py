@@ -1,7 +1,8 @@
 """Clips from a Zarr store, as hiw-data writes them, for training and measuring; needs the extra `zarr`.
 
 Layout: a Zarr 3 group with `features` (frames, 198) and `valid` (frames, 2), all clips end to end, and `clips`, the
-UTF-8 bytes of a JSON list with one object per clip: its "length", and optionally "clip_id", "source", "split".
+UTF-8 bytes of a JSON list with one object per clip: its "length", and optionally "clip_id", "source", "split". The
+attribute `fps` is the rate of all clips.
 """
 
 import json
@@ -11,18 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import fill_step, find_files, read_clip
+from .arrays import rate_of
 from .errors import FileFormatError, ShiftTokenizerError
 from .layout import FEATURES, HANDS
+from .motions import fill_latent_step, find_files, read_clip
 from .windows import Clip
 
 
-def read_clips(paths: Sequence[Path], step: int, *, split: str | None = None) -> list[Clip]:
+def read_clips(paths: Sequence[Path], frames_per_latent: int, fps: float, *, split: str | None = None) -> list[Clip]:
     """All clips of NumPy files, folders of them, and Zarr stores.
 
     Args:
         paths: files, folders and stores.
-        step: frames per latent; each clip is filled up to a multiple of it.
+        frames_per_latent: of the tokenizer; each clip is filled up to a multiple of it.
+        fps: frames a second. Files of another rate are resampled (`read_clip`); clips of stores keep and tell theirs.
         split: of stores, the clips of this split alone; files have none.
 
     Raises:
@@ -31,13 +34,13 @@ def read_clips(paths: Sequence[Path], step: int, *, split: str | None = None) ->
     """
     stores = [path for path in paths if (path / "zarr.json").is_file()]
     others = [path for path in paths if path not in stores]
-    clips = [clip for store in stores for clip in read_store(store, step, split=split)]
+    clips = [clip for store in stores for clip in read_store(store, frames_per_latent, split=split)]
     if others or not stores:
-        clips += [read_clip(path, step) for path in find_files(others)]
+        clips += [read_clip(path, frames_per_latent, fps) for path in find_files(others)]
     return clips
 
 
-def read_store(path: Path, step: int, *, split: str | None = None) -> list[Clip]:
+def read_store(path: Path, frames_per_latent: int, *, split: str | None = None) -> list[Clip]:
     """The clips of a store; see `read_clips`."""
     try:
         import zarr
@@ -50,6 +53,7 @@ def read_store(path: Path, step: int, *, split: str | None = None) -> list[Clip]
         features, valid = (np.asarray(group[name][:]) for name in ("features", "valid"))
         described: list[dict[str, Any]] = json.loads(np.asarray(group["clips"][:], np.uint8).tobytes())
         lengths = [int(clip["length"]) for clip in described]
+        fps = rate_of({name: np.asarray(group.attrs[name]) for name in ("fps",) if name in group.attrs}, path)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise FileFormatError(
             f"{path}: expected a Zarr group with features, valid and clips, got: {error!r}. Write it with hiw-data."
@@ -64,12 +68,14 @@ def read_store(path: Path, step: int, *, split: str | None = None) -> list[Clip]
     if split is not None and split not in splits:
         raise FileFormatError(f"{path}: expected a split among {', '.join(splits)}, got {split!r}. Choose one of them.")
     starts = np.cumsum([0, *lengths[:-1]])
+    rows = [slice(start, start + length) for start, length in zip(starts, lengths, strict=True)]
     return [
         {
             "clip_id": str(clip.get("clip_id", number)),
             "source": str(clip.get("source", "")),
-            **fill_step(features[start : start + length], valid[start : start + length].astype(bool), step),
+            "fps": fps,
+            **fill_latent_step(features[own], valid[own].astype(bool), frames_per_latent),
         }
-        for number, (clip, start, length) in enumerate(zip(described, starts, lengths, strict=True))
+        for number, (clip, own) in enumerate(zip(described, rows, strict=True))
         if split is None or clip.get("split") == split
     ]

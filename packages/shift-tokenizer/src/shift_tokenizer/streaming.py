@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from .errors import ConfigError, ShapeError
-from .layout import FEATURES, HANDS, join_hands, split_hands
+from .layout import FEATURES, join_hands, split_hands
+from .rates import check_rate
 from .slots import check_finite, check_tokens
 from .tokenizer import ShiftTokenizer
 
@@ -30,11 +31,17 @@ class StreamingEncoder:
     _buffer: Tensor
     _start: int
     _done: int
-    _known: Tensor
     _last: Tensor
     _values: list[Tensor] | None
 
-    def __init__(self, tokenizer: ShiftTokenizer, *, lookahead: int | None = None, chunk: int = 16) -> None:
+    def __init__(
+        self,
+        tokenizer: ShiftTokenizer,
+        *,
+        lookahead: int | None = None,
+        chunk: int = 16,
+        fps: float | None = None,
+    ) -> None:
         """Starts a stream.
 
         Args:
@@ -42,7 +49,13 @@ class StreamingEncoder:
             lookahead: frames, at most; None for as many as the result needs.
             chunk: steps that are worked on at once; more is faster and holds tokens back longer. At 1 tokens
                 come as soon as they can.
+            fps: frames a second of what will be pushed, which must be the tokenizer's; None where the caller knows.
+
+        Raises:
+            RateError: `fps` is another than the tokenizer's.
         """
+        if fps is not None:
+            check_rate(fps, tokenizer.config.fps)
         self.tokenizer, self._step, self._chunk = (
             tokenizer,
             tokenizer.config.frames_per_latent,
@@ -60,7 +73,8 @@ class StreamingEncoder:
         Args:
             features: (t, 198), t of any size, 0 included.
             valid: (t, 2) bool; a hand that is not seen is held where it was seen last (`ShiftTokenizer.encode`
-                takes the nearest frame, which may lie ahead). Before a hand is first seen, it stays as it is.
+                takes the nearest frame, which may lie ahead). Before a hand is first seen, it is the mean of the
+                training data. So what stands in such frames changes nothing.
 
         Returns:
             tokens (l, n_slots) int64, l of 0 or more.
@@ -121,12 +135,8 @@ class StreamingEncoder:
         if seen.shape != hands.shape[:2]:
             raise ShapeError(f"Expected valid {tuple(hands.shape[:2])}, got {tuple(seen.shape)}. One flag per hand.")
         frames = torch.arange(1, len(hands) + 1, device=features.device)[:, None].expand(seen.shape)
-        source = frames.masked_fill(~seen, 0).cummax(0).values  # 0: not seen in this piece so far
-        before = torch.where(self._known[:, None], self._last, hands[0])
-        held = torch.cat([before[None], hands]).gather(0, source[..., None].expand_as(hands))
-        never = (source == 0) & ~self._known
-        held = torch.where(never[..., None], hands, held)
-        self._known = self._known | seen.any(0)
+        newest = frames.masked_fill(~seen, 0).cummax(0).values  # 0: not seen in this piece so far
+        held = torch.cat([self._last[None], hands]).gather(0, newest[..., None].expand_as(hands))
         self._last = held[-1].clone()
         return join_hands(held)
 
@@ -137,8 +147,7 @@ class StreamingEncoder:
         mean = self.tokenizer.mean
         self._buffer = mean.new_empty(0, FEATURES)
         self._start, self._done = 0, 0  # the first frame of the buffer, the steps that were given out
-        self._known = torch.zeros(HANDS, dtype=torch.bool, device=mean.device)
-        self._last = torch.zeros_like(mean)
+        self._last = mean * self.tokenizer.signs  # where each hand was seen last; the mean before that
         self._values = None  # of the last step that was given out
 
 
@@ -180,7 +189,7 @@ class StreamingDecoder:
         return frames
 
     @property
-    def steps_held(self) -> int:
+    def latent_steps_held(self) -> int:
         """Steps in memory."""
         return len(self._buffer)
 

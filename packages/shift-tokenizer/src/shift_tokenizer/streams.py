@@ -22,9 +22,10 @@ class Quantized:
 
     Attributes:
         indices: (N, L, R) int64.
-        values: (N, L, D), what the codes say; their gradient goes straight through to the latents.
-        sq_errors: (N, L), squared distance of what was to be said to what was said, a mean over the levels.
-        targets: (N, L, D), what the codes stand for: the latents without what the step before predicts.
+        values: (N, L, D), the quantised latents: of each step, what the step before predicts plus its codes. Their
+            gradient goes straight through to the latents.
+        sq_errors: (N, L), squared distance of the targets to their codes, a mean over the levels.
+        targets: (N, L, D), what is quantised: the latents minus what the step before predicts.
     """
 
     indices: Tensor
@@ -37,7 +38,7 @@ class Stream(nn.Module):
     """Encoder, quantizer and decoder of one modality.
 
     With a prediction p, a step is expected to be p times the value of the step before, and its codes stand
-    for what is missing. So a hand that keeps still is told ever more exactly, at the same tokens.
+    for the rest. So the error of a hand that keeps still falls with every step, at the same tokens.
     """
 
     def __init__(self, config: ShiftConfig, features: tuple[int, ...], prediction: float) -> None:

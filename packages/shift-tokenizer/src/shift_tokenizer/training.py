@@ -3,13 +3,16 @@
 Design:
 - All chance comes from one generator, whose state is saved with the model, the optimizer and the step: a run
   that was killed ends bit for bit as one that was not (on the same machine and number of threads).
-- A batch mixes its sources by fixed shares: a small real source is not drowned by a large synthetic one.
+- A batch mixes its sources by fixed shares (`source_shares`): a small source keeps a share beside a large one.
 - Geometry comes in from outside: `joints_fn` turns features into joints, `mirror_fn` mirrors a whole motion.
-- Under `torch.distributed` every rank makes the same call; files, callbacks and validation are rank 0's.
+- Under `torch.distributed` every rank makes the same call, and gets the same tokenizer and history; files, callbacks
+  and validation are rank 0's.
 """
 
 import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -18,9 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .atomic import make_folder
 from .checkpoint import Best, load_state, remove_state, save_state
 from .config import ShiftConfig
-from .distributed import agree, rank, sum_over_ranks, wait, world_size
+from .distributed import agree, agree_on, rank, sum_over_ranks, wait, world_size
 from .errors import ConfigError, ShiftTokenizerError
 from .evaluation import evaluate_reconstruction
 from .losses import JointsFn
@@ -28,7 +32,7 @@ from .progress import progress_bar
 from .run import Run
 from .settings import TokenizerTraining
 from .tokenizer import ShiftTokenizer
-from .windows import Clip, check_clips, hash_clips
+from .windows import Clip, check_clips, clip_source, hash_clips
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +41,7 @@ BEST, LAST = "best", "last"
 
 
 class TrainingCallback:
-    """What may be done while a tokenizer trains; each method does nothing until a subclass says otherwise."""
+    """Hooks of a training run; each method does nothing unless a subclass overrides it."""
 
     def on_start(self, config: ShiftConfig, training: TokenizerTraining, step: int) -> None:
         """Before the first step; `step` steps were done by an earlier run."""
@@ -67,8 +71,9 @@ def train_tokenizer(
     """Trains a tokenizer on clips.
 
     Args:
-        clips: dicts with "features" (T, 198) and optionally "valid" (T, 2), "source"; T a multiple of
-            frames_per_latent.
+        clips: dicts with "features" (T, 198), T a multiple of frames_per_latent, and optionally "valid" (T, 2) bool,
+            whether each hand is seen; "fps", frames a second; "source", the name of a dataset. What stands in
+            frames in which a hand is not seen changes nothing.
         config: of the tokenizer.
         training: of the run.
         val_clips: clips of which the reconstruction error is logged; the best state is told by their
@@ -86,16 +91,16 @@ def train_tokenizer(
 
     Returns:
         the tokenizer (the last, or the best with `training.keep`), in eval mode on the training device, and
-        the history: one dict per logged step, with validation on rank 0 alone.
+        the history: one dict per logged step. Under `torch.distributed` all ranks return the same.
 
     Raises:
-        DataError: the clips do not fit.
+        DataError: the clips do not fit; RateError where their rate is another than `config.fps`.
         ConfigError: the settings do not fit together.
         ShiftTokenizerError: the loss is not finite, or the disk refuses a checkpoint.
     """
     run = Run(clips, config or ShiftConfig(), training or TokenizerTraining(), joints_fn, mirror_fn)
     if val_clips:
-        check_clips(val_clips, run.config.frames_per_latent)
+        check_clips(val_clips, run.config.frames_per_latent, run.config.fps)
     elif run.training.keep == BEST:
         raise ConfigError(
             "Expected val_clips for TokenizerTraining.keep 'best', got none. Pass some, or keep the last."
@@ -103,6 +108,7 @@ def train_tokenizer(
     folder = None if checkpoint_dir is None else Path(checkpoint_dir)
     mark = "" if folder is None else run.fingerprint(clips, val_clips)
     if folder is not None:
+        make_folder(folder)
         load_state(folder, run.state, mark)
         _check_alike(run.state.step, run.device)
     run.tokenizer.provenance = _provenance(run, clips)
@@ -110,6 +116,7 @@ def train_tokenizer(
     _loop(run, val_clips or (), folder, mark, called)
     if run.training.keep == BEST:
         _restore_best(run)
+    _share_results(run)
     _describe(run)
     if folder is not None and rank() == 0:
         _write(run, folder / LAST, False, called)
@@ -190,6 +197,14 @@ def _restore_best(run: Run) -> None:
     run.tokenizer.load_state_dict({name: agree(t) for name, t in run.tokenizer.state_dict().items()})
 
 
+def _share_results(run: Run) -> None:
+    """What rank 0 measured, on every rank, so that all return the same."""
+    best = run.state.best
+    history, told = agree_on([run.state.history, None if best is None else [best.step, best.value]], run.device)
+    run.state.history = history
+    run.state.best = None if told is None else Best(told[0], told[1], {} if best is None else best.tensors)
+
+
 def _write(run: Run, folder: Path, best: bool, called: _Calls) -> None:
     _describe(run)
     run.tokenizer.save_pretrained(folder)
@@ -198,10 +213,7 @@ def _write(run: Run, folder: Path, best: bool, called: _Calls) -> None:
 
 def _provenance(run: Run, clips: Sequence[Clip]) -> dict[str, Any]:
     """What a tokenizer was made from; nothing in it depends on when or where."""
-    sources: dict[str, int] = {}
-    for clip in clips:
-        name = str(clip.get("source", ""))
-        sources[name] = sources.get(name, 0) + 1
+    sources = Counter(map(clip_source, clips))
     return {
         "clips": len(clips),
         "frames": sum(len(clip["features"]) for clip in clips),
@@ -217,7 +229,8 @@ def _provenance(run: Run, clips: Sequence[Clip]) -> dict[str, Any]:
 def _describe(run: Run) -> None:
     """Adds the step and the last metrics, but no timing, to the tokenizer's provenance."""
     history = [entry for entry in run.state.history if entry["step"] <= run.state.step]
-    metrics = {k: v for k, v in history[-1].items() if k not in ("seconds_per_step", "step")} if history else {}
+    last = history[-1] if history else {}
+    metrics = {k: v for k, v in last.items() if k not in ("seconds_per_step", "step") and math.isfinite(v)}
     best = run.state.best
     kept = {} if best is None else {"best_step": best.step, "best_value": best.value}
     run.tokenizer.provenance |= {"step": run.state.step, "metrics": metrics, **kept}

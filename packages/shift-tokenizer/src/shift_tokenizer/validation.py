@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -68,6 +69,13 @@ def require_choice(owner: object, name: str, choices: Iterable[object]) -> None:
     value = getattr(owner, name)
     if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
         _refuse(owner, name, "one of " + ", ".join(map(repr, choices)), value)
+
+
+def require_match(owner: object, name: str, pattern: str, expected: str) -> None:
+    """Raises ConfigError unless `owner.name` is a text that the pattern matches; `expected` tells what it allows."""
+    value = getattr(owner, name)
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        _refuse(owner, name, expected, value)
 
 
 def _is_number(value: object) -> bool:

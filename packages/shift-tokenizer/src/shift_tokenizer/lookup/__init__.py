@@ -11,7 +11,7 @@ smallest squared Euclidean distance; among equals the lowest index. None ever ho
 | `gemm` | other devices | what `cpu` does |
 | `triton` | CUDA, with Triton | one fused kernel: nearest code, gather, squared error |
 
-`vq_lookup(backend="auto")` takes the highest in rank that supports the tensors. Further backends can be added with
+`vq_lookup(backend="auto")` takes the highest in priority that supports the tensors. Further backends can be added with
 `register_backend`. docs/lookup.md has the figures.
 """
 

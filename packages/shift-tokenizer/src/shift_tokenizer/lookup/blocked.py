@@ -1,7 +1,7 @@
 """The lookup by blocked matrix products, exact.
 
 Design:
-- Codes are ranked by |c|^2 / 2 - x.c. A block of scores (k codes, b rows) stays in the cache, and nothing larger is
+- Codes are ordered by |c|^2 / 2 - x.c. A block of scores (k codes, b rows) stays in the cache, and nothing larger is
   ever made.
 - An argmin over all scores costs as much as the matrix product. So the codes are dealt into about sqrt(K) groups:
   one pass takes the minimum of each group, and only the winning group is searched for its code.
@@ -18,10 +18,10 @@ from .duplicates import without_duplicates
 from .reference import nearest as reference
 from .registry import Backend
 
-_SCORES_IN_BLOCK = 1 << 19
-_CODES_IN_BLOCK = 4096
-_NUMBERS_IN_COMPARISON = 1 << 20
-_FEW = 1 << 18  # multiplications
+_SCORES_IN_BLOCK = 1 << 19  # 2 MiB of float32, which the second cache holds
+_CODES_IN_BLOCK = 4096  # at most; larger codebooks are gone through in parts
+_NUMBERS_IN_COMPARISON = 1 << 20  # 8 MiB of float64 for the candidates that are compared at once
+_FEW = 1 << 18  # multiplications; below, the reference is as fast
 
 
 def nearest(x: Tensor, codebook: Tensor) -> Tensor:

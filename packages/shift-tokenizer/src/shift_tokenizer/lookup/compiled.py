@@ -24,8 +24,8 @@ from torch import Tensor
 from .duplicates import without_duplicates
 from .registry import Backend
 
-_LARGEST_DIM = 4096
-_LARGEST_CODEBOOK = 1 << 20
+_LARGEST_DIM = 4096  # numbers in a code
+_LARGEST_CODEBOOK = 1 << 20  # codes
 _WORTHWHILE = 1 << 28  # multiplications; below, importing numba costs more than it saves
 _INSTALLED = importlib.util.find_spec("numba") is not None
 

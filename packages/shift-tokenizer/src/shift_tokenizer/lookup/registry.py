@@ -14,7 +14,7 @@ class Backend:
 
     Attributes:
         name: what `vq_lookup(backend=...)` calls it.
-        rank: "auto" prefers the highest among those that support the tensors and pay off for them.
+        priority: "auto" prefers the highest among those that support the tensors and pay off for them.
         supports: whether it can take x (N, D) and codebook (K, D): device, type, shape.
         nearest: x (N, D), codebook (K, D) -> indices (N,) int64.
         worthwhile: whether "auto" should consider it for these tensors; always, unless said otherwise.
@@ -22,7 +22,7 @@ class Backend:
     """
 
     name: str
-    rank: int
+    priority: int
     supports: Callable[[Tensor, Tensor], bool]
     nearest: Callable[[Tensor, Tensor], Tensor]
     worthwhile: Callable[[Tensor, Tensor], bool] = lambda x, codebook: True
@@ -45,7 +45,7 @@ def choose_backend(x: Tensor, codebook: Tensor, name: str) -> Backend:
     """
     if name == "auto":
         able = (b for b in BACKENDS.values() if b.supports(x, codebook) and b.worthwhile(x, codebook))
-        return max(able, key=lambda b: b.rank)
+        return max(able, key=lambda b: b.priority)
     if name not in BACKENDS:
         raise BackendError(f"Expected a backend of auto, {', '.join(sorted(BACKENDS))}, got {name!r}. Choose one.")
     if not BACKENDS[name].supports(x, codebook):

@@ -34,7 +34,7 @@ def _fused(x: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 BACKEND = Backend(
     name="triton",
-    rank=30,
+    priority=30,
     supports=_supports,
     nearest=lambda x, codebook: _fused(x, codebook)[0],
     worthwhile=lambda x, codebook: x.is_cuda,
