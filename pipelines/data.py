@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from hiw_data import (
     BuildConfig,
     FingerspellingSource,
@@ -18,34 +20,64 @@ from hiw_data import (
 from hiw_data.card import data_card
 from kedro.pipeline import Pipeline, node
 
+PROJECT = Path(__file__).resolve().parents[1]
+"""Relative paths of the configuration start here, wherever the command is started."""
+
 SOURCES: dict[str, Callable[..., Source]] = {
     "fingerspelling": FingerspellingSource,
     "procedural": ProceduralSource,
     "npz": NpzSource,
 }
 
+_PATHS = ("folder", "groups")
+"""Options of sources that are paths."""
 
-def build_store(sources: dict[str, dict[str, Any] | None], config: BuildConfig, path: str) -> HiwStore:
-    """Read, fit, clean, split and caption every source's clips, into a store at `path`.
 
-    A source whose options are null is left out, so that an environment can drop what another one names.
+def build_store(sources: Any, config: BuildConfig, path: str) -> HiwStore:
+    """Read, fit, clean, split and caption every source's clips, into a store at `path`; the one there is replaced.
+
+    Args:
+        sources: `data.sources` of the configuration, see `make_sources`.
+        config: frame rate, splits and lengths.
+        path: the store's folder, absolute or from the project's folder on.
     """
-    wanted = {name: options for name, options in sources.items() if options is not None}
-    return build([make_source(name, options) for name, options in wanted.items()], path, config)
+    return build(make_sources(sources), PROJECT / path, config, overwrite=True)
 
 
-def make_source(name: str, options: dict[str, Any]) -> Source:
-    """Make a source of clips from its name and options in the configuration.
+def make_sources(entries: Any) -> list[Source]:
+    """Make the sources of clips that the configuration lists.
+
+    Args:
+        entries: mappings with `type` (a key of SOURCES) and the options of that source; `name` tells two of a type
+            apart. Relative paths start at the project's folder.
 
     Raises:
-        HiwDataError: an unknown source, or an option it does not have.
+        HiwDataError: no list of such mappings, an unknown type, or an option that it does not have.
     """
-    if name not in SOURCES:
-        raise HiwDataError(f"Expected a source among {sorted(SOURCES)}, got '{name}'. Correct data.sources.")
+    if isinstance(entries, Mapping):
+        named = [{"type": kind, **(options or {})} for kind, options in entries.items() if options is not None]
+        listed = yaml.safe_dump({"sources": named}, sort_keys=False)
+        raise HiwDataError(
+            "Expected data.sources as a list (an environment's list takes the place of another's), got a mapping. "
+            f"Write under `data:`\n{listed}"
+        )
+    if not isinstance(entries, list) or not entries:
+        raise HiwDataError(f"Expected data.sources as a list of sources, at least one, got {entries!r}.")
+    return [_make_source(entry) for entry in entries]
+
+
+def _make_source(entry: Any) -> Source:
+    if not isinstance(entry, Mapping) or entry.get("type") not in SOURCES:
+        raise HiwDataError(f"Expected entries with a type among {sorted(SOURCES)} in data.sources, got {entry!r}.")
+    options = {key: value for key, value in entry.items() if key != "type"}
+    options |= {key: PROJECT / options[key] for key in _PATHS if options.get(key) is not None}
     try:
-        return SOURCES[name](**options)
+        return SOURCES[entry["type"]](**options)
     except TypeError as error:
-        raise HiwDataError(f"The options of the source '{name}' do not fit: {error}. Correct data.sources.") from error
+        raise HiwDataError(
+            f"Expected options that the source '{entry['type']}' has, got {sorted(options)} ({error}). Correct "
+            "data.sources."
+        ) from error
 
 
 def describe_store(store: HiwStore) -> tuple[dict[str, Any], str]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from clutch_llm import build_corpus
-from clutch_llm.corpus import mirror_caption, mirrored
+from clutch_llm.corpus import mirrored
 from clutch_llm.errors import DataError
 from shift_tokenizer import ShiftConfig, ShiftTokenizer
 
@@ -41,18 +41,13 @@ def test_without_a_mirrored_left_hand_motions_are_encoded_anew(examples) -> None
         np.testing.assert_array_equal(image["tokens"], encoded.numpy())
 
 
-@pytest.mark.parametrize(
-    ("caption", "mirrored"),
-    [
-        ("the left hand stirs clockwise", "the right hand stirs counterclockwise"),
-        ("palm facing left, thumb right", "palm facing right, thumb left"),
-        ("both hands clap", "both hands clap"),
-        ("the leftover is bright", "the leftover is bright"),
-    ],
-)
-def test_captions_are_mirrored_word_by_word(caption: str, mirrored: str) -> None:
-    assert mirror_caption(caption) == mirrored
-    assert mirror_caption(mirrored) == caption
+def test_captions_of_a_mirror_image_come_from_the_data_or_from_their_words(examples, tokenizer) -> None:
+    plain = {**examples[0], "captions": ["a run up the keys", "Left, counter-clockwise"]}
+    told = {**plain, "mirrored_captions": ["what the source says", "of the image"]}
+    assert mirrored([plain], tokenizer)[0]["captions"] == ["a run down the keys", "Right, clockwise"]
+    (image,) = mirrored([told], tokenizer)
+    assert image["captions"] == ["what the source says", "of the image"]
+    assert mirrored([image], tokenizer)[0]["captions"] == plain["captions"]
 
 
 def test_clips_that_cannot_be_used_are_named(clips, tokenizer) -> None:

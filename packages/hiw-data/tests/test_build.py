@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hiw_data import BuildConfig, HiwDataError, HiwStore, ProceduralSource, SkippedClip, Source, SourceInfo, build
+from hiw_data.atomic import write_beside
 from hiw_data.clips import Clip
 from hiw_data.quality import wrist_acceleration
 
@@ -31,16 +32,16 @@ class ListSource:
 
 def test_building_twice_gives_the_same_content(tmp_path: Path) -> None:
     first = build([ProceduralSource(40)], tmp_path / "a.zarr")
-    again = build([ProceduralSource(40)], tmp_path / "a.zarr")
+    again = build([ProceduralSource(40)], tmp_path / "a.zarr", overwrite=True)
     assert first.data_hash == again.data_hash
     for name in ("README.md", "quality.json"):
-        other = build([ProceduralSource(40)], tmp_path / "b.zarr").path / name
+        other = build([ProceduralSource(40)], tmp_path / "b.zarr", overwrite=True).path / name
         assert (again.path / name).read_text(encoding="utf-8") == other.read_text(encoding="utf-8")
-    assert first.data_hash != build([ProceduralSource(40, seed=1)], tmp_path / "a.zarr").data_hash
+    assert first.data_hash != build([ProceduralSource(40, seed=1)], tmp_path / "c.zarr").data_hash
 
 
 def test_no_recording_is_in_two_splits_and_all_are_there(make_clip: MakeClip, tmp_path: Path) -> None:
-    clips = [make_clip(f"{k}#{piece}", seed=k, origin=str(k)) for k in range(60) for piece in range(2)]
+    clips = [make_clip(f"{k}#{piece}", seed=k, origin=str(k), split="") for k in range(60) for piece in range(2)]
     store = build([ListSource(list(clips))], tmp_path / "a.zarr", BuildConfig(split=(0.5, 0.25, 0.25)))
     splits: dict[str, set[str]] = {}
     for row in store.metadata:
@@ -51,11 +52,40 @@ def test_no_recording_is_in_two_splits_and_all_are_there(make_clip: MakeClip, tm
 
 
 def test_a_clip_keeps_its_split_whatever_else_is_built(make_clip: MakeClip, tmp_path: Path) -> None:
-    clips: list[Clip | SkippedClip] = [make_clip(str(k), seed=k) for k in range(30)]
+    clips: list[Clip | SkippedClip] = [make_clip(str(k), seed=k, split="") for k in range(30)]
     alone = build([ListSource(clips)], tmp_path / "a.zarr")
     beside = build([ListSource(clips[::-1]), ProceduralSource(5)], tmp_path / "b.zarr")
     splits = {m["clip_id"]: m["split"] for m in beside.metadata}
     assert all(splits[m["clip_id"]] == m["split"] for m in alone.metadata)
+
+
+def test_seed_and_latent_step_of_the_configuration_count(make_clip: MakeClip, tmp_path: Path) -> None:
+    clips: list[Clip | SkippedClip] = [make_clip(str(k), 7, seed=k, split="") for k in range(12)]
+    store = build([ListSource(clips)], tmp_path / "a.zarr", BuildConfig(seed=1, multiple=5))
+    assert {len(c["features"]) for c in store.clips()} == {10}
+    assert [c["split"] for c in store.clips()] == [
+        "train", "val", "train", "train", "train", "train", "train", "train", "train", "test", "train", "train",
+    ]  # fmt: skip
+
+
+def test_a_clip_of_another_sources_name_or_no_clip_at_all_is_skipped(make_clip: MakeClip, tmp_path: Path) -> None:
+    odd: list = [make_clip("a"), make_clip("b", source="other"), {"clip_id": "c"}, "no clip"]
+    store = build([ListSource(odd)], tmp_path / "a.zarr")
+    reasons = {s["clip_id"]: s["reason"] for s in store.summary()["skipped"]["clips"]}
+    assert "Expected source 'made' in b, got 'other'" in reasons["b"]
+    assert "Expected attributes, captions" in reasons["c"]
+    assert "Expected a clip as a mapping, got str" in reasons["made/?"]
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with write_beside(tmp_path / "sub" / "a.md") as staged:
+            staged.write_text("half")
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        interrupted()
+    assert list((tmp_path / "sub").iterdir()) == []
 
 
 def test_unusable_clips_are_skipped_counted_and_listed(make_clip: MakeClip, tmp_path: Path) -> None:
@@ -88,7 +118,7 @@ def test_a_source_that_fails_leaves_the_old_store(make_clip: MakeClip, tmp_path:
 
     old = build([ListSource([make_clip("old")])], tmp_path / "a.zarr")
     with pytest.raises(OSError, match="the disk is gone"):
-        build([Failing([make_clip("new")])], tmp_path / "a.zarr")
+        build([Failing([make_clip("new")])], tmp_path / "a.zarr", overwrite=True)
     assert HiwStore.open(tmp_path / "a.zarr").data_hash == old.data_hash
 
 
@@ -99,7 +129,7 @@ def test_sources_need_different_names(make_clip: MakeClip, tmp_path: Path) -> No
     assert isinstance(ListSource([]), Source)
 
 
-@pytest.mark.parametrize("options", [{"fps": 0}, {"split": (0.5, 0.1, 0.1)}, {"multiple": 6}])
+@pytest.mark.parametrize("options", [{"fps": 0}, {"split": (0.5, 0.1, 0.1)}, {"multiple": 0}, {"fps": float("inf")}])
 def test_senseless_configurations_are_refused(options: dict) -> None:
     with pytest.raises(ValueError, match="Expected"):
         BuildConfig(**options)
@@ -113,7 +143,8 @@ def test_the_card_labels_synthetic_sources_and_names_licences(make_clip: MakeCli
     assert "| made | real | 1 |" in card
     assert "**Synthetic: no human made these movements.**" in card
     assert "Licence: CC0" in card
-    assert "Letters across languages and splits" in card
+    assert "What the splits keep apart" in card
+    assert "The actions are simple" in card
     assert store.data_hash in card
 
 

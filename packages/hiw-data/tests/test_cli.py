@@ -40,6 +40,54 @@ def test_import_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "Wrote" in capsys.readouterr().out
 
 
+def write_npz(path: Path, **changes: object) -> None:
+    path.parent.mkdir(exist_ok=True)
+    arrays = {
+        "global_orient": np.zeros((20, 2, 3)),
+        "hand_pose": np.zeros((20, 2, 15, 3)),
+        "transl": np.zeros((20, 2, 3)),
+        "captions": np.array(["two flat hands", "two flat hands side by side"]),
+    }
+    np.savez(path, **(arrays | changes))  # type: ignore[arg-type]
+
+
+def test_an_import_lists_what_it_skipped_and_says_what_it_assumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abc":
+        write_npz(tmp_path / "in" / f"{name}.npz")
+    write_npz(tmp_path / "in" / "bad.npz", fps=np.array("30 fps"))
+    (tmp_path / "groups.csv").write_text("clip,group\na,x\nb,y\nc,z\n", encoding="utf-8")
+    out = tmp_path / "b.zarr"
+    command = ["import", str(tmp_path / "in"), "--groups", str(tmp_path / "groups.csv"), "--out", str(out)]
+    assert main([*command, "--max-frames", "12", "--piece-captions", "all"]) == 0
+    said = capsys.readouterr().out
+    assert "skipped: 1" in said
+    assert "npz/bad: Expected fps as one number" in said
+    assert "note: Source 'npz': 3 file(s) do not say their frame rate; 15 fps was assumed." in said
+    assert "stand here as 6 pieces" in said
+    clips = HiwStore.open(out).clips()
+    assert {c["split"] for c in clips} == {"train", "val", "test"}
+    assert [c["group"] for c in clips] == ["x", "x", "y", "y", "z", "z"]
+    assert all(len(c["captions"]) == 2 for c in clips)
+    assert main([*command, "--overwrite", "--max-frames", "12", "--long", "skip"]) == 1
+    assert "Expected at most 12 frames" in capsys.readouterr().err
+    assert len(HiwStore.open(out)) == 6
+
+
+def test_an_import_of_which_nothing_can_be_used_says_why_and_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_npz(tmp_path / "in" / "a.npz", captions=np.array([], str))
+    write_npz(tmp_path / "in" / "b.npz", transl=np.zeros((20, 2)))
+    assert main(["import", str(tmp_path / "in"), "--out", str(tmp_path / "b.zarr")]) == 1
+    said = capsys.readouterr().err
+    assert "got none; all 2 were skipped" in said
+    assert "npz/a: Expected captions in a.npz or in a.txt" in said
+    assert "npz/b: Expected transl" in said
+    assert not (tmp_path / "b.zarr").exists()
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
@@ -56,11 +104,12 @@ def test_errors_are_one_clear_line(command: list[str], words: str, capsys: pytes
     assert said.count("\n") == 1
 
 
-def test_an_existing_store_can_be_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_store_is_only_replaced_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["build", "--source", "procedural", "--clips", "3", "--out", str(tmp_path / "a.zarr")]
     assert main(command) == 0
-    assert main([*command, "--keep"]) == 1
-    assert "Expected nothing at" in capsys.readouterr().err
+    assert main(command) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize("command", [[], ["build"], ["import"], ["inspect"], ["card"]])

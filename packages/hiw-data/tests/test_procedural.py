@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_geometry import features_to_joints, mirror_features
-from hiw_data import ProceduralSource
+from hand_geometry import features_to_joints, mirror_features, mirror_text
+from hiw_data import ProceduralSource, build
 from hiw_data.clips import Clip, check_clip
 from hiw_data.sources.choreography import Cue, HandTrack
-from hiw_data.sources.families import FAMILIES
-from hiw_data.sources.procedural import to_features
-from hiw_data.sources.wording import ADVERBS, HANDS, MOVEMENTS, NUMBERS, TIMES, gerund, third_person
+from hiw_data.sources.families import FAMILIES, Family
+from hiw_data.sources.held_out import HELD_OUT_COMBINATIONS, mirror_combination
+from hiw_data.sources.procedural import Sketch, _write_captions, _write_tracks, mirror_attributes, to_features
+from hiw_data.sources.wording import gerund, third_person
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import find_peaks
@@ -49,7 +51,9 @@ def palm(joints: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
 def test_there_are_at_least_twenty_families_and_every_one_has_two_directions() -> None:
     assert len(FAMILIES) >= 20
     assert len({f.name for f in FAMILIES}) == len(FAMILIES)
-    assert all(len(f.directions) >= 2 for f in FAMILIES)
+    assert {len(f.directions) for f in FAMILIES} == {2, 3, 4, 5}
+    assert {f.hands for f in FAMILIES} == {("left", "right", "both"), ("left", "right"), ("both",)}
+    assert sum(len(f.hands) * len(f.directions) for f in FAMILIES) == 168
 
 
 @settings(max_examples=4, deadline=None)
@@ -80,27 +84,159 @@ def test_other_lengths_work(frames: int) -> None:
     assert stream(30, frames=frames)[7]["features"].shape == (frames, 198)
 
 
-@pytest.mark.parametrize("options", [{"clips": 0}, {"seed": -1}, {"frames": 62}, {"frames": 16}])
+@pytest.mark.parametrize("options", [{"clips": 0}, {"seed": -1}, {"frames": 31}, {"frames": 16}])
 def test_senseless_options_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="Expected"):
         ProceduralSource(**options)
 
 
-def test_captions_name_what_the_attributes_say(clips: list[Clip]) -> None:
-    families = {f.name: f for f in FAMILIES}
+def captions_of(family: str, **attributes: object) -> tuple[set[str], set[str]]:
+    """All wordings that the source has for some attributes: the short captions, and the finer ones."""
+    (row,) = [f for f in FAMILIES if f.name == family]
+    both = [_write_captions(row, attributes, np.random.default_rng(seed)) for seed in range(200)]
+    return {short for short, _ in both}, {fine for _, fine in both}
+
+
+def test_pushing_is_told_in_these_words() -> None:
+    short, fine = captions_of("push", hand="left", direction="right", speed="slow", size="small", repetitions=2)
+    assert short == {
+        "the left hand pushes to the right",
+        "pushing to the right with the left hand",
+        "a person pushes to the right with the left hand",
+        "the left hand pushes something to the right with a flat palm",
+        "pushing something to the right with a flat palm with the left hand",
+        "a person pushes something to the right with a flat palm with the left hand",
+    }
+    assert fine == {
+        "the left hand slowly pushes to the right twice, with small movements",
+        "slowly pushing to the right twice with the left hand, with small movements",
+        "with small movements, the left hand slowly pushes to the right twice",
+        "the left hand slowly pushes something to the right with a flat palm twice, with small movements",
+        "slowly pushing something to the right with a flat palm twice with the left hand, with small movements",
+        "with small movements, the left hand slowly pushes something to the right with a flat palm twice",
+    }
+
+
+@pytest.mark.parametrize(
+    ("family", "attributes", "words"),
+    [
+        ("push", {"hand": "both", "direction": "left", "speed": "fast", "size": "large", "repetitions": 3},
+         "both hands quickly push to the left three times, with large movements"),
+        ("point", {"hand": "right", "direction": "forward", "speed": "medium", "size": "medium", "repetitions": 1},
+         "the right hand steadily points forward once, with medium movements"),
+        ("stir", {"hand": "right", "direction": "clockwise", "speed": "fast", "size": "small", "repetitions": 4},
+         "with small movements, the right hand quickly stirs a pot clockwise four times"),
+        ("count", {"hand": "left", "direction": "up to", "speed": "slow", "size": "large", "repetitions": 5},
+         "slowly counting up to five with the left hand, with large movements"),
+        ("count", {"hand": "left", "direction": "down from", "speed": "slow", "size": "large", "repetitions": 2},
+         "the left hand slowly counts down from two on the fingers, with large movements"),
+        ("piano", {"hand": "left", "direction": "down the keys", "speed": "medium", "size": "small", "repetitions": 2},
+         "steadily playing a run down the keys of a piano twice with the left hand, with small movements"),
+        ("wring",
+         {"hand": "both", "direction": "left hand forward", "speed": "fast", "size": "small", "repetitions": 1},
+         "both hands quickly wring a towel, left hand forward, once, with small movements"),
+        ("pull", {"hand": "right", "direction": "back", "speed": "slow", "size": "small", "repetitions": 1},
+         "the right hand slowly pulls a handle toward the body once, with small movements"),
+    ],
+)  # fmt: skip
+def test_finer_captions_tell_hand_speed_size_count_and_direction(family: str, attributes: dict, words: str) -> None:
+    assert words in captions_of(family, **attributes)[1]
+
+
+def test_each_clip_carries_what_a_judge_asks_for(clips: list[Clip]) -> None:
     for clip in clips:
-        a, (short, fine) = clip["attributes"], clip["captions"]
-        family = families[a["family"]]
-        for caption in (short, fine):
-            assert HANDS[a["hand"]] in caption
-            assert all(HANDS[other] not in caption for other in HANDS if other != a["hand"])
-            assert family.directions[a["direction"]] in caption
-            assert "[" not in caption
-            assert "{" not in caption
-        assert ADVERBS[a["speed"]] in fine
-        assert MOVEMENTS[a["size"]] in fine
-        number = NUMBERS[a["repetitions"]] if family.counts_itself else TIMES[a["repetitions"]]
-        assert number in fine
+        attributes = clip["attributes"]
+        assert set(attributes) == {
+            "family", "hand", "direction", "speed", "size", "repetitions", "synthetic", "unseen_combination",
+        }  # fmt: skip
+        assert attributes["hand"] in ("left", "right", "both")
+        assert attributes["speed"] in ("slow", "medium", "fast")
+        assert attributes["size"] in ("small", "medium", "large")
+        assert attributes["repetitions"] in (1, 2, 3, 4, 5)
+        word = {"left": "the left hand", "right": "the right hand", "both": "both hands"}[attributes["hand"]]
+        assert all(word in caption for caption in clip["captions"])
+        assert {"slow": "slowly", "medium": "steadily", "fast": "quickly"}[attributes["speed"]] in clip["captions"][1]
+        assert not any(mark in caption for caption in clip["captions"] for mark in "[]{}")
+
+
+def test_the_captions_of_the_mirror_image_are_made_anew_and_say_what_its_words_would(clips: list[Clip]) -> None:
+    for clip in clips:
+        assert clip["mirrored_captions"] == [mirror_text(caption) for caption in clip["captions"]]
+    run = clips[find(clips, family="piano", direction="up the keys", hand="left")[0]]
+    assert all("down the keys" in caption for caption in run["mirrored_captions"])
+    assert all("the right hand" in caption for caption in run["mirrored_captions"])
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_a_mirror_image_is_another_action_of_the_family_and_its_image_is_the_first(family: Family) -> None:
+    for hand in family.hands:
+        for direction in family.directions:
+            attributes = {"family": family.name, "hand": hand, "direction": direction, "speed": "slow"}
+            image = mirror_attributes(attributes)
+            assert image["hand"] in family.hands
+            assert image["direction"] in family.directions
+            assert mirror_attributes(image) == attributes
+
+
+@pytest.mark.parametrize("name", ["point", "stir", "pour", "piano", "screw", "wring", "lift", "push"])
+def test_the_motion_of_mirrored_attributes_is_the_mirrored_motion(name: str) -> None:
+    (family,) = [f for f in FAMILIES if f.name == name]
+
+    def features(attributes: dict) -> np.ndarray:
+        tracks = _write_tracks(family, attributes, 1.0, np.random.default_rng(0), np.arange(64) / FPS)
+        nothing = np.zeros((2, 51)), np.zeros((14, 2, 51))
+        return to_features([Sketch(tracks, *nothing, captions=[], mirrored_captions=[], attributes=attributes)])[0]
+
+    for hand in family.hands:
+        for direction in family.directions:
+            attributes = {"hand": hand, "direction": direction, "speed": "medium", "size": "large", "repetitions": 2}
+            image = features(mirror_attributes(attributes))
+            np.testing.assert_allclose(mirror_features(features(attributes)), image, atol=1e-5)
+            if mirror_attributes(attributes) != attributes:
+                assert np.abs(features(attributes) - image).max() > 0.02
+
+
+def test_a_tenth_of_the_combinations_is_held_out_with_their_mirror_images() -> None:
+    every = {(f.name, hand, direction) for f in FAMILIES for hand in f.hands for direction in f.directions}
+    assert set(HELD_OUT_COMBINATIONS) < every
+    assert len(HELD_OUT_COMBINATIONS) == 16  # of 168
+    assert sorted(HELD_OUT_COMBINATIONS.values()) == ["test"] * 8 + ["val"] * 8
+    for combination, split in HELD_OUT_COMBINATIONS.items():
+        assert HELD_OUT_COMBINATIONS[mirror_combination(combination)] == split
+    trained = every - set(HELD_OUT_COMBINATIONS)
+    for part in (slice(0, 1), slice(0, 2), slice(0, 3, 2)):  # each family, with each hand, with each direction
+        assert {c[part] for c in trained} == {c[part] for c in every}
+
+
+def test_no_clip_of_train_shows_a_held_out_combination_or_is_the_mirror_image_of_one(tmp_path: Path) -> None:
+    store = build([ProceduralSource(540)], tmp_path / "a.zarr")
+    kinds: dict[str, set[tuple[str, str, str]]] = {split: set() for split in ("train", "val", "test")}
+    for clip in store.clips():
+        a = clip["attributes"]
+        assert clip["held_out"] is a["unseen_combination"]
+        shown = (a["family"], a["hand"], a["direction"])
+        kinds[clip["split"]] |= {shown, mirror_combination(shown)}
+    for split in ("val", "test"):
+        own = {(c["attributes"]["unseen_combination"]) for c in store.clips(split)}
+        assert own == {True, False}  # test keeps combinations that train shows, too
+        unseen = {c for c, where in HELD_OUT_COMBINATIONS.items() if where == split}
+        assert not unseen & kinds["train"]
+        assert len(unseen & kinds[split]) > 4
+    overlap = store.summary()["sources"]["procedural"]["overlap"]["test"]
+    assert overlap["held_out"] == sum(c["held_out"] for c in store.clips("test"))
+    assert overlap["all_in_train_held_out"] == 0.0
+    assert overlap["in_train"]["family"] == overlap["in_train"]["direction"] == 1.0
+    card = (store.path / "README.md").read_text(encoding="utf-8")
+    assert f"| procedural | test | {overlap['clips']} | {overlap['held_out']} | family 100%" in card
+
+
+def test_combinations_are_only_held_out_where_asked() -> None:
+    free = [c for c in ProceduralSource(108, hold_out=False).stream(FPS) if isinstance(c, dict)]
+    held = [c for c in ProceduralSource(108).stream(FPS) if isinstance(c, dict)]
+    assert {c["split"] for c in free} == {""}
+    assert not any(c["held_out"] or c["attributes"]["unseen_combination"] for c in free)
+    assert {c["split"] for c in held} == {"", "val", "test"}
+    assert [c["captions"] for c in free] == [c["captions"] for c in held]
 
 
 def test_captions_are_varied(clips: list[Clip]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from hiw_data import ClipError, DiskFullError, HiwStore, SchemaVersionError, StoreError
+from hiw_data import (
+    ClipError,
+    DiskFullError,
+    HiwStore,
+    ProceduralSource,
+    SchemaVersionError,
+    StoreError,
+    build,
+)
 from hiw_data.atomic import recover_folder, replace_folder
 from hiw_data.clips import Clip
 from hiw_data.writer import StoreWriter
@@ -21,7 +30,7 @@ MakeClip = Callable[..., Clip]
 
 
 def write(path: Path, *clips: object, report: dict | None = None, **options: object) -> HiwStore:
-    with StoreWriter(path, fps=15, **options) as writer:  # type: ignore[arg-type]
+    with StoreWriter(path, fps=15, overwrite=True, **options) as writer:  # type: ignore[arg-type]
         for clip in clips:
             writer.append(clip)  # type: ignore[arg-type]
         writer.publish(report or {})
@@ -63,9 +72,60 @@ def test_equal_content_has_an_equal_hash_and_other_content_another(make_clip: Ma
     first = write(tmp_path / "a.zarr", make_clip("a"), make_clip("b", seed=1))
     same = write(tmp_path / "b.zarr", make_clip("a"), make_clip("b", seed=1), report={"another": "report"})
     assert first.data_hash == same.data_hash
-    others = [make_clip("a", seed=3), make_clip("a", captions=["else"]), make_clip("a", split="test")]
+    unseen = np.ones((8, 2), bool)
+    unseen[3, 1] = False
+    others = [
+        make_clip("a", seed=3),
+        make_clip("a", valid=unseen),
+        make_clip("a", captions=["else"]),
+        make_clip("a", split="test"),
+        make_clip("a", split="test", held_out=True),
+        make_clip("a", group="subject 1"),
+        make_clip("a", mirrored_captions=["short", "else"]),
+    ]
     hashes = {write(tmp_path / f"{k}.zarr", clip).data_hash for k, clip in enumerate(others)}
-    assert len(hashes | {write(tmp_path / "c.zarr", make_clip("a")).data_hash}) == 4
+    assert len(hashes | {write(tmp_path / "c.zarr", make_clip("a")).data_hash}) == 8
+
+
+def test_what_a_clip_may_have_is_read_back(make_clip: MakeClip, tmp_path: Path) -> None:
+    extra = {"group": "subject 1", "held_out": True, "mirrored_captions": ["kurz", "länger"], "split": "val"}
+    told, plain = write(tmp_path / "a.zarr", make_clip("a", **extra), make_clip("b", seed=1)).clips()
+    assert {key: told[key] for key in extra} == extra  # type: ignore[literal-required]
+    assert plain["held_out"] is False
+    assert "group" not in plain
+    assert "mirrored_captions" not in plain
+
+
+def test_a_clip_without_a_key_is_refused_by_its_name(make_clip: MakeClip, tmp_path: Path) -> None:
+    clip = make_clip("a")
+    del clip["valid"]  # type: ignore[misc]
+    with StoreWriter(tmp_path / "a.zarr", fps=15) as writer:
+        with pytest.raises(ClipError, match="Expected valid in clip a"):
+            writer.append(clip)
+        writer.append(make_clip("b", split=""))
+        with pytest.raises(StoreError, match=r"Expected a split of .* got none for \['b'\]"):
+            writer.publish({})
+
+
+def test_lengths_follow_the_latent_step(make_clip: MakeClip, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "a.zarr", fps=15, multiple=3) as writer:
+        writer.append(make_clip("a", 6))
+        with pytest.raises(ClipError, match="at least 6 that is a multiple of 3"):
+            writer.append(make_clip("b", 8))
+        writer.publish({})
+    assert len(HiwStore.open(tmp_path / "a.zarr").clips()[0]["features"]) == 6
+
+
+def test_files_have_the_modes_that_the_umask_gives(make_clip: MakeClip, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        build([ProceduralSource(2)], tmp_path / "a.zarr", card_path=tmp_path / "card.md")
+    finally:
+        os.umask(before)
+    paths = [tmp_path / "a.zarr", tmp_path / "card.md", *(tmp_path / "a.zarr").rglob("*")]
+    assert len(paths) > 6
+    assert {oct(p.stat().st_mode & 0o777) for p in paths if p.is_dir()} == {"0o750"}
+    assert {oct(p.stat().st_mode & 0o777) for p in paths if p.is_file()} == {"0o640"}
 
 
 def test_changes_to_a_clip_do_not_reach_the_store(make_clip: MakeClip, tmp_path: Path) -> None:
@@ -89,7 +149,7 @@ def test_an_error_midway_leaves_the_old_store_and_no_litter(make_clip: MakeClip,
     old = write(tmp_path / "a.zarr", make_clip("old"))
 
     def interrupted() -> None:
-        with StoreWriter(tmp_path / "a.zarr", fps=15) as writer:
+        with StoreWriter(tmp_path / "a.zarr", fps=15, overwrite=True) as writer:
             writer.append(make_clip("new"))
             raise RuntimeError("midway")
 
@@ -111,7 +171,7 @@ def dying(source, target):
         os._exit(9)
     replace(source, target)
 atomic.os = types.SimpleNamespace(replace=dying, getpid=os.getpid, kill=os.kill)  # not zarr's own renames
-with StoreWriter(sys.argv[1], fps=15) as writer:
+with StoreWriter(sys.argv[1], fps=15, overwrite=True) as writer:
     clip = dict(clip_id="new", source="made", split="train", fps=15.0, captions=["a"], attributes={})
     writer.append(clip | dict(features=np.zeros((8, 198), np.float32), valid=np.ones((8, 2), bool)))
     if sys.argv[2] == "0":
@@ -153,7 +213,7 @@ def test_a_full_disk_is_said_clearly_and_the_old_store_stays(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with StoreWriter(tmp_path / "a.zarr", fps=15) as writer:
+    with StoreWriter(tmp_path / "a.zarr", fps=15, overwrite=True) as writer:
         writer.append(make_clip("new"))
         monkeypatch.setattr(zarr.Group, "create_array", full)
         with pytest.raises(DiskFullError, match=r"No space left .* Nothing was replaced"):
@@ -161,14 +221,18 @@ def test_a_full_disk_is_said_clearly_and_the_old_store_stays(
     assert HiwStore.open(tmp_path / "a.zarr").data_hash == old.data_hash
 
 
-def test_overwriting_can_be_forbidden_and_other_folders_are_never_replaced(make_clip: MakeClip, tmp_path: Path) -> None:
+def test_nothing_is_overwritten_unless_asked_and_other_folders_are_never_replaced(
+    make_clip: MakeClip, tmp_path: Path
+) -> None:
     write(tmp_path / "a.zarr", make_clip())
     with pytest.raises(StoreError, match="Expected nothing at"):
-        StoreWriter(tmp_path / "a.zarr", fps=15, overwrite=False)
+        StoreWriter(tmp_path / "a.zarr", fps=15)
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "love.txt").touch()
     with pytest.raises(StoreError, match="other files"):
-        StoreWriter(tmp_path / "letters", fps=15)
+        StoreWriter(tmp_path / "letters", fps=15, overwrite=True)
+    with pytest.raises(StoreError, match="other files"):
+        StoreWriter(tmp_path / "letters" / "love.txt", fps=15, overwrite=True)
 
 
 def test_a_store_of_another_schema_version_is_refused(make_clip: MakeClip, tmp_path: Path) -> None:
@@ -214,11 +278,29 @@ def test_damaged_numbers_are_found_by_verify(make_clip: MakeClip, tmp_path: Path
     [
         ({"features": np.zeros((8, 197), np.float32)}, r"\(T, 198\)"),
         ({"features": np.full((8, 198), np.nan, np.float32)}, "finite"),
-        ({"features": np.zeros((6, 198), np.float32)}, "multiple of 4"),
+        ({"features": np.zeros((6, 198), np.float32), "valid": np.ones((6, 2), bool)}, "multiple of 4"),
+        ({"features": np.zeros((4, 198), np.float32), "valid": np.ones((4, 2), bool)}, "at least 8"),
+        ({"features": np.zeros((8, 198))}, "float32"),
+        ({"features": [[0.0] * 198] * 8}, "NumPy array"),
         ({"valid": np.ones((7, 2), bool)}, r"shape \(8, 2\)"),
+        ({"valid": np.ones((8, 2), np.uint8)}, "valid as bool"),
         ({"valid": np.zeros((8, 2), bool)}, "at least one valid"),
         ({"captions": []}, "caption"),
+        ({"captions": ["a", " "]}, "caption"),
+        ({"captions": "a"}, "caption"),
+        ({"mirrored_captions": ["one"]}, "as many mirrored_captions"),
+        ({"attributes": {"speed": float("nan")}}, "attributes that JSON can hold"),
+        ({"attributes": {"speed": np.float32(1)}}, "attributes that JSON can hold"),
+        ({"attributes": ["synthetic"]}, "attributes as a dict"),
+        ({"split": "dev"}, "a split of"),
+        ({"held_out": True}, "val and test alone"),
+        ({"group": ""}, "group as a text"),
+        ({"source": None}, "source as a text"),
+        ({"colour": "red"}, "got also colour"),
+        ({"residual": np.zeros((7, 2), np.float32)}, r"residual of shape \(8, 2\)"),
         ({"fps": 30.0}, "15.0 fps"),
+        ({"fps": float("nan")}, "fps as a positive number"),
+        ({"fps": "15"}, "fps as a positive number"),
         ({"clip_id": "first"}, "again"),
     ],
 )

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from hand_geometry import mirror_features
+from hand_geometry import mirror_features, mirror_text
 from shift_tokenizer import ShiftTokenizer
 
 from clutch_llm.errors import DataError
 
 Clip = dict[str, Any]
-
-_SWAPS = {"left": "right", "clockwise": "counterclockwise"}
-_SWAPS |= {b: a for a, b in _SWAPS.items()}
-_WORD = re.compile(r"[A-Za-z]+")
 
 
 def build_corpus(clips: Sequence[Clip], tokenizer: ShiftTokenizer) -> list[Clip]:
@@ -52,24 +47,22 @@ def mirrored(examples: Sequence[Clip], tokenizer: ShiftTokenizer) -> list[Clip]:
 
 
 def mirror_clip(clip: Clip) -> Clip:
-    """The clip as seen in a mirror; tokens, if it has any, are left as they are."""
-    return {
+    """The clip as seen in a mirror; tokens, if it has any, are left as they are.
+
+    Its captions are the clip's ``mirrored_captions``, where the data carries them (written by the clip's source from
+    mirrored attributes), else its captions with the words changed by ``hand_geometry.mirror_text``.
+    """
+    captions = list(clip["captions"])
+    image = {
         **clip,
         "clip_id": f"{clip['clip_id']}#mirror",
         "features": mirror_features(_tensor(clip["features"])).numpy(),
         "valid": np.ascontiguousarray(np.asarray(clip["valid"])[:, ::-1]),
-        "captions": [mirror_caption(caption) for caption in clip["captions"]],
+        "captions": list(clip.get("mirrored_captions") or [mirror_text(caption) for caption in captions]),
     }
-
-
-def mirror_caption(caption: str) -> str:
-    """A caption of the mirror image: left <-> right, clockwise <-> counterclockwise.
-
-    Example:
-        >>> mirror_caption("the left hand stirs clockwise")
-        'the right hand stirs counterclockwise'
-    """
-    return _WORD.sub(lambda match: _SWAPS.get(match.group(), match.group()), caption)
+    if clip.get("mirrored_captions"):
+        image["mirrored_captions"] = captions
+    return image
 
 
 def _tensor(features: np.ndarray) -> torch.Tensor:

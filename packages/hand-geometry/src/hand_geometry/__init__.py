@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from hand_geometry.rendering import Camera, frame_camera, look_at, render_motion, side_by_side, write_video
     from hand_geometry.smoothing import smooth_gaussian, smooth_savgol
     from hand_geometry.viewing import write_html
+    from hand_geometry.wording import mirror_text
 
 _HOME = {
     "Camera": "rendering",
@@ -72,6 +73,7 @@ _HOME = {
     "look_at": "rendering",
     "mirror_features": "features",
     "mirror_params": "features",
+    "mirror_text": "wording",
     "mpjpe": "metrics",
     "mpvpe": "metrics",
     "pa_mpjpe": "metrics",
@@ -119,6 +121,7 @@ __all__ = [
     "look_at",
     "mirror_features",
     "mirror_params",
+    "mirror_text",
     "mpjpe",
     "mpvpe",
     "pa_mpjpe",

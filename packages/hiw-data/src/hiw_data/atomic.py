@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all: written beside, then renamed.
+"""Files and folders that appear whole or not at all: written beside, then renamed. Modes follow the umask.
 
 A folder cannot be renamed over another one, so the old one steps aside first. If the machine dies
 between these two renames, `recover_folder` (called by whoever opens the folder next) puts the old one back.
@@ -17,6 +17,23 @@ from pathlib import Path
 from hiw_data.errors import DiskFullError
 
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def write_beside(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write a file to; renamed to `path` at the end, removed on an error.
+
+    Raises:
+        DiskFullError: no space left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        with clear_disk_full(path):
+            yield staged
+            os.replace(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def _previous(out: Path) -> Path:

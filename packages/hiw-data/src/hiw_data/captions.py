@@ -104,7 +104,7 @@ def measure_shape(joints: Array, valid: NDArray[np.bool_], side: int) -> HandSha
     )
 
 
-def describe_hands(joints: Array, valid: NDArray[np.bool_]) -> str:
+def describe_hands(joints: NDArray[np.floating], valid: NDArray[np.bool_]) -> str:
     """Words for all hands that were seen, the one seen longer first.
 
     Args:
@@ -117,7 +117,8 @@ def describe_hands(joints: Array, valid: NDArray[np.bool_]) -> str:
     seen = [side for side in np.argsort(-valid.sum(0), kind="stable") if valid[:, side].any()]
     if not seen:
         raise ValueError("Expected at least one hand seen, got none.")
-    shapes = [measure_shape(joints[:, side], valid[:, side], int(side)).words() for side in seen]
+    points = np.asarray(joints, float)
+    shapes = [measure_shape(points[:, side], valid[:, side], int(side)).words() for side in seen]
     if len(seen) == 1:
         return shapes[0]
     return "; ".join(f"the {SIDES[side]} hand {words}" for side, words in zip(seen, shapes, strict=True))

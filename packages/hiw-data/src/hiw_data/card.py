@@ -11,7 +11,7 @@ Two hands in motion with captions, in one Zarr 3 store. Written by `hiw build`; 
 
 - Content hash (SHA-256): `{data_hash}`
 - {clips} clips, {frames} frames, {seconds} s at {fps:g} frames a second
-- Splits by a stable hash of what was recorded ({split}); no recording is in two splits
+- Splits by a stable hash of what was recorded ({split}); no recording, and no group of recordings, is in two splits
 """
 
 _FORMAT = """## Format
@@ -28,12 +28,18 @@ _LIMITS = """## What this is not
 
 - Synthetic sources are written by code. They are labelled `synthetic: true` in each clip's attributes; report
   figures on them apart from figures on real motion.
-- Motion of real hands was estimated from video by a tracker and fitted to a hand of one fixed shape. Depth and
-  the wrist's distance to the camera are guesses, and its jitter is mostly the tracker's: do not read
-  accelerations as those of a hand.
-- Captions of fingerspelling are composed from the lexicon's gloss and from the measured shape; no signer of
-  these languages has checked them.
 """
+
+
+_OVERLAP = """## What the splits keep apart
+
+No recording and no group is in two splits. What the clips show may be: per source and split, the share of clips whose
+value of an attribute also occurs in train, and the share whose attributes occur in train all together, of all clips
+and of those that are held out. Held-out clips show what no clip of train shows (a combination of attributes, a
+language); report them apart from the others.
+
+| source | split | clips | held out | in train, by attribute | all together | all together, held out |
+|---|---|---|---|---|---|---|"""
 
 
 def data_card(report: dict[str, Any], data_hash: str) -> str:
@@ -50,8 +56,9 @@ def data_card(report: dict[str, Any], data_hash: str) -> str:
     parts += [_source_section(name, source) for name, source in report["sources"].items()]
     parts += [
         _FORMAT,
-        _overlap_section(report["letter_overlap"]),
-        _LIMITS,
+        _overlap_section(report["sources"]),
+        _limits_section(report["sources"]),
+        _notes_section(report.get("notes", [])),
         _skipped_section(report["skipped"]),
     ]
     return "\n".join(part for part in parts if part)
@@ -90,17 +97,31 @@ def _source_section(name: str, source: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _overlap_section(overlap: dict[str, Any]) -> str:
-    if not overlap:
-        return ""
-    seen = [f"{overlap[f'{s}_clips_with_letter_in_train']:.0%}" for s in ("val", "test")]
-    same = [f"{overlap[f'{s}_clips_with_letter_and_language_in_train']:.0%}" for s in ("val", "test")]
-    return f"""## Letters across languages and splits
+def _overlap_section(sources: dict[str, Any]) -> str:
+    rows = []
+    for name, source in sources.items():
+        for split, overlap in source.get("overlap", {}).items():
+            if overlap["clips"]:
+                told = ", ".join(f"{key} {_percent(share)}" for key, share in overlap["in_train"].items())
+                both = (_percent(overlap["all_in_train"]), _percent(overlap["all_in_train_held_out"]))
+                rows.append(
+                    f"| {name} | {split} | {overlap['clips']} | {overlap['held_out']} | {told or '-'} | "
+                    f"{both[0] if told else '-'} | {both[1] if told else '-'} |"
+                )
+    return "\n".join([_OVERLAP, *rows]) + "\n" if rows else ""
 
-No clip is in two splits, but the same letter may be: {overlap["letters"]} letters,
-{overlap["letters_in_several_languages"]} of them in more than one language. The letter occurs in train for
-{seen[0]} of the val clips and {seen[1]} of the test clips (in the same language: {same[0]} and {same[1]}).
-"""
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _limits_section(sources: dict[str, Any]) -> str:
+    limits = [f"- {name}: {s['info']['limits']}" for name, s in sources.items() if s["info"].get("limits")]
+    return _LIMITS + "".join(f"{line}\n" for line in limits)
+
+
+def _notes_section(notes: list[str]) -> str:
+    return "\n".join(["## To know", "", *(f"- {note}" for note in notes)]) + "\n" if notes else ""
 
 
 def _skipped_section(skipped: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ EPILOG = """examples:
   hiw build --source procedural --clips 200 --out tiny.zarr
   hiw build --source fingerspelling --languages ase fsl --out asl_lsf.zarr
   hiw import recordings/ --licence CC-BY-4.0 --out mine.zarr
+  hiw import recordings/ --groups subjects.csv --long skip --out mine.zarr --overwrite
   hiw inspect data/hiw.zarr                     counts, splits, validity, residuals
   hiw inspect data/hiw.zarr --clip 3            one clip: captions, attributes, frames
   hiw card data/hiw.zarr > CARD.md              the data card
@@ -22,14 +23,20 @@ A store is one folder (Zarr 3). Read it in Python with
   from hiw_data import HiwStore, HiwDataset
 """
 
-IMPORT_HELP = """A folder of .npz files becomes a store. Each file is one clip:
-  global_orient (T, 2, 3)      wrist rotation, axis-angle; hand 0 left, 1 right
+IMPORT_HELP = """A folder of .npz files becomes a store. Each file is one recording:
+  global_orient (T, 2, 3)      wrist rotation, axis-angle in radians; hand 0 left, 1 right
   hand_pose     (T, 2, 15, 3)  finger joints, axis-angle, MANO order, flat hand = zeros
   transl        (T, 2, 3)      MANO translation, metres
-  valid         (T, 2) bool    optional: False where a hand was not seen
-  fps                          optional, see --fps
-  captions                     strings; or NAME.txt beside NAME.npz, one caption a line, the shortest first
-A file that cannot be used is skipped, counted, and listed in the store's quality.json."""
+  valid         (T, 2)         optional: False or 0 where a hand was not seen
+  fps           ()             optional, see --source-fps
+  group         ()             optional text: subject, session or take; all clips of a group share a split
+  captions      texts          where missing or empty: NAME.txt beside NAME.npz, in UTF-8, one a line, the
+                               high-level one first
+A file that cannot be used is skipped and listed with its reason. The exit status is 1 if none can be used."""
+
+
+_LISTED = 50
+"""As many skipped clips are shown at most."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,7 +67,28 @@ def parser() -> argparse.ArgumentParser:
     imported.add_argument("folder", type=Path)
     imported.add_argument("--name", default="npz", help="of this source in the store (default %(default)s)")
     imported.add_argument("--licence", default="not stated", help="goes into the data card")
-    imported.add_argument("--source-fps", type=float, default=30.0, help="of files that do not say (default 30)")
+    imported.add_argument(
+        "--source-fps", type=float, default=15.0, help="frame rate of files that do not say (default %(default)s)"
+    )
+    imported.add_argument(
+        "--groups", type=Path, metavar="CSV", help="columns clip (NAME without .npz) and group; decides the splits"
+    )
+    imported.add_argument(
+        "--max-frames", type=int, default=64, help="of one clip, at the store's rate (default %(default)s)"
+    )
+    imported.add_argument(
+        "--long",
+        choices=["cut", "skip", "refuse"],
+        default="cut",
+        help="longer recordings: cut into pieces, skip and list, or end the import (default %(default)s)",
+    )
+    imported.add_argument(
+        "--piece-captions",
+        choices=["first", "all"],
+        default="first",
+        help="pieces of a cut recording keep its first caption, or all; NAME#0.txt, NAME#1.txt, ... beside it caption "
+        "single pieces (default %(default)s)",
+    )
     imported.add_argument("--smoothing", type=float, default=0.0, help="Gaussian over time, seconds (default none)")
     _add_store_options(imported)
 
@@ -79,7 +107,7 @@ def _add_store_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, default=Path("data/hiw.zarr"), help="the store (default %(default)s)")
     command.add_argument("--fps", type=float, default=15.0, help="frames a second in the store (default %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="draws the splits (default %(default)s)")
-    command.add_argument("--keep", action="store_true", help="fail rather than replace a store that is there")
+    command.add_argument("--overwrite", action="store_true", help="replace a store that is there")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = {"build": _build, "import": _import, "inspect": _inspect, "card": _card}[arguments.command]
     try:
         run(arguments)
-    except (HiwDataError, ValueError) as error:
+    except (HiwDataError, OSError) as error:
         print(f"hiw {arguments.command}: {error}", file=sys.stderr)
         return 1
     return 0
@@ -104,7 +132,7 @@ def _build(arguments: argparse.Namespace) -> None:
     if "fingerspelling" in arguments.source:
         sources.append(FingerspellingSource(arguments.languages, arguments.limit, arguments.workers))
     if "procedural" in arguments.source:
-        frames = round(4.2 * arguments.fps / 4) * 4
+        frames = max(32, round(4.2 * arguments.fps / 4) * 4)
         sources.append(ProceduralSource(arguments.clips, arguments.procedural_seed, frames))
     _build_store(sources, arguments)
 
@@ -117,6 +145,10 @@ def _import(arguments: argparse.Namespace) -> None:
         name=arguments.name,
         licence=arguments.licence,
         fps=arguments.source_fps,
+        max_frames=arguments.max_frames,
+        long=arguments.long,
+        piece_captions=arguments.piece_captions,
+        groups=arguments.groups,
         smoothing=arguments.smoothing,
     )
     _build_store([source], arguments)
@@ -126,13 +158,13 @@ def _build_store(sources: Sequence[object], arguments: argparse.Namespace) -> No
     from hiw_data import BuildConfig, build
 
     config = BuildConfig(fps=arguments.fps, seed=arguments.seed)
-    store = build(sources, arguments.out, config, overwrite=not arguments.keep)  # type: ignore[arg-type]
+    store = build(sources, arguments.out, config, overwrite=arguments.overwrite)  # type: ignore[arg-type]
     print(_overview(store.summary()))
     print(f"\nWrote {arguments.out}. Next: hiw card {arguments.out}")
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    from hiw_data import HiwStore
+    from hiw_data import HiwStore, OptionError
 
     store = HiwStore.open(arguments.store)
     if arguments.verify:
@@ -142,7 +174,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
         print(json.dumps(store.summary(), indent=2, ensure_ascii=False))
     elif arguments.clip is not None:
         if not 0 <= arguments.clip < len(store):
-            raise ValueError(f"Expected --clip of 0 to {len(store) - 1}, got {arguments.clip}.")
+            raise OptionError(f"Expected --clip of 0 to {len(store) - 1}, got {arguments.clip}.")
         print(json.dumps(store.metadata[arguments.clip], indent=2, ensure_ascii=False))
     else:
         print(_overview(store.summary()))
@@ -161,10 +193,13 @@ def _overview(summary: dict) -> str:
         lines.append(f"  distinct captions: {', '.join(str(n) for n in source['distinct_captions'])}")
         if source.get("fit_residual_mm"):
             lines.append("  fit residual, mm: " + ", ".join(f"{k} {v}" for k, v in source["fit_residual_mm"].items()))
+    lines += ["", *(f"note: {note}" for note in summary["notes"])] if summary.get("notes") else []
     skipped = summary["skipped"]
     if skipped["count"]:
         lines += ["", f"skipped: {skipped['count']}"]
-        lines += [f"  {s['clip_id']}: {s['reason']}" for s in skipped["clips"][:10]]
+        lines += [f"  {s['clip_id']}: {s['reason']}" for s in skipped["clips"][:_LISTED]]
+        if skipped["count"] > _LISTED:
+            lines.append(f"  and {skipped['count'] - _LISTED} more, see quality.json in the store")
     return "\n".join(lines)
 
 

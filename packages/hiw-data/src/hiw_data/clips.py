@@ -1,7 +1,11 @@
-"""Clips: the plain dictionary that travels between packages, and what makes one well-formed."""
+"""The schema of a clip, the plain dictionary that travels between packages, and its check at this package's border.
 
-from __future__ import annotations
+No `from __future__ import annotations` here: with it, `TypedDict` could not tell required keys from optional ones.
+"""
 
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
@@ -15,6 +19,9 @@ FEATURES = 198
 
 SPLITS = ("train", "val", "test")
 
+LATENT_STEPS = 2
+"""The least length of a clip, in latent steps of `multiple` frames."""
+
 
 class Clip(TypedDict):
     """A motion of two hands with its captions.
@@ -22,14 +29,21 @@ class Clip(TypedDict):
     Keys:
         clip_id: unique in a store.
         source: name of the source, such as "fingerspelling".
-        split: "train", "val" or "test"; "" until a build has assigned it.
+        split: "train", "val" or "test"; "" until a build has assigned it. A source that comes with splits of its own
+            sets it, and the build keeps it.
         fps: frames a second.
-        features: (T, 198) float32, canonical; T is a multiple of 4 and at least 8.
+        features: (T, 198) float32, canonical; T is a multiple of the build's `multiple`, and at least twice that.
         valid: (T, 2) bool, left then right: False where a hand was not seen or a frame is padding.
         captions: index 0 is high-level, later ones are finer-grained.
-        attributes: JSON scalars that describe the clip.
-        origin: what was recorded; all clips of one origin share a split.
-        residual: (T, 2) float32, metres: how far the fitted hand is from what was observed, NaN where
+        attributes: JSON scalars that describe the clip. Of a piece of a longer recording they hold `piece` (from 1),
+            `pieces`, `start_seconds` and `end_seconds`.
+        origin: the recording that the clip is of, or is a piece of; its clips share a split. Default: `clip_id`.
+        group: a subject, session or take that several recordings share; its clips share a split. Decides before
+            `origin`.
+        held_out: True if what the clip shows (a combination of attributes, a language) is in no clip of train; its
+            source has set `split` to "val" or "test".
+        mirrored_captions: as many as `captions`: the captions of the clip's mirror image.
+        residual: (T, 2) float32, metres: distance of the fitted hand to what was observed, NaN where
             nothing was; only from sources that fit. Used for the quality report, not stored.
     """
 
@@ -42,6 +56,9 @@ class Clip(TypedDict):
     captions: list[str]
     attributes: dict[str, Any]
     origin: NotRequired[str]
+    group: NotRequired[str]
+    held_out: NotRequired[bool]
+    mirrored_captions: NotRequired[list[str]]
     residual: NotRequired[NDArray[np.float32]]
 
 
@@ -63,12 +80,13 @@ def padded_length(frames: int, *, multiple: int = 4, minimum: int = 8) -> int:
     return max(minimum, -(-frames // multiple) * multiple)
 
 
-def pad_clip(clip: Clip, *, multiple: int = 4, minimum: int = 8) -> Clip:
-    """Repeats the last frame, marked invalid, until the length is a multiple."""
-    missing = padded_length(len(clip["features"]), multiple=multiple, minimum=minimum) - len(clip["features"])
-    if missing == 0:
-        return clip
+def pad_clip(clip: Clip, *, multiple: int = 4) -> Clip:
+    """Repeats the last frame, marked invalid, until the length is a multiple and two latent steps at least."""
+    frames = len(clip["features"])
+    missing = padded_length(frames, multiple=multiple, minimum=LATENT_STEPS * multiple) - frames
     padded = clip.copy()
+    if missing == 0:
+        return padded
     padded["features"] = np.concatenate([clip["features"], np.repeat(clip["features"][-1:], missing, 0)])
     padded["valid"] = np.concatenate([clip["valid"], np.zeros((missing, 2), bool)])
     if "residual" in clip:
@@ -76,20 +94,75 @@ def pad_clip(clip: Clip, *, multiple: int = 4, minimum: int = 8) -> Clip:
     return padded
 
 
-def check_clip(clip: Clip) -> None:
-    """Raises ClipError unless a clip keeps the promises of `Clip`."""
-    name, features, valid = clip["clip_id"], clip["features"], clip["valid"]
-    if features.ndim != 2 or features.shape[1] != FEATURES:
+def check_clip(clip: Mapping[str, Any], *, multiple: int | None = None) -> None:
+    """Raises ClipError unless a clip keeps the promises of `Clip`.
+
+    Args:
+        clip: anything that a source has made.
+        multiple: frames of a latent step, to check the length of a finished clip; None takes any length.
+    """
+    if not isinstance(clip, Mapping):
+        raise ClipError(f"Expected a clip as a mapping, got {type(clip).__name__}.")
+    name = clip.get("clip_id")
+    if not isinstance(name, str) or not name:
+        raise ClipError(f"Expected clip_id as a text that is not empty, got {name!r}.")
+    keys = set(clip)
+    if missing := sorted(Clip.__required_keys__ - keys):
+        raise ClipError(f"Expected {', '.join(missing)} in clip {name}, got only {', '.join(sorted(keys))}.")
+    if unknown := sorted(keys - Clip.__required_keys__ - Clip.__optional_keys__):
+        raise ClipError(f"Expected the keys of hiw_data.Clip in clip {name}, got also {', '.join(unknown)}.")
+    _check_words(clip, name)
+    _check_arrays(clip, name)
+    frames = len(clip["features"])
+    if multiple is not None and (frames % multiple or frames < LATENT_STEPS * multiple):
+        raise ClipError(
+            f"Expected a length of at least {LATENT_STEPS * multiple} that is a multiple of {multiple} in clip {name}, "
+            f"got {frames}."
+        )
+
+
+def _check_words(clip: Mapping[str, Any], name: str) -> None:
+    for key in ("source", "origin", "group"):
+        if not (isinstance(clip.get(key, "-"), str) and clip.get(key, "-")):
+            raise ClipError(f"Expected {key} as a text that is not empty in clip {name}, got {clip[key]!r}.")
+    if clip["split"] not in ("", *SPLITS):
+        raise ClipError(f"Expected a split of {SPLITS}, or '', in clip {name}, got {clip['split']!r}.")
+    if not isinstance(clip.get("held_out", False), bool) or (clip.get("held_out") and clip["split"] not in SPLITS[1:]):
+        raise ClipError(f"Expected held_out as True or False, and True in val and test alone, in clip {name}.")
+    captions = clip["captions"]
+    if not _are_texts(captions):
+        raise ClipError(f"Expected at least one caption in clip {name}, none of them empty, got {captions!r}.")
+    mirrored = clip.get("mirrored_captions", captions)
+    if not _are_texts(mirrored) or len(mirrored) != len(captions):
+        raise ClipError(f"Expected as many mirrored_captions as captions in clip {name}, got {mirrored!r}.")
+    try:
+        json.dumps(clip["attributes"], allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ClipError(f"Expected attributes that JSON can hold in clip {name}, got: {error}.") from error
+    if not isinstance(clip["attributes"], dict):
+        raise ClipError(f"Expected attributes as a dict in clip {name}, got {clip['attributes']!r}.")
+
+
+def _are_texts(texts: object) -> bool:
+    return isinstance(texts, list) and bool(texts) and all(isinstance(t, str) and t.strip() for t in texts)
+
+
+def _check_arrays(clip: Mapping[str, Any], name: str) -> None:
+    fps, features, valid = clip["fps"], clip["features"], clip["valid"]
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not (math.isfinite(fps) and fps > 0):
+        raise ClipError(f"Expected fps as a positive number in clip {name}, got {fps!r}.")
+    for key, array in (("features", features), ("valid", valid), ("residual", clip.get("residual", valid))):
+        if not isinstance(array, np.ndarray):
+            raise ClipError(f"Expected {key} as a NumPy array in clip {name}, got {type(array).__name__}.")
+    if features.ndim != 2 or features.shape[1] != FEATURES or not len(features):
         raise ClipError(f"Expected features of shape (T, {FEATURES}) in clip {name}, got {features.shape}.")
-    if len(features) < 8 or len(features) % 4:
-        raise ClipError(f"Expected a length of at least 8 that is a multiple of 4 in {name}, got {len(features)}.")
+    if features.dtype != np.float32 or not np.isfinite(features).all():
+        raise ClipError(f"Expected finite float32 features in clip {name}, got {features.dtype}, NaN or infinity.")
     if valid.shape != (len(features), 2) or valid.dtype != np.bool_:
         raise ClipError(
             f"Expected valid as bool of shape ({len(features)}, 2) in clip {name}, got {valid.dtype} {valid.shape}."
         )
-    if not np.isfinite(features).all():
-        raise ClipError(f"Expected finite features in clip {name}, got NaN or infinity.")
     if not valid.any():
         raise ClipError(f"Expected at least one valid hand in one frame of clip {name}, got none.")
-    if not clip["captions"] or not all(isinstance(c, str) and c.strip() for c in clip["captions"]):
-        raise ClipError(f"Expected at least one caption in clip {name}, none of them empty.")
+    if clip.get("residual", valid).shape != valid.shape:
+        raise ClipError(f"Expected residual of shape {valid.shape} in clip {name}, got {clip['residual'].shape}.")

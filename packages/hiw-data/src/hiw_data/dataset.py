@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from hiw_data.clips import FEATURES
+from hiw_data.errors import OptionError
 from hiw_data.store import HiwStore
 
 IN_MEMORY_BYTES = 4 << 30
@@ -34,7 +35,7 @@ class HiwDataset(Dataset[dict[str, Any]]):
 
     Raises:
         StoreError: the store cannot be read.
-        ValueError: no such split or source, or a window or stride below 1.
+        OptionError: no such split or source, or a window or stride below 1.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class HiwDataset(Dataset[dict[str, Any]]):
         self.store = path if isinstance(path, HiwStore) else HiwStore.open(path)
         stride = window if stride is None else stride
         if window < 1 or stride < 1:
-            raise ValueError(f"Expected window and stride of at least 1, got {window} and {stride}.")
+            raise OptionError(f"Expected window and stride of at least 1, got {window} and {stride}.")
         self.window = window
         lengths = [m["length"] for m in self.store.metadata]
         self.windows = [

@@ -1,8 +1,17 @@
 """The errors of hiw_data: each names the thing, what was expected and got, and what to do."""
 
+from collections.abc import Sequence
+
+_LISTED = 50
+"""As many reasons a message lists at most."""
+
 
 class HiwDataError(Exception):
     """Base of every error that this package raises on purpose."""
+
+
+class OptionError(HiwDataError, ValueError):
+    """An option or argument is out of its range."""
 
 
 class StoreError(HiwDataError):
@@ -21,6 +30,17 @@ class SchemaVersionError(StoreError):
 
 class SourceError(HiwDataError):
     """A source cannot be read at all: a package, folder or index is missing."""
+
+
+class NoClipsError(HiwDataError):
+    """Not one clip of a build could be used; the message lists why, clip by clip."""
+
+    def __init__(self, path: object, reasons: Sequence[tuple[str, str]]) -> None:
+        rows = [f"  {clip_id}: {reason}" for clip_id, reason in reasons[:_LISTED]]
+        if len(reasons) > _LISTED:
+            rows.append(f"  and {len(reasons) - _LISTED} more")
+        what = f"all {len(reasons)} were skipped:" if reasons else "the sources had none."
+        super().__init__("\n".join([f"Expected at least one usable clip for {path}, got none; {what}", *rows]))
 
 
 class ClipError(HiwDataError):

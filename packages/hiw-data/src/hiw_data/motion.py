@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from hand_geometry import (
@@ -78,15 +79,42 @@ class FittedMotion:
 
 @dataclass(frozen=True)
 class MotionPiece:
-    """Features (T, 198), valid (T, 2) and residual (T, 2) of a finished piece of motion."""
+    """A finished motion, or a piece of one.
+
+    Attributes:
+        features: (T, 198), canonical.
+        valid: (T, 2) bool.
+        residual: (T, 2) metres, NaN where unknown.
+        number, of: piece `number` (from 1) of `of` pieces.
+        start, end: first frame of the piece in the whole motion, and the frame after its last.
+    """
 
     features: Array
     valid: NDArray[np.bool_]
     residual: Array
+    number: int = 1
+    of: int = 1
+    start: int = 0
+    end: int = 0
+
+    def suffix(self) -> str:
+        """What a clip_id ends in: "" of a whole motion, "#0" of the first piece."""
+        return f"#{self.number - 1}" if self.of > 1 else ""
+
+    def attributes(self, fps: float) -> dict[str, Any]:
+        """Which piece it is, for a clip's attributes; empty for a whole motion."""
+        if self.of == 1:
+            return {}
+        seconds = {"start_seconds": round(self.start / fps, 3), "end_seconds": round(self.end / fps, 3)}
+        return {"piece": self.number, "pieces": self.of, **seconds}
 
 
 def finish_motion(motion: FittedMotion, *, fps: float, smoothing: float = SMOOTHING_SECONDS) -> MotionPiece:
     """Trims to where a hand is seen, fills gaps and unseen hands, smooths, and resamples.
+
+    What fills is a stand-in and stays invalid: in a gap of a hand, the straight line (in features) between the frames
+    beside it; before its first and after its last seen frame, that frame; for a hand that is never seen, a relaxed
+    hand at rest beside the other.
 
     Args:
         motion: at any frame rate.
@@ -118,15 +146,25 @@ def finish_motion(motion: FittedMotion, *, fps: float, smoothing: float = SMOOTH
 
 
 def cut_motion(motion: MotionPiece, max_frames: int) -> list[MotionPiece]:
-    """Pieces of at most `max_frames`, of nearly equal length, each canonical; pieces with no hand are dropped."""
+    """Cuts a motion into pieces of nearly equal length.
+
+    Args:
+        motion: finished.
+        max_frames: the most frames of a piece.
+
+    Returns:
+        The pieces in order, each canonical (the mean of its wrists in its own first frame is the origin). Pieces in
+        which no hand is seen are left out, and counted in `of`. A motion that is short enough is its only piece.
+    """
     frames = len(motion.features)
-    edges = np.linspace(0, frames, -(-frames // max_frames) + 1).round().astype(int)
+    edges = [int(edge) for edge in np.linspace(0, frames, -(-frames // max_frames) + 1).round()]
     pieces = []
-    for start, stop in pairwise(edges):
+    for number, (start, stop) in enumerate(pairwise(edges), 1):
         if motion.valid[start:stop].any():
             params = canonicalize(features_to_params(motion.features[start:stop]))
             features = np.asarray(params_to_features(params), np.float32)
-            pieces.append(MotionPiece(features, motion.valid[start:stop], motion.residual[start:stop]))
+            valid, residual = motion.valid[start:stop], motion.residual[start:stop]
+            pieces.append(MotionPiece(features, valid, residual, number, len(edges) - 1, start, stop))
     return pieces
 
 

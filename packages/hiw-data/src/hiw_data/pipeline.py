@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from hiw_data.atomic import clear_disk_full
+from hiw_data.atomic import write_beside
 from hiw_data.card import data_card
-from hiw_data.clips import Clip, SkippedClip, pad_clip
-from hiw_data.errors import ClipError, HiwDataError
+from hiw_data.clips import SkippedClip, check_clip, pad_clip
+from hiw_data.errors import ClipError, HiwDataError, NoClipsError, OptionError
 from hiw_data.quality import QualityTally
 from hiw_data.sources.base import Source
-from hiw_data.splits import assign_split
+from hiw_data.splits import assign_split, assign_splits
 from hiw_data.store import HiwStore
 from hiw_data.writer import StoreWriter
 
@@ -32,10 +32,11 @@ class BuildConfig:
         fps: frames a second of every clip in the store.
         seed: draws the splits.
         split: shares of train, val and test.
-        multiple: lengths are rounded up to this (the tokenizer's frames per latent step).
+        multiple: lengths are rounded up to a multiple of this (the tokenizer's frames per latent step), and to twice
+            this at least.
 
     Raises:
-        ValueError: a value out of range.
+        OptionError: a value out of range.
     """
 
     fps: float = 15.0
@@ -45,10 +46,10 @@ class BuildConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "split", tuple(self.split))
-        if not self.fps > 0:
-            raise ValueError(f"Expected fps > 0, got {self.fps}.")
-        if self.multiple < 4 or self.multiple % 4:
-            raise ValueError(f"Expected `multiple` as a multiple of 4, got {self.multiple}.")
+        if not (self.fps > 0 and math.isfinite(self.fps)):
+            raise OptionError(f"Expected fps > 0, got {self.fps}.")
+        if self.multiple < 1:
+            raise OptionError(f"Expected multiple >= 1, got {self.multiple}.")
         assign_split("", fractions=self.split, seed=self.seed)
 
 
@@ -57,7 +58,7 @@ def build(
     out: str | Path,
     config: BuildConfig | None = None,
     *,
-    overwrite: bool = True,
+    overwrite: bool = False,
     card_path: str | Path | None = None,
     quality_path: str | Path | None = None,
 ) -> HiwStore:
@@ -80,6 +81,8 @@ def build(
 
     Raises:
         HiwDataError: no source, two of the same name, or a source that cannot be read at all.
+        NoClipsError: not one clip could be used; the message lists the reasons.
+        StoreError: a store is there and `overwrite` is False, or what is there is no store.
         DiskFullError: no space left; the old store is untouched.
     """
     config = config or BuildConfig()
@@ -87,24 +90,29 @@ def build(
     if not names or len(set(names)) < len(names):
         raise HiwDataError(f"Expected sources with different names, at least one, got {names}.")
     tally = QualityTally(config.fps)
-    with StoreWriter(out, fps=config.fps, overwrite=overwrite) as writer:
+    with StoreWriter(out, fps=config.fps, multiple=config.multiple, overwrite=overwrite) as writer:
         for source in sources:
             _stream(source, writer, tally, config)
-        report = tally.report(writer.metadata)
+        if not writer.metadata:
+            raise NoClipsError(out, [(skipped.clip_id, skipped.reason) for skipped in tally.skipped])
+        splits, notes = assign_splits(writer.metadata, fractions=config.split, seed=config.seed)
+        for row, split in zip(writer.metadata, splits, strict=True):
+            row["split"] = split
+        report = tally.report(writer.metadata, {source.name: source.info() for source in sources}, notes)
         report["config"] = asdict(config) | {"split": list(config.split)}
-        for source in sources:
-            if source.name in report["sources"]:
-                report["sources"][source.name]["info"] = asdict(source.info())
 
         def write_extra(folder: Path, data_hash: str) -> None:
-            quality = json.dumps({"data_hash": data_hash, **report}, indent=2, ensure_ascii=False) + "\n"
+            quality = json.dumps({"data_hash": data_hash, **report}, indent=2, ensure_ascii=False, allow_nan=False)
             card = data_card(report, data_hash)
-            for text, name, copy in ((quality, "quality.json", quality_path), (card, "README.md", card_path)):
+            for text, name, copy in ((quality + "\n", "quality.json", quality_path), (card, "README.md", card_path)):
                 (folder / name).write_text(text, encoding="utf-8")
                 if copy is not None:
-                    write_text(copy, text)
+                    with write_beside(Path(copy)) as staged:
+                        staged.write_text(text, encoding="utf-8")
 
         writer.publish(report, write_extra=write_extra)
+    for note in report["notes"]:
+        logger.warning(note)
     if tally.skipped:
         logger.warning("Skipped %d clips; see quality.json in %s for the reasons.", len(tally.skipped), out)
     return HiwStore.open(out)
@@ -117,32 +125,14 @@ def _stream(source: Source, writer: StoreWriter, tally: QualityTally, config: Bu
             if isinstance(item, SkippedClip):
                 tally.skip(item)
                 continue
-            clip = _finish(item, config)
             try:
+                check_clip(item)
+                if item["source"] != source.name:
+                    raise ClipError(f"Expected source {source.name!r} in {item['clip_id']}, got {item['source']!r}.")
+                clip = pad_clip(item, multiple=config.multiple)
                 writer.append(clip)
             except ClipError as error:
-                tally.skip(SkippedClip(item["clip_id"], source.name, str(error)))
+                name = item.get("clip_id") if isinstance(item, Mapping) else None
+                tally.skip(SkippedClip(str(name or f"{source.name}/?"), source.name, str(error)))
                 continue
             tally.add(clip)
-
-
-def _finish(clip: Clip, config: BuildConfig) -> Clip:
-    """Pads the clip and assigns its split."""
-    clip = pad_clip(clip, multiple=config.multiple)
-    origin = f"{clip['source']}/{clip.get('origin', clip['clip_id'])}"
-    clip["split"] = assign_split(origin, fractions=config.split, seed=config.seed)
-    return clip
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Writes a text file beside, then renames it.
-
-    Raises:
-        DiskFullError: no space left.
-    """
-    path = Path(path)
-    with clear_disk_full(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged = path.with_name(f".{path.name}.{os.getpid()}")
-        staged.write_text(text, encoding="utf-8")
-        os.replace(staged, path)

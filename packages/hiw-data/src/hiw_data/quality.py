@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hiw_data.clips import SPLITS, Clip, SkippedClip
-from hiw_data.splits import letter_overlap
+from hiw_data.sources.base import SourceInfo
+from hiw_data.splits import attribute_overlap
 
 _TRANSLATION = (slice(96, 99), slice(195, 198))
 _PERCENTILES = {"median": 50, "p95": 95, "p99": 99}
@@ -20,7 +21,7 @@ _PERCENTILES = {"median": 50, "p95": 95, "p99": 99}
 class SourceTally:
     """Running figures of one source."""
 
-    clips: Counter[str] = field(default_factory=Counter)
+    clips: int = 0
     frames: int = 0
     valid: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
     two_handed: int = 0
@@ -30,7 +31,7 @@ class SourceTally:
 
     def add(self, clip: Clip) -> None:
         """Counts one clip."""
-        self.clips[clip["split"]] += 1
+        self.clips += 1
         self.frames += len(clip["features"])
         self.valid += clip["valid"].sum(0)
         self.two_handed += int(clip["valid"].any(0).all())
@@ -44,8 +45,7 @@ class SourceTally:
     def report(self, fps: float) -> dict[str, Any]:
         """The figures as JSON."""
         report: dict[str, Any] = {
-            "clips": sum(self.clips.values()),
-            "clips_by_split": {split: self.clips[split] for split in SPLITS},
+            "clips": self.clips,
             "frames": self.frames,
             "seconds": round(self.frames / fps, 1),
             "valid_share": {
@@ -94,17 +94,43 @@ class QualityTally:
         """Lists a clip that was not."""
         self.skipped.append(skipped)
 
-    def report(self, metadata: list[dict[str, Any]]) -> dict[str, Any]:
-        """The whole report as JSON; `metadata` is the store's."""
+    def report(
+        self, metadata: list[dict[str, Any]], infos: Mapping[str, SourceInfo], notes: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """The whole report as JSON.
+
+        Args:
+            metadata: the store's, with splits.
+            infos: what each source says of itself, by its name.
+            notes: what else a user should know.
+        """
+        notes = list(notes)
         sources = {name: tally.report(self.fps) for name, tally in self.sources.items()}
         for name, source in sources.items():
+            rows, info = [row for row in metadata if row["source"] == name], infos[name]
+            source["clips_by_split"] = {split: sum(row["split"] == split for row in rows) for split in SPLITS}
             source["skipped_clips"] = sum(s.source == name for s in self.skipped)
+            source["overlap"] = attribute_overlap(rows, info.told)
+            source["info"] = asdict(info)
+            notes += info.notes
+            pieces = [row["origin"] for row in rows if row["attributes"].get("pieces", 1) > 1]
+            source["cut"] = {"recordings": len(set(pieces)), "pieces": len(pieces)}
+            if pieces:
+                notes.append(
+                    f"Source '{name}': {len(set(pieces))} recording(s) longer than a clip may be stand here as "
+                    f"{len(pieces)} pieces; their attributes say which piece of how many, and its seconds."
+                )
+        notes += [
+            f"Source '{name}': none of its clips could be used; see the reasons under what was left out."
+            for name in infos
+            if name not in sources
+        ]
         return {
             "clips": sum(s["clips"] for s in sources.values()),
             "frames": sum(s["frames"] for s in sources.values()),
             "seconds": round(sum(s["seconds"] for s in sources.values()), 1),
             "sources": sources,
-            "letter_overlap": letter_overlap(metadata),
+            "notes": notes,
             "skipped": {
                 "count": len(self.skipped),
                 "clips": [{"clip_id": s.clip_id, "source": s.source, "reason": s.reason} for s in self.skipped],

@@ -25,11 +25,24 @@ from numpy.typing import NDArray
 
 from hiw_data.atomic import recover_folder
 from hiw_data.clips import FEATURES, SPLITS, Clip
-from hiw_data.errors import SchemaVersionError, StoreError
+from hiw_data.errors import OptionError, SchemaVersionError, StoreError
 
 FORMAT = "hiw-data"
 SCHEMA_VERSION = 1
 CHUNK_FRAMES = 16384
+
+STORED_KEYS = (
+    "clip_id",
+    "source",
+    "split",
+    "origin",
+    "group",
+    "held_out",
+    "captions",
+    "mirrored_captions",
+    "attributes",
+)
+"""Keys of a Clip that its metadata hold as they are; those it does not have are left out."""
 
 
 class HiwStore:
@@ -134,13 +147,13 @@ class HiwStore:
         """Positions of the clips of a split and a source (None takes all).
 
         Raises:
-            ValueError: no such split, or no such source in this store.
+            OptionError: no such split, or no such source in this store.
         """
         if split is not None and split not in SPLITS:
-            raise ValueError(f"Expected a split of {SPLITS}, got {split!r}.")
+            raise OptionError(f"Expected a split of {SPLITS}, got {split!r}.")
         sources = sorted({m["source"] for m in self.metadata})
         if source is not None and source not in sources:
-            raise ValueError(f"Expected a source of {sources} in {self.path}, got {source!r}.")
+            raise OptionError(f"Expected a source of {sources} in {self.path}, got {source!r}.")
         return [i for i, m in enumerate(self.metadata) if split in (None, m["split"]) and source in (None, m["source"])]
 
     def clip(self, index: int) -> Clip:
@@ -155,7 +168,7 @@ class HiwStore:
     def _clip(self, index: int, features: NDArray[np.float32], valid: NDArray[np.bool_], start: int) -> Clip:
         meta = self.metadata[index]
         frames = slice(start, start + meta["length"])
-        return Clip(
+        clip = Clip(
             clip_id=meta["clip_id"],
             source=meta["source"],
             split=meta["split"],
@@ -165,18 +178,24 @@ class HiwStore:
             captions=list(meta["captions"]),
             attributes=dict(meta["attributes"]),
             origin=meta["origin"],
+            held_out=meta.get("held_out", False),
         )
+        if "group" in meta:
+            clip["group"] = meta["group"]
+        if "mirrored_captions" in meta:
+            clip["mirrored_captions"] = list(meta["mirrored_captions"])
+        return clip
 
     def clips(self, split: str | None = None, source: str | None = None) -> list[Clip]:
         """The clips of a split and a source (None takes all), in stored order.
 
         Raises:
-            ValueError: no such split, or no such source in this store.
+            OptionError: no such split, or no such source in this store.
         """
         return [self.clip(i) for i in self.select(split, source)]
 
     def summary(self) -> dict[str, Any]:
-        """Counts, frames, seconds, validity, skipped clips with reasons, overlap of letters: the report."""
+        """The quality report: counts, frames, seconds, validity, overlap of splits, skipped clips with reasons."""
         return {
             "data_hash": self.data_hash,
             "schema_version": self.schema_version,
@@ -217,4 +236,4 @@ class ContentHash:
 
 def metadata_bytes(metadata: list[dict[str, Any]]) -> bytes:
     """Metadata of all clips as UTF-8 JSON, the same bytes for equal content."""
-    return json.dumps(metadata, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(metadata, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

@@ -13,9 +13,9 @@ import zarr
 from numpy.typing import NDArray
 
 from hiw_data.atomic import clear_disk_full, recover_folder, replace_folder, staging_folder
-from hiw_data.clips import FEATURES, Clip, check_clip
+from hiw_data.clips import FEATURES, SPLITS, Clip, check_clip
 from hiw_data.errors import ClipError, StoreError
-from hiw_data.store import CHUNK_FRAMES, FORMAT, SCHEMA_VERSION, ContentHash, metadata_bytes
+from hiw_data.store import CHUNK_FRAMES, FORMAT, SCHEMA_VERSION, STORED_KEYS, ContentHash, metadata_bytes
 
 
 class StoreWriter:
@@ -26,22 +26,24 @@ class StoreWriter:
     Args:
         out: the store's folder.
         fps: frames a second of all clips.
+        multiple: lengths of all clips are a multiple of this, and at least twice this.
         overwrite: replace a store that is there.
 
     Raises:
         StoreError: something is at `out` and `overwrite` is False, or it is no store and must not be replaced.
     """
 
-    def __init__(self, out: str | Path, *, fps: float, overwrite: bool = True) -> None:
-        self.out, self.fps = Path(out), float(fps)
+    def __init__(self, out: str | Path, *, fps: float, multiple: int = 4, overwrite: bool = False) -> None:
+        self.out, self.fps, self.multiple = Path(out), float(fps), multiple
         recover_folder(self.out)
         if self.out.exists():
-            if not overwrite:
-                raise StoreError(
-                    f"Expected nothing at {self.out}, got a store. Allow it to be overwritten, or choose another --out."
-                )
-            if any(self.out.iterdir()) and not (self.out / "zarr.json").is_file():
+            if not self.out.is_dir() or (any(self.out.iterdir()) and not (self.out / "zarr.json").is_file()):
                 raise StoreError(f"Expected a store or nothing at {self.out}, got other files. Choose another --out.")
+            if not overwrite and any(self.out.iterdir()):
+                raise StoreError(
+                    f"Expected nothing at {self.out}, got a store. Choose another --out, or replace it: --overwrite on "
+                    "the command line, overwrite=True in Python."
+                )
         self.metadata: list[dict[str, Any]] = []
         self._ids: set[str] = set()
         self._hash = ContentHash()
@@ -67,27 +69,19 @@ class StoreWriter:
         """Adds one clip.
 
         Raises:
-            ClipError: the clip is malformed, or its name was used before. Nothing was added.
+            ClipError: the clip is malformed, or its name was used before. Nothing was added. Its split may be "" as
+                long as `metadata` has it before `publish`.
             DiskFullError: no space left.
         """
-        check_clip(clip)
+        check_clip(clip, multiple=self.multiple)
         if clip["clip_id"] in self._ids:
             raise ClipError(f"Expected a new clip_id, got {clip['clip_id']!r} again.")
         if clip["fps"] != self.fps:
             raise ClipError(f"Expected {self.fps} fps in clip {clip['clip_id']}, got {clip['fps']}.")
         features, valid = np.asarray(clip["features"], np.float32), np.asarray(clip["valid"], bool)
         self._ids.add(clip["clip_id"])
-        self.metadata.append(
-            {
-                "clip_id": clip["clip_id"],
-                "source": clip["source"],
-                "split": clip["split"],
-                "origin": clip.get("origin", clip["clip_id"]),
-                "length": len(features),
-                "captions": clip["captions"],
-                "attributes": clip["attributes"],
-            }
-        )
+        row = {key: clip[key] for key in STORED_KEYS if key in clip}  # type: ignore[literal-required]
+        self.metadata.append({"origin": clip["clip_id"], **row, "length": len(features)})
         self._hash.update(features, valid)
         self._pending.append((features, valid))
         self._pending_frames += len(features)
@@ -116,11 +110,13 @@ class StoreWriter:
             write_extra: called with the staged folder and the data hash, to write more files into it.
 
         Raises:
-            StoreError: no clip was appended.
+            StoreError: no clip was appended, or a clip has no split.
             DiskFullError: no space left.
         """
         if not self.metadata:
-            raise StoreError(f"Expected at least one clip for {self.out}, got none. See the log for skipped clips.")
+            raise StoreError(f"Expected at least one clip for {self.out}, got none. Append one before publishing.")
+        if homeless := [row["clip_id"] for row in self.metadata if row["split"] not in SPLITS]:
+            raise StoreError(f"Expected a split of {SPLITS} for every clip, got none for {homeless[:5]}. Assign it.")
         self._flush(self._pending_frames)
         data_hash = self._hash.finish(self.metadata)
         document = np.frombuffer(metadata_bytes(self.metadata), np.uint8)

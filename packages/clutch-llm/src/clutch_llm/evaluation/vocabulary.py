@@ -10,33 +10,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import torch
+from hand_geometry import mirror_text
 from torch import Tensor
 
 PAD, UNKNOWN = 0, 1
 _WORD = re.compile(r"\w+", re.UNICODE)
-_SWAPS = {
-    "left": "right",
-    "clockwise": "counterclockwise",
-    "leftward": "rightward",
-    "leftwards": "rightwards",
-}
-_SWAPS |= {after: before for before, after in _SWAPS.items()} | {"anticlockwise": "clockwise"}
-_SIDE = re.compile(r"\b(" + "|".join(sorted(_SWAPS, key=len, reverse=True)) + r")\b", re.IGNORECASE)
 
 
 def swap_sides(text: str) -> str:
-    """The caption of the mirrored motion: left <-> right, clockwise <-> counterclockwise, letter case kept.
-
-    >>> swap_sides("The left hand turns clockwise")
-    'The right hand turns counterclockwise'
-    """
-
-    def swap(match: re.Match[str]) -> str:
-        word = match.group(0)
-        other = _SWAPS[word.lower()]
-        return other.capitalize() if word[0].isupper() else other
-
-    return _SIDE.sub(swap, text.replace("counter-clockwise", "counterclockwise"))
+    """The caption of the mirrored motion, by the rules of `hand_geometry.mirror_text`."""
+    return mirror_text(text)
 
 
 def split_words(text: str) -> list[str]:

@@ -237,7 +237,7 @@ def beckon(hand: HandTrack, cue: Cue) -> None:
 
 def wring(hand: HandTrack, cue: Cue) -> None:
     """Two fists turn a towel against each other."""
-    sign = cue.side * (1 if cue.direction == "forward" else -1)
+    sign = cue.side * (1 if cue.direction == "right hand forward" else -1)
     hand.position[:, 0] = 0.06
     hand.shape(0.9)
     hand.bend += 0.7 * cue.size * sign * cue.beats()

@@ -19,6 +19,10 @@ class SourceInfo:
         description: what it holds and how it came about.
         licence: under which terms the clips may be used.
         origin: where it comes from (package and version, folder, script).
+        told: names of the attributes that captions tell; the report says which of their values val and test share
+            with train.
+        limits: what the clips are not good for.
+        notes: what the last `stream` should let the user know, such as a frame rate that had to be assumed.
     """
 
     title: str
@@ -26,6 +30,9 @@ class SourceInfo:
     description: str
     licence: str
     origin: str
+    told: tuple[str, ...] = ()
+    limits: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -43,7 +50,9 @@ class Source(Protocol):
         ...
 
     def stream(self, fps: float) -> Iterator[Clip | SkippedClip]:
-        """The clips, in a fixed order, at `fps` frames a second, with `split` empty and `origin` set.
+        """The clips, in a fixed order, at `fps` frames a second, with `origin` set.
+
+        `split` is empty, and the build assigns it; a source that has splits of its own sets it.
 
         Raises:
             SourceError: nothing can be read at all. One unusable clip is a SkippedClip instead.

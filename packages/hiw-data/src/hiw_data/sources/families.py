@@ -20,7 +20,8 @@ class Family:
         name: of the family, stored with each clip.
         act: writes what one hand does.
         rate: repetitions a second at medium speed.
-        directions: stored value -> words; the words fill {direction} in the phrases.
+        directions: stored value -> words; the words fill {direction} in the phrases. `hand_geometry.mirror_text` of
+            a stored value is the stored value of the mirror image.
         phrases: several wordings, verbs in [brackets].
         hands: who may do it.
         most: the largest number of repetitions.
@@ -211,7 +212,7 @@ FAMILIES = (
         "wring",
         act.wring,
         0.8,
-        {"forward": "right hand forward", "back": "right hand back"},
+        _same("right hand forward", "left hand forward"),
         ("[wring] a towel, {direction},", "[twist] a cloth, {direction},"),
         TWO,
         3,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from hiw_data.captions import describe_hands
 from hiw_data.clips import Clip, SkippedClip
-from hiw_data.errors import ClipError, SourceError
+from hiw_data.errors import ClipError, OptionError, SourceError
 from hiw_data.motion import FittedMotion, cut_motion, finish_motion
 from hiw_data.sources.base import SourceInfo
 from hiw_data.sources.fit_worker import FittedTrack, Track
 from hiw_data.sources.fitting import fit_tracks
+from hiw_data.sources.held_out import HELD_OUT_LANGUAGES
 from hiw_data.sources.landmarks import (
     Landmarks,
     depth_scale,
@@ -84,13 +85,16 @@ class FingerspellingSource:
         workers: processes that fit; 0 fits in this one.
         max_frames: longer clips are cut.
         folder: another folder with an index.csv and .pose files of this form.
+        name: of this source in the store.
+        held_out: language -> "val" or "test": all of its clips are in that split. None takes HELD_OUT_LANGUAGES for the
+            whole lexicon, and holds out nothing where `languages` or `folder` is given.
+
+    Attributes of a clip: `letter`, `language`, `language_code`, `hand`, `synthetic`, `unseen_language`.
 
     Raises:
-        ValueError: an unknown language, or a number out of range.
+        OptionError: an unknown language, or a number out of range.
         SourceError: the package spoken-to-signed is not installed, or the folder has no index.csv.
     """
-
-    name = "fingerspelling"
 
     def __init__(
         self,
@@ -100,14 +104,20 @@ class FingerspellingSource:
         *,
         max_frames: int = 64,
         folder: str | Path | None = None,
+        name: str = "fingerspelling",
+        held_out: Mapping[str, str] | None = None,
     ) -> None:
-        if unknown := sorted(set(languages or ()) - set(LANGUAGES)):
-            raise ValueError(f"Expected languages of {sorted(LANGUAGES)}, got {unknown}.")
-        if (limit is not None and limit < 1) or workers < 0 or max_frames < 8 or max_frames % 4:
-            raise ValueError(
-                "Expected limit >= 1, workers >= 0 and max_frames as a multiple of 4, at least 8, got "
-                f"{limit}, {workers} and {max_frames}."
+        if held_out is None:
+            held_out = HELD_OUT_LANGUAGES if languages is None and folder is None else {}
+        if unknown := sorted((set(languages or ()) | set(held_out)) - set(LANGUAGES)):
+            raise OptionError(f"Expected languages of {sorted(LANGUAGES)}, got {unknown}.")
+        if wrong := sorted(set(held_out.values()) - {"val", "test"}):
+            raise OptionError(f"Expected held_out languages in 'val' or 'test', got {wrong}.")
+        if (limit is not None and limit < 1) or workers < 0 or max_frames < 8:
+            raise OptionError(
+                f"Expected limit >= 1, workers >= 0 and max_frames >= 8, got {limit}, {workers} and {max_frames}."
             )
+        self.name, self.held_out = name, dict(held_out)
         self.folder = Path(folder) if folder is not None else lexicon_folder()
         self.workers, self.max_frames = workers, max_frames
         self.entries = _spread_limit(read_index(self.folder, languages), limit)
@@ -127,6 +137,12 @@ class FingerspellingSource:
             ),
             licence="MIT, as the package that ships the landmarks; the videos behind them are not part of it",
             origin=f"spoken-to-signed {_version('spoken-to-signed')}, read with pose-format {_version('pose-format')}",
+            told=("letter", "language", "hand"),
+            limits=(
+                "Depth and the distance to the camera are guesses of a tracker, and most of the jitter is its own: do "
+                "not read accelerations as those of a hand. Captions are composed from the lexicon's gloss and the "
+                "measured shape; no signer of these languages has checked them."
+            ),
         )
 
     def stream(self, fps: float) -> Iterator[Clip | SkippedClip]:
@@ -162,20 +178,24 @@ class FingerspellingSource:
         motion = finish_motion(_assemble(fits, marks.fps, len(marks.seen)), fps=fps)
         pieces = cut_motion(motion, self.max_frames)
         clips = []
-        for k, piece in enumerate(pieces):
+        split = self.held_out.get(entry.language, "")
+        for piece in pieces:
             joints = np.asarray(features_to_joints(piece.features))
             hand = _hand(piece.valid)
+            image, image_valid = _mirror_joints(joints), piece.valid[:, ::-1]
             clips.append(
                 Clip(
-                    clip_id=f"{self.name}/{entry.path.removesuffix('.pose')}" + (f"#{k}" if len(pieces) > 1 else ""),
+                    clip_id=f"{self.name}/{entry.path.removesuffix('.pose')}{piece.suffix()}",
                     source=self.name,
-                    split="",
+                    split=split,
                     fps=fps,
                     features=piece.features,
                     valid=piece.valid,
                     captions=write_captions(entry, hand, describe_hands(joints, piece.valid)),
-                    attributes=_attributes(entry, hand),
+                    mirrored_captions=write_captions(entry, _hand(image_valid), describe_hands(image, image_valid)),
+                    attributes=_attributes(entry, hand) | {"unseen_language": bool(split)} | piece.attributes(fps),
                     origin=entry.path,
+                    held_out=bool(split),
                     residual=piece.residual,
                 )
             )
@@ -187,6 +207,11 @@ def write_captions(entry: Entry, hand: str, shape: str) -> list[str]:
     subject, verb = ("both hands", "spell") if hand == "both" else (f"the {hand} hand", "spells")
     what = f"the letter {entry.letter} in {LANGUAGES.get(entry.language, entry.language)} Sign Language"
     return [f"{subject} {verb} {what}", f"{subject} {verb} {what}: {shape}"]
+
+
+def _mirror_joints(joints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Joints (T, 2, 21, 3) reflected in the plane x = 0: hands change places."""
+    return joints[:, ::-1] * np.array([-1, 1, 1], joints.dtype)
 
 
 def _attributes(entry: Entry, hand: str) -> dict[str, Any]:

@@ -6,12 +6,14 @@ started by `fitting.fit_tracks` as a process of its own, with one thread for lin
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hiw_data.atomic import write_beside
 
 SIDES = ("left", "right")
 
@@ -86,11 +88,10 @@ _FIELDS = ("global_orient", "hand_pose", "transl", "residual")
 def save_fits(path: str, fits: list[FittedTrack]) -> None:
     """Writes fitted tracks end to end, beside first and then renamed."""
     arrays = {name: np.concatenate([getattr(f, name) for f in fits]) for name in _FIELDS}
-    staged = f"{path}.part.npz"
     arrays["lengths"] = np.array([len(f.residual) for f in fits])
     arrays["errors"] = np.array([f.error for f in fits])
-    np.savez(staged, allow_pickle=False, **arrays)
-    os.replace(staged, path)
+    with write_beside(Path(path)) as staged:
+        np.savez(staged, allow_pickle=False, **arrays)
 
 
 def load_fits(path: str) -> list[FittedTrack]:

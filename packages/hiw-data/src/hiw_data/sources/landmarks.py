@@ -89,8 +89,22 @@ def read_landmarks(path: Path) -> Landmarks:
             f"{fps} fps, without {missing or 'nothing'}."
         )
     keypoints = np.stack([points[:, spans[name]] for name in _COMPONENTS], 1)
-    seen = np.stack([confidence[:, spans[name]].mean(1) > 0 for name in _COMPONENTS], 1)
-    return Landmarks(keypoints, seen & np.isfinite(keypoints).all((2, 3)), fps)
+    return Landmarks(keypoints, seen_hands(keypoints, np.stack([confidence[:, spans[n]] for n in _COMPONENTS], 1)), fps)
+
+
+def seen_hands(keypoints: Array, confidence: Array) -> NDArray[np.bool_]:
+    """Which hands a tracker saw: it is confident of some point, all are finite, and they are not all one point.
+
+    Args:
+        keypoints: (T, 2, 21, 3).
+        confidence: (T, 2, 21).
+
+    Returns:
+        (T, 2).
+    """
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(keypoints).all((2, 3)))
+    apart = np.ptp(np.where(finite[..., None, None], keypoints, 0), axis=2).any(-1)
+    return np.asarray((confidence.mean(2) > 0) & finite & apart)
 
 
 def bone_vectors(keypoints: Array) -> Array:

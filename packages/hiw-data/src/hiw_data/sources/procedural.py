@@ -7,19 +7,22 @@ are written by `actions`, then all conversions to features run on blocks of clip
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hand_geometry import load_pose, params_to_features, relaxed_hand
+from hand_geometry import load_pose, mirror_text, params_to_features, relaxed_hand
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from hiw_data.clips import Clip, SkippedClip
+from hiw_data.errors import OptionError
 from hiw_data.sources.base import SourceInfo
 from hiw_data.sources.choreography import SIZES, SPEEDS, Array, Cue, HandTrack
 from hiw_data.sources.families import FAMILIES, Family
+from hiw_data.sources.held_out import HELD_OUT_COMBINATIONS
 from hiw_data.sources.wording import NUMBERS, TIMES, fine_caption, short_caption
 
 BLOCK = 256
@@ -42,6 +45,7 @@ class Sketch:
     jitter: Array  # (2, 51) wrist 3, turn 3, fingers 45
     tremor: Array  # (knots, 2, 51)
     captions: list[str]
+    mirrored_captions: list[str]
     attributes: dict[str, Any]
 
 
@@ -51,20 +55,32 @@ class ProceduralSource:
     Args:
         clips: how many.
         seed: another seed gives other clips.
-        frames: length of each clip, a multiple of 4.
+        frames: length of each clip, at least 32.
+        name: of this source in the store.
+        hold_out: keep the combinations of `held_out` out of train; False leaves all splits to the build.
+
+    Attributes of a clip: `family` (the action), `hand`, `direction`, `speed`, `size`, `repetitions`, `synthetic`,
+    `unseen_combination`.
 
     Raises:
-        ValueError: a number out of range.
+        OptionError: a number out of range.
     """
 
-    name = "procedural"
-
-    def __init__(self, clips: int = 2500, seed: int = 0, frames: int = 64) -> None:
-        if clips < 1 or seed < 0:
-            raise ValueError(f"Expected clips >= 1 and seed >= 0, got clips={clips}, seed={seed}.")
-        if frames < 32 or frames % 4:
-            raise ValueError(f"Expected frames as a multiple of 4, at least 32, got {frames}.")
+    def __init__(
+        self,
+        clips: int = 2500,
+        seed: int = 0,
+        frames: int = 64,
+        *,
+        name: str = "procedural",
+        hold_out: bool = True,
+    ) -> None:
+        if clips < 1 or seed < 0 or frames < 32:
+            raise OptionError(
+                f"Expected clips >= 1, seed >= 0 and frames >= 32, got clips={clips}, seed={seed}, frames={frames}."
+            )
         self.clips, self.seed, self.frames = clips, seed, frames
+        self.name, self.hold_out = name, hold_out
 
     def __len__(self) -> int:
         return self.clips
@@ -80,6 +96,8 @@ class ProceduralSource:
             ),
             licence="Apache-2.0, as the code that writes them",
             origin=f"hiw_data.sources.procedural, seed {self.seed}",
+            told=("family", "hand", "direction", "speed", "size", "repetitions"),
+            limits="The actions are simple and drawn evenly. They check a model against known truth.",
         )
 
     def stream(self, fps: float) -> Iterator[Clip | SkippedClip]:
@@ -88,17 +106,22 @@ class ProceduralSource:
             indices = range(first, min(first + BLOCK, self.clips))
             sketches = [self.sketch(index, fps) for index in indices]
             for index, sketch, features in zip(indices, sketches, to_features(sketches), strict=True):
-                clip_id = f"procedural/{self.seed}/{index:06d}"
+                clip_id = f"{self.name}/{self.seed}/{index:06d}"
+                a = sketch.attributes
+                held_out = HELD_OUT_COMBINATIONS.get((a["family"], a["hand"], a["direction"]), "")
+                split = held_out if self.hold_out else ""
                 yield Clip(
                     clip_id=clip_id,
                     source=self.name,
-                    split="",
+                    split=split,
                     fps=fps,
                     features=features,
                     valid=np.ones((self.frames, 2), bool),
                     captions=sketch.captions,
-                    attributes=sketch.attributes,
+                    mirrored_captions=sketch.mirrored_captions,
+                    attributes=sketch.attributes | {"unseen_combination": bool(split)},
                     origin=clip_id,
+                    held_out=bool(split),
                 )
 
     def sketch(self, index: int, fps: float) -> Sketch:
@@ -107,13 +130,21 @@ class ProceduralSource:
         family = FAMILIES[index % len(FAMILIES)]
         attributes, rate = _draw_attributes(family, rng, seconds=self.frames / fps)
         tracks = _write_tracks(family, attributes, rate, rng, np.arange(self.frames) / fps)
+        jitter, tremor = rng.normal(size=(2, 51)), rng.normal(size=(_KNOTS, 2, 51))
+        mirrored = mirror_attributes(attributes)
         return Sketch(
             tracks=tracks,
-            jitter=rng.normal(size=(2, 51)),
-            tremor=rng.normal(size=(_KNOTS, 2, 51)),
-            captions=_write_captions(family, attributes, rng),
+            jitter=jitter,
+            tremor=tremor,
+            captions=_write_captions(family, attributes, deepcopy(rng)),
+            mirrored_captions=_write_captions(family, mirrored, deepcopy(rng)),
             attributes=attributes,
         )
+
+
+def mirror_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of the mirror image: its `hand` and its `direction` are others."""
+    return {**attributes, "hand": mirror_text(attributes["hand"]), "direction": mirror_text(attributes["direction"])}
 
 
 def _draw_attributes(family: Family, rng: np.random.Generator, *, seconds: float) -> tuple[dict[str, Any], float]:
