@@ -86,6 +86,27 @@ def test_instruction_tuning_varies_the_template(clutch, examples) -> None:
     assert len(texts) > 10
 
 
+def test_text_to_text_answers_what_it_asks(maker) -> None:
+    """Shorter, in more detail, or which hand: each question with its own answer, and all three kinds occur."""
+    short, long = "the left hand waves", "the left hand waves slowly twice"
+    clip = {"captions": [short, long], "tokens": MOTION}
+    decode = maker.vocabulary.decode_text
+    samples = [maker.make("t2t", clip, np.random.default_rng(seed)) for seed in range(60)]
+    assert {(decode(s.prompt), decode(s.target)) for s in samples} == {
+        (f"summarize: {short}", short),
+        (f"summarize: {long}", short),
+        (f"say it in more detail: {short}", long),
+        (f"which hand moves? {short}", "the left hand"),
+        (f"which hand moves? {long}", "the left hand"),
+    }
+
+
+def test_every_caption_of_a_clip_is_asked_with(maker, examples) -> None:
+    decode = maker.vocabulary.decode_text
+    asked = {decode(maker.make("t2m", examples[0], np.random.default_rng(seed)).prompt) for seed in range(20)}
+    assert asked == {f"generate hand motion: {caption}" for caption in examples[0]["captions"]}
+
+
 def test_a_prefix_is_the_beginning_of_the_motion_and_does_not_end(clutch, examples, maker) -> None:
     layout, example = clutch.vocabulary.layout, max(examples, key=lambda e: len(e["tokens"]))
     whole = maker.make("t2m", example, np.random.default_rng(0))
@@ -139,6 +160,29 @@ def test_epochs_show_every_clip_of_a_source_equally_often(examples) -> None:
     assert spelled == [6] * 4
 
 
+def test_a_source_of_any_share_is_seen_by_its_share(examples) -> None:
+    """At one in two hundred a megabatch of 32 has a sixth of a clip of it: every sixth has one."""
+    config = PretrainConfig(batch_size=4, source_weights={"procedural": 0.995, "fingerspelling": 0.005})
+    plan = BatchPlan(examples, config)
+    spelled = [examples[i]["source"] == "fingerspelling" for step in range(800) for i in plan.batch(step)]
+    assert sum(spelled) == pytest.approx(0.005 * 3200, abs=2)
+    assert max(sum(spelled[k : k + 32]) for k in range(0, 3200, 32)) == 1
+
+
+def test_sources_are_drawn_by_their_sizes_under_a_temperature_and_by_weights_on_request(examples) -> None:
+    """Of 12 and 4 clips: 3/4 and 1/4 at temperature 1, and by the roots of 12 and 4 at 2, which is the default."""
+
+    def shares(**changes) -> dict[str, float]:
+        return BatchPlan(examples, PretrainConfig(**changes)).shares
+
+    assert shares(source_temperature=1.0) == pytest.approx({"fingerspelling": 0.25, "procedural": 0.75})
+    assert shares() == pytest.approx({"fingerspelling": 0.3660254, "procedural": 0.6339746})
+    named = shares(source_weights={"fingerspelling": 0.6339746})
+    assert named == pytest.approx({"fingerspelling": 0.5, "procedural": 0.5})
+    some = {"fingerspelling": 0, "procedural": 1}
+    assert shares(source_weights=some) == some
+
+
 def test_a_batch_depends_on_seed_and_step_alone(examples) -> None:
     first, second = (BatchPlan(examples, PretrainConfig(batch_size=4, seed=s)) for s in (1, 2))
     np.testing.assert_array_equal(first.batch(7), BatchPlan(examples, PretrainConfig(batch_size=4, seed=1)).batch(7))
@@ -146,8 +190,8 @@ def test_a_batch_depends_on_seed_and_step_alone(examples) -> None:
 
 
 def test_weights_for_sources_that_are_not_there_are_refused(examples) -> None:
-    with pytest.raises(DataError, match="fingerspelling, procedural"):
-        BatchPlan(examples, PretrainConfig(source_weights={"procedural": 1.0}))
+    with pytest.raises(DataError, match=r"PretrainConfig: source_weights: .*'fingerspelling', 'procedural'.*'own'"):
+        BatchPlan(examples, PretrainConfig(source_weights={"own": 1.0}))
     with pytest.raises(DataError, match="got none"):
         BatchPlan([], PretrainConfig())
 

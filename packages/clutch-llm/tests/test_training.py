@@ -14,6 +14,7 @@ from clutch_llm.corpus import mirrored
 from clutch_llm.errors import ConfigError, DataError, MissingDependencyError
 from clutch_llm.model import IGNORE, LMOutput
 from clutch_llm.refinement import TrueMotion, motion_distances
+from clutch_llm.step_batches import StepBatches
 from clutch_llm.training import learning_rate_at
 from hand_geometry import features_to_joints
 from shift_tokenizer import ShiftConfig, ShiftTokenizer
@@ -217,6 +218,29 @@ def test_micro_batches_add_up_to_the_batch(calm, examples, config, micro: int) -
         torch.testing.assert_close(weights_of(parts)[name], weight, atol=2e-5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("micro", [None, 2, 1])
+def test_a_motion_in_which_no_hand_is_seen_does_not_count(clutch, examples, micro: int | None) -> None:
+    """The mean is over those that are seen, however many of them a micro-batch has."""
+    sure = copy.copy(clutch)
+    sure.model = Oracle(clutch)
+    blind = [{**e, "valid": np.zeros_like(e["valid"])} if k % 3 == 0 else e for k, e in enumerate(examples)]
+    settings: dict[str, Any] = {"batch_size": 8, "mirror": 0.0, "log_every": 1, "tasks": {"t2m": 1.0}, "steps": 1}
+    config = RefineConfig(micro_batch_size=micro, **settings)
+    drawn = StepBatches(blind, config, clutch.tokenizer, clutch.vocabulary).draw(0)
+    seen = [e for m in drawn.micro_batches for e in m.examples if e["valid"].any()]
+    assert 0 < len(seen) < 8
+    distances = [
+        float(
+            motion_distances(
+                clutch.tokenizer.decode(torch.from_numpy(e["tokens"])[None]), TrueMotion.of([e]), clutch.tokenizer
+            )
+        )
+        for e in seen
+    ]
+    _, history = train_stage(sure, blind, config)
+    assert history[0]["rec/t2m"] == pytest.approx(np.mean(distances), rel=1e-4)
+
+
 @pytest.mark.parametrize("unseen", [0.0, float("nan")])
 def test_what_stands_where_a_hand_is_not_seen_changes_no_weight(clutch, examples, unseen: float) -> None:
     def hidden(value: float | None) -> list[dict[str, Any]]:
@@ -236,8 +260,9 @@ def test_what_stands_where_a_hand_is_not_seen_changes_no_weight(clutch, examples
     assert same(weights_of(one), weights_of(other))
 
 
-def test_validation_is_on_the_held_out_examples(clutch, examples) -> None:
+def test_validation_is_on_the_held_out_examples(clutch, examples, monkeypatch) -> None:
     """Its figures are the cross-entropy a token of both directions on them, by the model as it then is."""
+    monkeypatch.setattr("clutch_llm.training.VAL_BATCH", 3)
     held_out = [e for e in examples if e["source"] == "fingerspelling"]
     train = [e for e in examples if e["source"] != "fingerspelling"]
     config = PretrainConfig(**{**STEPS, "learning_rate": 1e-12, "weight_decay": 0.0})
