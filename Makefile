@@ -9,7 +9,7 @@ METADATA := $(PACKAGES:%=packages/%/pyproject.toml)
 
 WEB := packages/hand-geometry/web
 
-.PHONY: demo test check setup web clean
+.PHONY: demo test check docs mutants setup web clean
 
 demo: setup
 	$(BIN)/kedro run --pipeline full
@@ -23,6 +23,26 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html to read it."
+
+# Mutation testing of one module, on demand: make mutants MODULE=packages/X/src/x/y.py TESTS=packages/X/tests/test_y.py
+# The last commit is changed, one place at a time, in a worktree of its own; what survives is a line that no test holds.
+mutants: setup
+	@test -n "$(MODULE)" -a -n "$(TESTS)" || { echo "Say MODULE=… and TESTS=…, see CONTRIBUTING.md."; exit 1; }
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock cosmic-ray
+	git worktree remove --force .mutants 2>/dev/null || true
+	git worktree add --quiet --detach .mutants
+	cd .mutants && printf '[cosmic-ray]\nmodule-path = "%s"\ntimeout = 120.0\nexcluded-modules = []\n' "$(MODULE)" > mutants.toml \
+	  && printf 'test-command = "%s -m pytest -q -x %s"\n' "$(abspath $(BIN))/python" "$(TESTS)" >> mutants.toml \
+	  && printf '[cosmic-ray.distributor]\nname = "local"\n' >> mutants.toml \
+	  && export PYTHONPATH="$$(ls -d $$PWD/packages/*/src | tr '\n' ':')$$PWD" PATH="$(abspath $(BIN)):$$PATH" \
+	  && cosmic-ray baseline mutants.toml && cosmic-ray init mutants.toml mutants.sqlite \
+	  && cosmic-ray exec mutants.toml mutants.sqlite \
+	  && cr-report --show-diff --surviving-only mutants.sqlite
+	git worktree remove --force .mutants
 
 setup: $(VENV)/.ready
 
@@ -43,4 +63,4 @@ $(WEB)/node_modules/.ready: $(WEB)/package.json
 	  && touch node_modules/.ready; } || echo "No npm packages: the tests that need them are skipped."
 
 clean:
-	rm -rf data reports mlruns mlflow.db
+	rm -rf data reports mlruns mlflow.db logs site

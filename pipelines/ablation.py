@@ -29,12 +29,13 @@ from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftConfig, TokenizerTraining, codebook_usage, train_tokenizer
 
+from pipelines.processes import ALONE
 from pipelines.tokenizer import train
 from pipelines.tracking import log_summary, study_run
 
 _ROUNDS, _TIMED_STEPS = 2, 8
 MEASURES = ("mpjpe_root_mm", "mpjpe_abs_mm", "pa_mpjpe_mm")
-BASELINES = ("mean_pose", "own_mean_pose_held")
+BASELINES = ("mean_pose", "static_pose")
 
 
 @dataclass(frozen=True)
@@ -241,5 +242,5 @@ def create_ablation() -> Pipeline:
     ]
     return Pipeline(
         [node(ablate_tokenizer, inputs, "ablation"), node(as_markdown, "ablation", "ablation_table")],
-        tags="stage.ablation",
+        tags=["stage.ablation", ALONE],
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -20,17 +19,11 @@ from hiw_data import (
 from hiw_data.card import data_card
 from kedro.pipeline import Pipeline, node
 
-PROJECT = Path(__file__).resolve().parents[1]
-"""Relative paths of the configuration start here, wherever the command is started."""
-
 SOURCES: dict[str, Callable[..., Source]] = {
     "fingerspelling": FingerspellingSource,
     "procedural": ProceduralSource,
     "npz": NpzSource,
 }
-
-_PATHS = ("folder", "groups")
-"""Options of sources that are paths."""
 
 
 def build_store(sources: Any, config: BuildConfig, path: str) -> HiwStore:
@@ -39,9 +32,9 @@ def build_store(sources: Any, config: BuildConfig, path: str) -> HiwStore:
     Args:
         sources: `data.sources` of the configuration, see `make_sources`.
         config: frame rate, splits and lengths.
-        path: the store's folder, absolute or from the project's folder on.
+        path: the store's folder.
     """
-    return build(make_sources(sources), PROJECT / path, config, overwrite=True)
+    return build(make_sources(sources), path, config, overwrite=True)
 
 
 def make_sources(entries: Any) -> list[Source]:
@@ -49,7 +42,7 @@ def make_sources(entries: Any) -> list[Source]:
 
     Args:
         entries: mappings with `type` (a key of SOURCES) and the options of that source; `name` tells two of a type
-            apart. Relative paths start at the project's folder.
+            apart. Paths are absolute here: `pipelines.places` starts them at the project's folder.
 
     Raises:
         HiwDataError: no list of such mappings, an unknown type, or an option that it does not have.
@@ -70,7 +63,6 @@ def _make_source(entry: Any) -> Source:
     if not isinstance(entry, Mapping) or entry.get("type") not in SOURCES:
         raise HiwDataError(f"Expected entries with a type among {sorted(SOURCES)} in data.sources, got {entry!r}.")
     options = {key: value for key, value in entry.items() if key != "type"}
-    options |= {key: PROJECT / options[key] for key in _PATHS if options.get(key) is not None}
     try:
         return SOURCES[entry["type"]](**options)
     except TypeError as error:

@@ -17,6 +17,10 @@ from hiw_data import HiwStore
 from kedro.io import AbstractDataset, DatasetError
 
 
+class NotThereError(DatasetError):
+    """What a dataset should hold was not made yet, or was made elsewhere; the message says what to do."""
+
+
 class HiwStoreDataset(AbstractDataset[HiwStore, HiwStore]):
     """A `hiw_data.HiwStore`, opened. `hiw_data.build` has put it in its place, whole; saving only checks that it did.
 
@@ -49,7 +53,7 @@ class HiwStoreDataset(AbstractDataset[HiwStore, HiwStore]):
 
 
 class PretrainedDataset(AbstractDataset[Any, Any]):
-    """Anything with `save_pretrained(folder)` and the class method `from_pretrained(folder)`.
+    """Anything with `save_pretrained(folder)` and the class method `from_pretrained(folder, **load_args)`.
 
     Example:
         ```yaml
@@ -57,15 +61,24 @@ class PretrainedDataset(AbstractDataset[Any, Any]):
           type: pipelines.datasets.PretrainedDataset
           filepath: data/models/shift
           class_path: shift_tokenizer.ShiftTokenizer
+          load_args: {device: auto}  # on the accelerator that is there
         ```
     """
 
-    def __init__(self, *, filepath: str, class_path: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        class_path: str,
+        load_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         self._filepath = Path(filepath)
         self._class_path = class_path
+        self._load_args = load_args or {}
         self.metadata = metadata
 
-    def _loader(self) -> Callable[[Path], Any]:
+    def _loader(self) -> Callable[..., Any]:
         module, _, name = self._class_path.rpartition(".")
         try:
             return getattr(importlib.import_module(module), name).from_pretrained
@@ -77,8 +90,8 @@ class PretrainedDataset(AbstractDataset[Any, Any]):
     def load(self) -> Any:
         """Load the object from its folder."""
         if not self._filepath.exists():
-            raise DatasetError(f"Nothing at '{self._filepath}' yet. Run the pipeline that makes it first.")
-        return self._loader()(self._filepath)
+            raise NotThereError(f"Nothing at '{self._filepath}' yet. Run the pipeline that makes it first.")
+        return self._loader()(self._filepath, **self._load_args)
 
     def save(self, data: Any) -> None:
         """Save through the object's own `save_pretrained`, which writes beside and renames."""
@@ -88,7 +101,7 @@ class PretrainedDataset(AbstractDataset[Any, Any]):
         return self._filepath.exists()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "class_path": self._class_path}
+        return {"filepath": str(self._filepath), "class_path": self._class_path, "load_args": self._load_args}
 
 
 class ArraysDataset(AbstractDataset[dict[str, np.ndarray], dict[str, np.ndarray]]):

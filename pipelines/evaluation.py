@@ -1,8 +1,14 @@
-"""Models + test split -> metrics of the tokenizer, both directions and refinement; samples to look at."""
+"""Models + test split -> metrics of the tokenizer, both directions and refinement; samples to look at.
+
+Whatever is chosen is chosen on the val split; the test split is measured once.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,12 +16,22 @@ from clutch_llm import Clutch
 from clutch_llm.evaluation import (
     Evaluator,
     EvaluatorConfig,
-    compare_refinement,
+    Goal,
+    Judge,
+    JudgeConfig,
+    believed_shares,
+    check_goals,
+    compare_arms,
     evaluate_m2t,
     evaluate_t2m,
     evaluate_tokenizer,
+    judge_motions,
+    read_goals,
+    temperature_of_multimodality,
     train_evaluator,
+    train_judge,
 )
+from clutch_llm.evaluation.metrics import multimodality
 from hiw_data import Clip, HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftTokenizer
@@ -24,6 +40,8 @@ from pipelines.tracking import live_metrics
 
 Clips = list[Clip]
 Motions = list[list[np.ndarray]]
+
+MATCHED_CLIPS = 48  # of each source of the val split: enough to tell MultiModality to a few percent, a second a try
 
 
 @dataclass(frozen=True)
@@ -38,6 +56,8 @@ class Protocol:
         seed: of sampling and of every random choice of the metrics.
         max_clips: at most so many clips of each source; 0 for all.
         shown: clips of each source that the page shows.
+        split_by: boolean attributes of clips, such as whether training has seen their combination of attributes: the
+            clips that have it and those that do not are reported apart as well.
     """
 
     split: str = "test"
@@ -47,32 +67,79 @@ class Protocol:
     seed: int = 0
     max_clips: int = 0
     shown: int = 6
+    split_by: list[str] = field(default_factory=list)
 
-    def clips(self, store: HiwStore) -> Clips:
-        """Return the clips to measure on, in the store's order."""
-        clips = store.clips(split=self.split)
+    def __post_init__(self) -> None:
+        for name, least in (("samples", 1), ("max_clips", 0), ("shown", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"Expected evaluation.protocol.{name} of at least {least}, got {getattr(self, name)}.")
+        for name in ("temperature", "guidance"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"Expected a positive evaluation.protocol.{name}, got {getattr(self, name)}.")
+
+    @property
+    def generation(self) -> dict[str, float]:
+        """What generation is asked with, wherever a model is measured: what a saved model has as its default."""
+        return {"temperature": self.temperature, "guidance": self.guidance}
+
+    def clips(self, store: HiwStore, split: str | None = None, limit: int = 0) -> Clips:
+        """Return the clips to measure on (or of another split), in the store's order, at most `limit` a source."""
+        clips = store.clips(split=split or self.split)
         sources = dict.fromkeys(clip["source"] for clip in clips)
-        limit = self.max_clips or len(clips)
+        limit = limit or self.max_clips or len(clips)
         return [c for s in sources for c in [c for c in clips if c["source"] == s][:limit]]
 
 
-def generate(clutch: Clutch, clips: Clips, protocol: Protocol) -> Motions:
-    """Return `samples` motions for the finest caption of each clip, as long as the clip."""
+def texts_of(clips: Clips, level: int = -1) -> list[str]:
+    """Return each clip's caption of a level: -1 the most detailed, 0 the high-level one."""
+    return [clip["captions"][level] for clip in clips]
+
+
+def seed_of(clip: Clip, protocol: Protocol) -> int:
+    """A clip's own seed: clips of one caption are asked for different motions."""
+    return protocol.seed + zlib.crc32(clip["clip_id"].encode())
+
+
+def generate(
+    clutch: Clutch,
+    clips: Clips,
+    protocol: Protocol,
+    *,
+    level: int = -1,
+    true_length: bool = True,
+    samples: int | None = None,
+    temperature: float | None = None,
+) -> Motions:
+    """Return motions for a caption of each clip.
+
+    Args:
+        clutch: the model.
+        clips: whose captions are asked for.
+        protocol: how.
+        level: of the caption, see `texts_of`.
+        true_length: as long as the clip; else the model decides.
+        samples: motions a caption, instead of the protocol's.
+        temperature: instead of the protocol's.
+    """
+    settings: dict[str, Any] = protocol.generation | {"samples": samples or protocol.samples}
+    if temperature is not None:
+        settings["temperature"] = temperature
+    texts = texts_of(clips, level)
     motions: Motions = [[] for _ in clips]
-    lengths = sorted({len(clip["features"]) for clip in clips})
+    lengths: list[int | None] = [*sorted({len(clip["features"]) for clip in clips})] if true_length else [None]
     for length in lengths:
-        members = [i for i, clip in enumerate(clips) if len(clip["features"]) == length]
-        drawn = clutch.generate(
-            [clips[i]["captions"][-1] for i in members],
-            seconds=length / clips[members[0]]["fps"],
-            samples=protocol.samples,
-            temperature=protocol.temperature,
-            guidance=protocol.guidance,
-            seed=protocol.seed,
-        )
-        for i, samples in zip(members, drawn, strict=True):
-            motions[i] = [motion["features"] for motion in samples]
+        members = [i for i, clip in enumerate(clips) if length in (None, len(clip["features"]))]
+        seconds = None if length is None else length / clips[members[0]]["fps"]
+        seeds = [seed_of(clips[i], protocol) for i in members]
+        drawn = clutch.generate([texts[i] for i in members], seconds=seconds, seed=seeds, **settings)
+        for i, several in zip(members, drawn, strict=True):
+            motions[i] = [motion["features"] for motion in several]
     return motions
+
+
+def set_goals(values: dict[str, Any]) -> list[Goal]:
+    """Read the goals of the configuration; it waits for nothing, so that a wrong one stops the run early."""
+    return read_goals(values)
 
 
 def fit_evaluator(
@@ -84,7 +151,21 @@ def fit_evaluator(
             store.clips(split="train"),
             config,
             val_clips=store.clips(split="val"),
+            data_hash=store.data_hash,
             checkpoint_dir=f"{checkpoints}/evaluator",
+            on_log=log,
+        )
+
+
+def fit_judge(store: HiwStore, config: JudgeConfig, checkpoints: str) -> tuple[Judge, list[dict[str, float]]]:
+    """Train the independent judge on the true joints of the train split of every source."""
+    with live_metrics() as log:
+        return train_judge(
+            store.clips(split="train"),
+            config,
+            val_clips=store.clips(split="val"),
+            data_hash=store.data_hash,
+            checkpoint_dir=f"{checkpoints}/judge",
             on_log=log,
         )
 
@@ -94,31 +175,50 @@ def measure_tokenizer(
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Joint errors of the reconstructions beside the trivial baselines; and the reconstructions."""
     clips = protocol.clips(store)
-    tokens = shift.encode_list([clip["features"] for clip in clips])
-    reconstructions = [np.asarray(motion) for motion in shift.decode_list(tokens)]
+    features, valid = [clip["features"] for clip in clips], [clip["valid"] for clip in clips]
+    tokens = shift.encode_list(features, valid, fps=store.fps)
+    reconstructions = [motion.cpu().numpy() for motion in shift.decode_list(tokens)]
     return evaluate_tokenizer(clips, reconstructions, store.clips(split="train")), reconstructions
+
+
+def draw_motions(store: HiwStore, clutch: Clutch, protocol: Protocol) -> dict[str, Motions]:
+    """Motions of the final model: as asked in training, without the true length, and from high-level captions."""
+    clips = protocol.clips(store)
+    return {
+        "generated": generate(clutch, clips, protocol),
+        "generated_own_length": generate(clutch, clips, protocol, true_length=False, samples=1),
+        "generated_high_level": generate(clutch, clips, protocol, level=0, samples=1),
+    }
 
 
 def measure_t2m(
     store: HiwStore,
-    clutch: Clutch,
     evaluator: Evaluator,
+    motions: dict[str, Motions],
     reconstructions: list[np.ndarray],
     protocol: Protocol,
-) -> tuple[dict[str, Any], Motions]:
+) -> dict[str, Any]:
     """Text to motion by the final model, beside truth, reconstruction, a random caption's motion and chance."""
     clips = protocol.clips(store)
-    motions = generate(clutch, clips, protocol)
-    metrics = evaluate_t2m(
+    return evaluate_t2m(
         evaluator,
         clips,
         motions,
         reconstructions,
         pool_clips=store.clips(split="val"),
-        texts=[clip["captions"][-1] for clip in clips],
+        texts={"": texts_of(clips), "generated_high_level": texts_of(clips, 0)},
+        split_by=protocol.split_by,
         seed=protocol.seed,
     )
-    return metrics, motions
+
+
+def measure_judge(
+    store: HiwStore, judge: Judge, motions: dict[str, Motions], reconstructions: list[np.ndarray], protocol: Protocol
+) -> dict[str, Any]:
+    """What the independent judge names in the same motions."""
+    return judge_motions(
+        judge, protocol.clips(store), motions, reconstructions, split_by=protocol.split_by, seed=protocol.seed
+    )
 
 
 def measure_m2t(
@@ -126,69 +226,108 @@ def measure_m2t(
 ) -> tuple[dict[str, Any], list[str]]:
     """Motion to text by the final model, and what it said of each clip."""
     clips = protocol.clips(store)
-    captions = clutch.caption([clip["features"] for clip in clips], detailed=True)
-    return evaluate_m2t(evaluator, clips, captions, seed=protocol.seed), captions
+    features, valid = [clip["features"] for clip in clips], [clip["valid"] for clip in clips]
+    captions = clutch.caption(features, valid, fps=store.fps, detailed=True)
+    return evaluate_m2t(evaluator, clips, captions, split_by=protocol.split_by, seed=protocol.seed), captions
 
 
 def measure_refinement(
-    store: HiwStore, refined: Clutch, control: Clutch, evaluator: Evaluator, protocol: Protocol
+    store: HiwStore, refined: Clutch, control: Clutch, evaluator: Evaluator, judge: Judge, protocol: Protocol
 ) -> dict[str, Any]:
-    """Refinement against the same steps of cross-entropy alone, on the same captions and seeds."""
-    clips = protocol.clips(store)
-    return compare_refinement(
-        evaluator,
-        clips,
-        generate(control, clips, protocol),
-        generate(refined, clips, protocol),
-        texts=[clip["captions"][-1] for clip in clips],
-        seed=protocol.seed,
-    )
+    """Refinement against the same steps of cross-entropy alone, on the same captions and seeds.
 
-
-def measure_form(clutch: Clutch, store: HiwStore, motions: Motions, protocol: Protocol) -> dict[str, float]:
-    """Share of well-formed motions: as generated, under the slot grammar, and with nothing constrained."""
+    With several samples a caption the control is also drawn at the temperature at which it is as varied as the refined
+    model, chosen on the val split.
+    """
     clips = protocol.clips(store)
-    steps = clutch.tokenizer.config.frames_per_latent
-    good = [
-        motion.shape == (len(clip["features"]), 198) and len(motion) % steps == 0 and bool(np.isfinite(motion).all())
-        for clip, samples in zip(clips, motions, strict=True)
-        for motion in samples
-    ]
-    free = clutch.generate_free([clip["captions"][-1] for clip in clips], seed=protocol.seed)
-    return {
-        "generated": float(np.mean(good)),
-        "unconstrained": float(np.mean([clutch.well_formed(ids) for ids in free])),
+    arms = {
+        "control": [generate(control, clips, protocol)],
+        "refined": [generate(refined, clips, protocol)],
     }
+    temperature = None
+    if protocol.samples > 1:
+        temperature = same_variety(store, control, refined, evaluator, protocol)
+        arms["control_same_multimodality"] = [generate(control, clips, protocol, temperature=temperature)]
+    found = compare_arms(
+        evaluator, clips, arms, control="control", texts=texts_of(clips), judge=judge, seed=protocol.seed
+    )
+    return {source: figures | {"control_temperature": temperature} for source, figures in found.items()}
+
+
+def same_variety(store: HiwStore, control: Clutch, refined: Clutch, evaluator: Evaluator, protocol: Protocol) -> float:
+    """The temperature at which the control has the refined model's MultiModality, on clips of the val split."""
+    clips = protocol.clips(store, "val", MATCHED_CLIPS)
+
+    def variety(clutch: Clutch, temperature: float) -> float | None:
+        motions = generate(clutch, clips, protocol, temperature=temperature)
+        return multimodality([evaluator.embed_motions(several) for several in motions])
+
+    target = variety(refined, protocol.temperature)
+    if target is None:
+        return protocol.temperature
+    return temperature_of_multimodality(lambda temperature: variety(control, temperature), target)[0]
+
+
+def measure_form(clutch: Clutch, store: HiwStore, protocol: Protocol) -> dict[str, float | None]:
+    """Share of well-formed motions where decoding is not constrained; constrained, all are by construction."""
+    clips = protocol.clips(store)
+    seeds = [seed_of(clip, protocol) for clip in clips]
+    free = clutch.generate_free(texts_of(clips), seed=seeds, temperature=protocol.temperature)
+    return {"unconstrained": float(np.mean([clutch.well_formed(ids) for ids in free])) if free else None}
 
 
 def gather(
     store: HiwStore,
     tokenizer: dict[str, Any],
     t2m: dict[str, Any],
+    judged: dict[str, Any],
     m2t: dict[str, Any],
     refinement: dict[str, Any],
-    form: dict[str, float],
+    form: dict[str, float | None],
+    evaluator: Evaluator,
+    judge: Judge,
+    goals: list[Goal],
+    protocol: Protocol,
 ) -> dict[str, Any]:
-    """Put all metrics in one document, with the data they were measured on."""
-    return {
+    """Put all metrics in one document, with the data they were measured on and by whom, and the goals."""
+    metrics = {
         "data_hash": store.data_hash,
+        "measured_by": {
+            "evaluator": {"seed": evaluator.seed, "data_hash": evaluator.data_hash},
+            "judge": {"seed": judge.seed, "data_hash": judge.data_hash},
+        },
+        "generation": protocol.generation,
         "tokenizer": tokenizer,
         "text_to_motion": t2m,
+        "judge": judged,
+        "believed": believed_shares(t2m, judged),
         "motion_to_text": m2t,
         "refinement": refinement,
         "well_formed_share": form,
     }
+    document: dict[str, Any] = without_nan(metrics)
+    return document | {"goals": check_goals(document, goals)}
+
+
+def without_nan(value: Any) -> Any:
+    """Return figures with None for every number that is not finite: JSON has no word for those."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def choose_samples(
     store: HiwStore,
     reconstructions: list[np.ndarray],
-    motions: Motions,
+    motions: dict[str, Motions],
     captions: list[str],
     protocol: Protocol,
 ) -> dict[str, np.ndarray]:
     """Keep the first clips of each source, spread over the split, with all that was made of them."""
     clips = protocol.clips(store)
+    texts = texts_of(clips)
     kept: list[int] = []
     for source in dict.fromkeys(clip["source"] for clip in clips):
         members = [i for i, clip in enumerate(clips) if clip["source"] == source]
@@ -197,7 +336,7 @@ def choose_samples(
         "clip_id": np.array([clips[i]["clip_id"] for i in kept]),
         "source": np.array([clips[i]["source"] for i in kept]),
         "synthetic": np.array([bool(clips[i]["attributes"].get("synthetic")) for i in kept]),
-        "caption": np.array([clips[i]["captions"][-1] for i in kept]),
+        "caption": np.array([texts[i] for i in kept]),
         "generated_caption": np.array([captions[i] for i in kept]),
         "fps": np.array([clips[i]["fps"] for i in kept]),
     }
@@ -205,43 +344,37 @@ def choose_samples(
         arrays[f"truth_{k}"] = clips[i]["features"]
         arrays[f"valid_{k}"] = clips[i]["valid"]
         arrays[f"reconstruction_{k}"] = reconstructions[i]
-        arrays[f"generations_{k}"] = np.stack(motions[i])
+        arrays[f"generations_{k}"] = np.stack(motions["generated"][i])
     return arrays
 
 
 def create_pipeline() -> Pipeline:
-    """Train `evaluator`; write `metrics` and `samples`."""
+    """Train `evaluator` and `judge`; write `metrics` and `samples`."""
     protocol = "params:evaluation.protocol"
+    figures = ["tokenizer", "t2m", "judge", "m2t", "refinement", "form"]
     return Pipeline(
         [
+            node(set_goals, "params:evaluation.goals", "goals"),
             node(
                 fit_evaluator,
                 ["hiw_store", "params:evaluation.evaluator", "params:checkpoints"],
                 ["evaluator", "evaluator_history"],
             ),
+            node(fit_judge, ["hiw_store", "params:evaluation.judge", "params:checkpoints"], ["judge", "judge_history"]),
             node(measure_tokenizer, ["hiw_store", "shift", protocol], ["tokenizer_metrics", "reconstructions"]),
-            node(
-                measure_t2m,
-                ["hiw_store", "clutch", "evaluator", "reconstructions", protocol],
-                ["t2m_metrics", "motions"],
-            ),
+            node(draw_motions, ["hiw_store", "clutch", protocol], "motions"),
+            node(measure_t2m, ["hiw_store", "evaluator", "motions", "reconstructions", protocol], "t2m_metrics"),
+            node(measure_judge, ["hiw_store", "judge", "motions", "reconstructions", protocol], "judge_metrics"),
             node(measure_m2t, ["hiw_store", "clutch", "evaluator", protocol], ["m2t_metrics", "captions"]),
             node(
                 measure_refinement,
-                ["hiw_store", "clutch_refined", "clutch_control", "evaluator", protocol],
+                ["hiw_store", "clutch_refined", "clutch_control", "evaluator", "judge", protocol],
                 "refinement_metrics",
             ),
-            node(measure_form, ["clutch", "hiw_store", "motions", protocol], "form_metrics"),
+            node(measure_form, ["clutch", "hiw_store", protocol], "form_metrics"),
             node(
                 gather,
-                [
-                    "hiw_store",
-                    "tokenizer_metrics",
-                    "t2m_metrics",
-                    "m2t_metrics",
-                    "refinement_metrics",
-                    "form_metrics",
-                ],
+                ["hiw_store", *(f"{name}_metrics" for name in figures), "evaluator", "judge", "goals", protocol],
                 "metrics",
             ),
             node(choose_samples, ["hiw_store", "reconstructions", "motions", "captions", protocol], "samples"),

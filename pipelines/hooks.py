@@ -1,4 +1,4 @@
-"""Kedro hooks: every stage an MLflow run under the pipeline's run, and one clear line for an error.
+"""A Kedro hook for MLflow: every stage is a run under the pipeline's run.
 
 A node belongs to the stage its tag `stage.NAME` says. The nodes of a stage share its run, interleaved or not; what they
 save is logged as artifacts of that run. The tracking server is `MLFLOW_TRACKING_URI`, or SQLite in the project.
@@ -6,35 +6,25 @@ save is logged as artifacts of that run. The tracking server is `MLFLOW_TRACKING
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import logging
 import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import click
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import pipelines
-from kedro.io import MemoryDataset
 from kedro.pipeline.node import Node
 
 import mlflow
 from pipelines.charts import draw_curves
 from pipelines.datasets import HiwStoreDataset, PretrainedDataset
-from pipelines.parameters import ParameterError, check_parameters, expected_types
 from pipelines.tracking import flatten, git_revision, log_summary
 
 logger = logging.getLogger(__name__)
 
 EXPERIMENT = "clutch"
-PACKAGES = {"hand_geometry", "shift_tokenizer", "hiw_data", "clutch_llm"}
-
-
-def rank() -> int:
-    """Return this process's rank under `torchrun`, 0 when there is one process."""
-    return int(os.environ.get("RANK", "0"))
 
 
 def stage_of(node: Node) -> str | None:
@@ -44,6 +34,8 @@ def stage_of(node: Node) -> str | None:
 
 class MlflowTracking:
     """Records a pipeline as one MLflow run with a nested run for each of its stages."""
+
+    _own_uri: ClassVar[str | None] = None  # MLflow puts what it is told into the environment, as if a user had
 
     def __init__(self) -> None:
         self._runs: dict[str, str] = {}
@@ -58,9 +50,11 @@ class MlflowTracking:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Start the run of the pipeline."""
         root = Path(run_params["project_path"])
-        if not os.environ.get("MLFLOW_TRACKING_URI"):
-            mlflow.set_tracking_uri(f"sqlite:///{root / 'mlflow.db'}")
-        mlflow.set_experiment(EXPERIMENT)
+        if os.environ.get("MLFLOW_TRACKING_URI") in (None, "", MlflowTracking._own_uri):
+            MlflowTracking._own_uri = f"sqlite:///{root / 'mlflow.db'}"
+            mlflow.set_tracking_uri(MlflowTracking._own_uri)
+        with contextlib.chdir(root):  # MLflow takes the folder of its artifacts from where its store is first opened
+            mlflow.set_experiment(EXPERIMENT)
         self._runs, self._seconds, self._stage, self._catalog = {}, {}, None, catalog
         self._revision = git_revision(root)
         name = "+".join(run_params["pipeline_names"] or ["full"])
@@ -149,52 +143,3 @@ class MlflowTracking:
         mlflow.log_metric("stage_seconds", seconds)
         mlflow.end_run(status)
         self._stage = None
-
-
-class OneWriter:
-    """Under `torchrun`, lets rank 0 alone write: on the others a pipeline's outputs stay in memory."""
-
-    @hook_impl
-    def before_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
-        """Replace the outputs of the pipeline on every rank but the first."""
-        if rank() > 0:
-            for name in pipeline.all_outputs():
-                catalog[name] = MemoryDataset(copy_mode="assign")
-
-
-class ClearErrors:
-    """Turns what a user can mend into one line; anything else keeps its traceback."""
-
-    @hook_impl
-    def after_context_created(self, context: Any) -> None:
-        """Check every parameter's name and type before anything runs."""
-        try:
-            check_parameters(context.config_loader["parameters"], expected_types(pipelines.values()))
-        except ParameterError as error:
-            raise click.ClickException(str(error)) from error
-
-    @hook_impl(trylast=True)
-    def on_pipeline_error(self, error: Exception) -> None:
-        """Raise the error again as a message of the command, where it says by itself what to do."""
-        message = explain(error)
-        if message:
-            logger.debug("The error in full", exc_info=error)
-            raise click.ClickException(message) from error
-
-
-def explain(error: BaseException) -> str | None:
-    """Return a user's sentence for an error that is not a defect of the code, else None."""
-    chain: list[BaseException] = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    for link in chain:
-        if isinstance(link, OSError) and link.errno == errno.ENOSPC:
-            return f"The disk is full: {link}. Free some space and run the same command again: it goes on from there."
-        if getattr(link, "errno", None) == errno.EADDRINUSE or "EADDRINUSE" in str(link):  # torch raises its own
-            return f"A port is in use: {link}. Give the launcher a free one, with --master_port or MASTER_PORT."
-        if isinstance(link, ModuleNotFoundError) and link.name:
-            return f"The package '{link.name}' is missing. Run `make setup`, or install it with pip."
-        if type(link).__module__.split(".")[0] in PACKAGES:
-            return str(link)
-    return None

@@ -16,6 +16,7 @@ from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftTokenizer
 
+from pipelines.processes import TOGETHER
 from pipelines.tokenizer import with_tokens
 from pipelines.tracking import live_metrics
 
@@ -69,7 +70,7 @@ def instruct(store: HiwStore, tokens: Tokens, clutch: Clutch, config: InstructCo
 
 def _stage(function: Callable[..., Trained], name: str, inputs: list[str], outputs: list[str]) -> Pipeline:
     nodes = [node(function, ["hiw_store", "tokens", *inputs, "params:checkpoints"], outputs)]
-    return Pipeline(nodes, tags=f"stage.{name}")
+    return Pipeline(nodes, tags=[f"stage.{name}", TOGETHER])
 
 
 def create_pretrain_pipeline() -> Pipeline:

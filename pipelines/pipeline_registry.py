@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from pipelines import ablation, data, evaluation, llm, report, studies, tokenizer
+from pipelines import ablation, data, evaluation, llm, refinement_study, report, studies, tokenizer
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -22,6 +22,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "llm": stages["llm_pretrain"] + stages["llm_refine"] + stages["llm_instruct"],
         "full": full,
         "refinement_sweep": studies.create_refinement_sweep(),
+        "refinement_study": refinement_study.create_refinement_study(),
         "ablation": ablation.create_ablation(),
         "__default__": full,
     }

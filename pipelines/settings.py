@@ -2,7 +2,10 @@
 
 from kedro.config import OmegaConfigLoader
 
-from pipelines.hooks import ClearErrors, MlflowTracking, OneWriter, rank
+from pipelines.hooks import MlflowTracking
+from pipelines.problems import CheckedStart, ClearErrors
+from pipelines.processes import Processes, rank
+from pipelines.versions import DvcRecord
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {
@@ -10,4 +13,4 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "globals": "soft"},  # an environment says only what it changes
 }
-HOOKS = (*([MlflowTracking()] if rank() == 0 else []), OneWriter(), ClearErrors())
+HOOKS = (CheckedStart(), Processes(), *([MlflowTracking()] if rank() == 0 else []), DvcRecord(), ClearErrors())

@@ -12,6 +12,7 @@ from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, find_device, train_tokenizer
 from shift_tokenizer.distributed import ensure_process_group
 
+from pipelines.processes import TOGETHER
 from pipelines.tracking import live_metrics
 
 
@@ -49,7 +50,7 @@ def create_pipeline() -> Pipeline:
     inputs = ["hiw_store", "params:tokenizer.model", "params:tokenizer.training", "params:checkpoints"]
     return Pipeline(
         [
-            node(train, inputs, ["shift", "tokenizer_history"]),
+            node(train, inputs, ["shift", "tokenizer_history"], tags=TOGETHER),
             node(tokenize, ["hiw_store", "shift"], "tokens"),
         ],
         tags="stage.tokenizer",

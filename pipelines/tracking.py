@@ -17,14 +17,16 @@ from mlflow.entities import Metric
 
 import mlflow
 
+PROJECT = Path(__file__).resolve().parents[1]
+
 LogFunction = Callable[[int, Mapping[str, float]], None]
 
 _FLUSH_SECONDS = 3.0
 _BATCH = 900  # a tracking server takes at most 1000 metrics a request
 
 
-def git_revision(root: Path) -> str:
-    """Return the commit of `root`, with `-dirty` where the tree differs from it, or `unknown` outside git."""
+def git_revision(root: Path = PROJECT) -> str:
+    """Return the commit of a project, with `-dirty` where its tree differs from it, or `unknown` outside git."""
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -28,6 +28,12 @@ def copy_project(target: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def new_copy(tmp_path_factory) -> Callable[[str], Path]:
+    """Copy the project, as a clone would hold it, into a folder of a name."""
+    return lambda name: copy_project(tmp_path_factory.mktemp(name))
+
+
+@pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """The environment of a user: this interpreter's commands first, nothing of the tests' own."""
     keep = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "KEDRO", "MLFLOW", "DVC"))}

@@ -1,6 +1,5 @@
 """The list `data.sources` becomes sources; what does not fit is refused with what to write."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ from hiw_data import BuildConfig, FingerspellingSource, HiwDataError, NpzSource,
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from pipelines import data
 from pipelines.data import build_store, make_sources
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +34,7 @@ def sources(environment: str) -> list:
 def test_every_environment_lists_its_own_sources():
     assert [entry["type"] for entry in sources("base")] == ["fingerspelling", "procedural"]
     assert sources("test") == [{"type": "fingerspelling", "limit": 90}, {"type": "procedural", "clips": 200}]
-    assert sources("paper") == [{"type": "npz", "folder": "data/raw"}]
+    assert sources("paper") == [{"type": "npz", "folder": str(ROOT / "data/raw")}]
 
 
 def test_entries_become_sources_with_their_options_and_names():
@@ -70,27 +68,16 @@ def test_what_is_no_source_is_one_clear_error(entries, words):
         make_sources(entries)
 
 
-def test_paths_start_at_the_project_wherever_the_command_is_started(tmp_path, monkeypatch):
-    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
-    write_clip(project / "my_clips/a.npz")
-    (project / "groups.csv").write_text("clip,group\na,me\n")
-    elsewhere.mkdir()
-    monkeypatch.setattr(data, "PROJECT", project)
-    monkeypatch.chdir(elsewhere)
-    entries = [{"type": "npz", "folder": "my_clips", "groups": "groups.csv"}]
+def test_a_store_is_built_from_the_listed_folder_and_replaced_when_built_again(tmp_path):
+    write_clip(tmp_path / "my_clips/a.npz")
+    (tmp_path / "groups.csv").write_text("clip,group\na,me\n")
+    entries = [{"type": "npz", "folder": str(tmp_path / "my_clips"), "groups": str(tmp_path / "groups.csv")}]
     (source,) = make_sources(entries)
     assert isinstance(source, NpzSource)
     assert source.groups == {"a": "me"}
     for _ in range(2):  # the pipeline replaces its own output
-        store = build_store(entries, BuildConfig(), "data/hiw.zarr")
-    assert store.path == project / "data/hiw.zarr"
-    assert os.listdir(elsewhere) == []
-    write_clip(tmp_path / "other/b.npz")
-    assert len(make_sources([{"type": "npz", "folder": str(tmp_path / "other")}])[0]) == 1
-
-
-def test_the_project_is_the_folder_of_its_configuration():
-    assert (data.PROJECT / "conf/base/parameters.yml").is_file()
+        store = build_store(entries, BuildConfig(), str(tmp_path / "data/hiw.zarr"))
+    assert store.path == tmp_path / "data/hiw.zarr"
 
 
 def test_the_demo_holds_out_combinations_and_languages():

@@ -1,13 +1,19 @@
 """The Kedro datasets keep what they are given, whole, and refuse what they can't keep."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from kedro.io import DatasetError
+from shift_tokenizer import ShiftConfig, ShiftTokenizer
 
-from pipelines.datasets import ArraysDataset, HiwStoreDataset, PretrainedDataset
+from pipelines.datasets import ArraysDataset, HiwStoreDataset, NotThereError, PretrainedDataset
+
+ROOT = Path(__file__).parents[1]
 
 
 @given(
@@ -39,7 +45,7 @@ def test_a_store_that_is_not_there_says_how_to_build_it(tmp_path):
 
 def test_a_model_that_is_not_there_says_what_to_run(tmp_path):
     dataset = PretrainedDataset(filepath=str(tmp_path / "none"), class_path="shift_tokenizer.ShiftTokenizer")
-    with pytest.raises(DatasetError, match="Run the pipeline"):
+    with pytest.raises(NotThereError, match="Run the pipeline"):
         dataset.load()
 
 
@@ -48,3 +54,26 @@ def test_a_class_that_is_none_is_named(tmp_path):
     dataset = PretrainedDataset(filepath=str(tmp_path / "model"), class_path="shift_tokenizer.Nothing")
     with pytest.raises(DatasetError, match=r"shift_tokenizer\.Nothing"):
         dataset.load()
+
+
+def test_a_model_is_loaded_with_the_catalogs_arguments(tmp_path):
+    ShiftTokenizer(ShiftConfig(width=8, codebook_size=16, code_dim=4, dilations=(1,))).save_pretrained(tmp_path / "m")
+    place = {"filepath": str(tmp_path / "m"), "class_path": "shift_tokenizer.ShiftTokenizer"}
+    assert str(PretrainedDataset(**place, load_args={"device": "meta"}).load().mean.device) == "meta"
+    assert str(PretrainedDataset(**place).load().mean.device) == "cpu"
+
+
+@pytest.mark.gpu
+def test_the_catalogs_models_go_to_the_gpu(tmp_path):
+    ShiftTokenizer(ShiftConfig(width=8, codebook_size=16, code_dim=4, dilations=(1,))).save_pretrained(tmp_path / "m")
+    place = {"filepath": str(tmp_path / "m"), "class_path": "shift_tokenizer.ShiftTokenizer"}
+    assert PretrainedDataset(**place, load_args={"device": "auto"}).load().mean.device.type == "cuda"
+
+
+def test_every_model_of_the_catalog_goes_to_the_accelerator_that_is_there():
+    catalog = yaml.safe_load((ROOT / "conf/base/catalog.yml").read_text())
+    models = {
+        n: entry for n, entry in catalog.items() if entry.get("class_path", "").endswith((".Clutch", "Tokenizer"))
+    }
+    assert set(models) == {"shift", "clutch", "clutch_{stage}"}
+    assert all(entry["load_args"] == {"device": "auto"} for entry in models.values())

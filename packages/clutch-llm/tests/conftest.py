@@ -1,12 +1,14 @@
 """Small random models and hand-made clips that the tests share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from clutch_llm import Clutch, ClutchConfig, build_corpus
+from clutch_llm import Clutch, ClutchConfig, ClutchModel, TokenLayout, build_corpus
 from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, train_tokenizer
+from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
 CAPTIONS = (
     ("the left hand waves", "the left hand waves slowly with small movements"),
@@ -64,6 +66,52 @@ def small_config() -> ClutchConfig:
 @pytest.fixture(scope="session")
 def clutch(tokenizer: ShiftTokenizer, small_config: ClutchConfig) -> Clutch:
     return Clutch.create(small_config, tokenizer=tokenizer, captions=[c for pair in CAPTIONS for c in pair], seed=0)
+
+
+class KnownModel(ClutchModel):
+    """A model that says what a test tells it to: its head is the identity, its states are the logits that are given.
+
+    Args:
+        layout: of the vocabulary.
+        max_steps: longest motion.
+        logits: (ids of the prompt without padding, ids written so far) -> logits (size,) of the next one.
+    """
+
+    def __init__(self, layout: TokenLayout, max_steps: int, logits: Callable[[list[int], list[int]], Any]) -> None:
+        sizes = T5Config(vocab_size=layout.size, d_model=layout.size, d_kv=1, d_ff=1, num_layers=1, num_heads=1)
+        super().__init__(T5ForConditionalGeneration(sizes), layout, max_steps)
+        self.t5.lm_head.weight = torch.nn.Parameter(torch.eye(layout.size))
+        self.logits = logits
+        self.fed: list[tuple[list[list[int]], list[list[int]]]] = []  # ids and positions of every call, for tests
+
+    def encode(self, ids, mask, positions):
+        return [row[kept].tolist() for row, kept in zip(ids, mask, strict=True)]
+
+    def new_cache(self):
+        return []
+
+    def decode(self, ids, positions, encoded, mask, cache=None):
+        self.fed.append((ids.tolist(), positions.tolist()))
+        if cache is not None:
+            cache.append(ids)
+            ids = torch.cat(cache, 1)
+        rows = [self.logits(prompt, row[1:]) for prompt, row in zip(encoded, ids.tolist(), strict=True)]
+        return torch.tensor(np.array(rows), dtype=torch.float32)[:, None]
+
+
+@pytest.fixture(scope="session")
+def known_model() -> type[KnownModel]:
+    return KnownModel
+
+
+@pytest.fixture(scope="session")
+def make_t5_tokenizer() -> Callable[[], T5Tokenizer]:
+    """SentencePiece's model as T5 has it, small: a few words and ASCII without capitals; its marks are pieces."""
+    words = ["▁the", "▁left", "▁right", "▁hand", "▁waves", "▁"]
+    letters = [chr(k) for k in range(33, 127) if not chr(k).isupper()]
+    sentinels = [f"<extra_id_{k}>" for k in range(99, -1, -1)]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((w, -2.0) for w in words + letters)]
+    return lambda: T5Tokenizer(vocab=[*pieces, *((s, 0.0) for s in sentinels)])
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,6 @@ from clutch_llm.batching import PART_COST, BatchPlan, Sample, SampleMaker, colla
 from clutch_llm.config import TASKS
 from clutch_llm.errors import DataError
 from clutch_llm.model import IGNORE
-from clutch_llm.positions import next_positions, own_positions
-from clutch_llm.spans import restore
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,16 +18,20 @@ def maker(clutch: Clutch) -> SampleMaker:
     return SampleMaker(clutch.vocabulary)
 
 
-@pytest.mark.parametrize("task", ["t2m", "m2t", "masked", "text", "t2t"])
-def test_places_of_samples_are_those_of_their_ids(maker, examples, task: str) -> None:
-    """What batching writes down equals what is read off the ids, which is what generation does."""
-    layout = maker.layout
-    for k, example in enumerate(examples):
-        sample = maker.make(task, example, np.random.default_rng(k))
-        source, target = torch.from_numpy(sample.prompt)[None], torch.from_numpy(sample.target)[None]
-        assert own_positions(source, layout)[0].tolist() == sample.prompt_positions.tolist()
-        shifted = torch.cat([torch.full((1, 1), layout.pad), target[:, :-1]], 1)
-        assert next_positions(shifted, layout)[0].tolist() == sample.target_positions.tolist()
+MOTION = np.array([[0, 1, 2, 3], [4, 5, 6, 7]])
+CLIP = {"captions": ["both hands clap"], "tokens": MOTION}
+
+
+def test_positions_count_the_codes_of_a_motion_in_prompt_and_target(maker) -> None:
+    """Text and marks are at 0; at the end of a target stands the code that would go on."""
+    t2m, m2t, masked = (maker.make(task, CLIP, np.random.default_rng(0)) for task in ("t2m", "m2t", "masked"))
+    assert t2m.prompt_positions.tolist() == [0] * len(t2m.prompt)
+    assert t2m.target_positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    for sample in (m2t, masked):
+        start = sample.prompt.tolist().index(maker.layout.som)
+        assert sample.prompt_positions.tolist() == [0] * start + [0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0]
+    assert m2t.target_positions.tolist() == [0] * len(m2t.target)
+    assert masked.target_positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_text_to_motion_asks_with_the_caption_and_answers_with_the_motion(maker, examples) -> None:
@@ -58,21 +60,22 @@ def test_masked_motion_hides_codes_only_and_asks_for_all_of_them(maker, examples
     np.testing.assert_array_equal(np.where(shown == layout.mask, whole, shown), whole)
 
 
-def test_corrupted_motion_gives_the_motion_back_and_keeps_every_place(maker, examples) -> None:
+def test_corrupted_motion_says_each_code_once_and_keeps_its_position(maker, examples) -> None:
     layout = maker.layout
     for k, example in enumerate(examples):
         sample = maker.make("motion", example, np.random.default_rng(k))
-        ids = maker.vocabulary.motion_to_ids(example["tokens"]).tolist()
-        assert restore(sample.prompt[:-1].tolist(), sample.target[:-1].tolist(), layout.sentinels) == ids
-        for tokens, positions in ((sample.prompt, sample.prompt_positions), (sample.target, sample.target_positions)):
-            codes = (tokens >= layout.text_size) & (tokens < layout.som)
-            assert [ids[p] for p in positions[codes]] == tokens[codes].tolist()
+        ids = maker.vocabulary.motion_to_ids(example["tokens"])
+        at_prompt, at_target = ((t >= layout.text_size) & (t < layout.som) for t in (sample.prompt, sample.target))
+        where = np.concatenate([sample.prompt_positions[at_prompt], sample.target_positions[at_target]])
+        codes = np.concatenate([sample.prompt[at_prompt], sample.target[at_target]])
+        assert sorted(where) == list(range(1, len(ids) - 1))
+        np.testing.assert_array_equal(codes, ids[where])
 
 
 def test_a_share_of_prompts_is_left_without_caption_for_guidance(clutch, examples) -> None:
     maker = SampleMaker(clutch.vocabulary, condition_dropout=0.5)
     sources = [maker.make("t2m", examples[0], np.random.default_rng(k)).prompt for k in range(200)]
-    free = sum(clutch.vocabulary.decode_text(s) == prompts.UNCONDITIONAL for s in sources)
+    free = sum(clutch.vocabulary.decode_text(s) == "generate hand motion:" for s in sources)
     assert 70 < free < 130
 
 
@@ -81,6 +84,27 @@ def test_instruction_tuning_varies_the_template(clutch, examples) -> None:
     texts = {clutch.vocabulary.decode_text(maker.make("t2m", examples[0], np.random.default_rng(k)).prompt)
              for k in range(60)}  # fmt: skip
     assert len(texts) > 10
+
+
+def test_text_to_text_answers_what_it_asks(maker) -> None:
+    """Shorter, in more detail, or which hand: each question with its own answer, and all three kinds occur."""
+    short, long = "the left hand waves", "the left hand waves slowly twice"
+    clip = {"captions": [short, long], "tokens": MOTION}
+    decode = maker.vocabulary.decode_text
+    samples = [maker.make("t2t", clip, np.random.default_rng(seed)) for seed in range(60)]
+    assert {(decode(s.prompt), decode(s.target)) for s in samples} == {
+        (f"summarize: {short}", short),
+        (f"summarize: {long}", short),
+        (f"say it in more detail: {short}", long),
+        (f"which hand moves? {short}", "the left hand"),
+        (f"which hand moves? {long}", "the left hand"),
+    }
+
+
+def test_every_caption_of_a_clip_is_asked_with(maker, examples) -> None:
+    decode = maker.vocabulary.decode_text
+    asked = {decode(maker.make("t2m", examples[0], np.random.default_rng(seed)).prompt) for seed in range(20)}
+    assert asked == {f"generate hand motion: {caption}" for caption in examples[0]["captions"]}
 
 
 def test_a_prefix_is_the_beginning_of_the_motion_and_does_not_end(clutch, examples, maker) -> None:
@@ -136,6 +160,29 @@ def test_epochs_show_every_clip_of_a_source_equally_often(examples) -> None:
     assert spelled == [6] * 4
 
 
+def test_a_source_of_any_share_is_seen_by_its_share(examples) -> None:
+    """At one in two hundred a megabatch of 32 has a sixth of a clip of it: every sixth has one."""
+    config = PretrainConfig(batch_size=4, source_weights={"procedural": 0.995, "fingerspelling": 0.005})
+    plan = BatchPlan(examples, config)
+    spelled = [examples[i]["source"] == "fingerspelling" for step in range(800) for i in plan.batch(step)]
+    assert sum(spelled) == pytest.approx(0.005 * 3200, abs=2)
+    assert max(sum(spelled[k : k + 32]) for k in range(0, 3200, 32)) == 1
+
+
+def test_sources_are_drawn_by_their_sizes_under_a_temperature_and_by_weights_on_request(examples) -> None:
+    """Of 12 and 4 clips: 3/4 and 1/4 at temperature 1, and by the roots of 12 and 4 at 2, which is the default."""
+
+    def shares(**changes) -> dict[str, float]:
+        return BatchPlan(examples, PretrainConfig(**changes)).shares
+
+    assert shares(source_temperature=1.0) == pytest.approx({"fingerspelling": 0.25, "procedural": 0.75})
+    assert shares() == pytest.approx({"fingerspelling": 0.3660254, "procedural": 0.6339746})
+    named = shares(source_weights={"fingerspelling": 0.6339746})
+    assert named == pytest.approx({"fingerspelling": 0.5, "procedural": 0.5})
+    some = {"fingerspelling": 0, "procedural": 1}
+    assert shares(source_weights=some) == some
+
+
 def test_a_batch_depends_on_seed_and_step_alone(examples) -> None:
     first, second = (BatchPlan(examples, PretrainConfig(batch_size=4, seed=s)) for s in (1, 2))
     np.testing.assert_array_equal(first.batch(7), BatchPlan(examples, PretrainConfig(batch_size=4, seed=1)).batch(7))
@@ -143,8 +190,8 @@ def test_a_batch_depends_on_seed_and_step_alone(examples) -> None:
 
 
 def test_weights_for_sources_that_are_not_there_are_refused(examples) -> None:
-    with pytest.raises(DataError, match="fingerspelling, procedural"):
-        BatchPlan(examples, PretrainConfig(source_weights={"procedural": 1.0}))
+    with pytest.raises(DataError, match=r"PretrainConfig: source_weights: .*'fingerspelling', 'procedural'.*'own'"):
+        BatchPlan(examples, PretrainConfig(source_weights={"own": 1.0}))
     with pytest.raises(DataError, match="got none"):
         BatchPlan([], PretrainConfig())
 

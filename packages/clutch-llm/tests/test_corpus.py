@@ -28,6 +28,27 @@ def test_mirror_images_have_hands_and_words_swapped(examples, tokenizer) -> None
     assert twice["captions"] == half["captions"]
 
 
+def test_each_image_is_of_its_own_clip(examples, tokenizer) -> None:
+    for example, image in zip(examples, mirrored(examples, tokenizer), strict=True):
+        assert image["clip_id"] == f"{example['clip_id']}#mirror"
+        np.testing.assert_array_equal(image["tokens"], example["tokens"][:, [2, 3, 0, 1]])
+        assert image["features"].shape == example["features"].shape
+
+
+@pytest.mark.parametrize("unseen", [0.0, 5.0, np.nan])
+@pytest.mark.parametrize("frames", [slice(3, 9), slice(None)], ids=["some", "all"])
+def test_what_stands_where_a_hand_is_not_seen_changes_no_token(clips, tokenizer, frames: slice, unseen: float) -> None:
+    valid = clips[0]["valid"].copy()
+    valid[frames, 0] = False
+    features = clips[0]["features"].copy()
+    (expected,) = build_corpus([{**clips[0], "valid": valid}], tokenizer)
+    features[frames, :99] = unseen
+    (example,) = build_corpus([{**clips[0], "valid": valid, "features": features}], tokenizer)
+    np.testing.assert_array_equal(example["tokens"], expected["tokens"])
+    images = [mirrored([e], tokenizer)[0]["tokens"] for e in (example, expected)]
+    np.testing.assert_array_equal(images[0], images[1])
+
+
 def test_swapping_tokens_is_what_encoding_the_mirror_image_gives(examples, tokenizer) -> None:
     for image in mirrored(examples, tokenizer):
         encoded = tokenizer.encode(torch.from_numpy(image["features"])[None])[0]
@@ -55,3 +76,5 @@ def test_clips_that_cannot_be_used_are_named(clips, tokenizer) -> None:
         build_corpus([{**clips[0], "captions": []}], tokenizer)
     with pytest.raises(DataError, match="'clip-0' with whole latent steps of 4 frames, got 30"):
         build_corpus([{**clips[0], "features": clips[0]["features"][:30]}], tokenizer)
+    with pytest.raises(DataError, match=r"got 30\. Resample"):
+        build_corpus([{**clips[0], "fps": 30.0}], tokenizer)

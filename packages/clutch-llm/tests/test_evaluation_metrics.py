@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from clutch_llm.evaluation import metrics
-from clutch_llm.evaluation.text_metrics import bleu, caption_overlap, rouge_l
+from clutch_llm.evaluation.intervals import bootstrap_interval, interval_over_clips_and_seeds
+from clutch_llm.evaluation.text_metrics import bleu, caption_overlap, cider, rouge_l
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,9 +117,9 @@ def test_multimodality_is_the_mean_of_pairs_then_of_captions() -> None:
 
 def test_bootstrap_interval_holds_the_mean_and_closes_on_a_constant() -> None:
     values = np.arange(100.0)
-    low, high = metrics.bootstrap_interval(values)
+    low, high = bootstrap_interval(values)
     assert 40 < low < values.mean() < high < 60
-    assert metrics.bootstrap_interval(np.full(10, 7.0), np.arange(1.0, 11.0)) == (
+    assert bootstrap_interval(np.full(10, 7.0), np.arange(1.0, 11.0)) == (
         pytest.approx(7.0),
         pytest.approx(7.0),
     )
@@ -172,3 +173,138 @@ def test_captions_without_references_are_refused() -> None:
         caption_overlap(["a"], [[]])
     with pytest.raises(ValueError, match="one list of references"):
         caption_overlap(["a"], [])
+
+
+# Written by hand: what each number must be
+
+
+def test_kid_and_fid_grow_with_the_distance_and_have_a_sign() -> None:
+    # one dimension, kernel (xy + 1)^3: see test_polynomial_mmd_by_hand; swapped sides give the same
+    assert metrics.polynomial_mmd([[0.0], [1.0]], [[2.0], [3.0]]) == pytest.approx(297.5)
+    assert metrics.polynomial_mmd([[2.0], [3.0]], [[0.0], [1.0]]) == pytest.approx(297.5)
+    # equal sets: the unbiased estimate is negative: 1 + 1 - 2 (1 + 1 + 1 + 8) / 4
+    assert metrics.polynomial_mmd([[0.0], [1.0]], [[0.0], [1.0]]) == pytest.approx(-3.5)
+    assert metrics.kid(_points(0, 200), _points(1, 200) + 1.0)["mean"] > 3.0
+
+
+def test_fid_agrees_with_torchmetrics() -> None:
+    fid_module = pytest.importorskip("torchmetrics.image.fid")
+    torch = pytest.importorskip("torch")
+    x, y = _points(0, 50), _points(1, 60) @ np.diag([1, 2, 3, 1, 1, 0.5]) + 0.3
+    theirs = fid_module._compute_fid(
+        torch.from_numpy(x.mean(0)),
+        torch.from_numpy(np.cov(x, rowvar=False)),
+        torch.from_numpy(y.mean(0)),
+        torch.from_numpy(np.cov(y, rowvar=False)),
+    )
+    assert metrics.fid(x, y) == pytest.approx(float(theirs), rel=1e-6)
+
+
+def test_polynomial_mmd_agrees_with_torchmetrics() -> None:
+    kid_module = pytest.importorskip("torchmetrics.image.kid")
+    torch = pytest.importorskip("torch")
+    x, y = _points(0, 40), _points(1, 40) + 0.5
+    theirs = kid_module.poly_mmd(torch.from_numpy(x), torch.from_numpy(y), degree=3, gamma=None, coef=1.0)
+    assert metrics.polynomial_mmd(x, y) == pytest.approx(float(theirs), rel=1e-9)
+
+
+def test_r_precision_agrees_with_torchmetrics_on_one_group() -> None:
+    retrieval = pytest.importorskip("torchmetrics.functional.retrieval")
+    torch = pytest.importorskip("torch")
+    q, c = _points(0, 32), _points(0, 32) + 0.7 * _points(9, 32)
+    distances = np.linalg.norm(q[:, None] - c[None], axis=-1)
+    for k in (1, 2, 3):
+        hits = [
+            float(retrieval.retrieval_recall(torch.from_numpy(np.exp(-row)), torch.arange(32) == i, top_k=k))
+            for i, row in enumerate(distances)
+        ]
+        assert 0 < np.mean(hits) < 1
+        assert metrics.r_precision(q, c)[f"top{k}"] == pytest.approx(np.mean(hits))
+        assert metrics.r_precision_full(q, c)[f"top{k}"] == pytest.approx(np.mean(hits))
+
+
+def test_r_precision_over_the_full_set_by_hand() -> None:
+    # candidates on a line at 0, 1, 2, 3; query 0 finds its own first, query 1 second, 2 third, 3 fourth
+    found = metrics.r_precision_full([[0.1], [0.1], [0.1], [0.1]], [[0.0], [1.0], [2.0], [3.0]])
+    assert found == {"top1": 0.25, "top2": 0.5, "top3": 0.75}
+
+
+def test_credits_of_queries_average_to_r_precision() -> None:
+    q, c = _points(0, 64), _points(0, 64) + 0.8 * _points(9, 64)
+    credits = metrics.r_precision_credit(q, c, k=3)
+    assert credits.mean() == pytest.approx(metrics.r_precision(q, c)["top3"])
+    assert np.isnan(metrics.r_precision_credit(q[:20], c[:20])).all()
+
+
+def test_mm_dist_takes_every_pair() -> None:
+    # 0 for the first pair: a measure of it alone would be 0
+    assert metrics.mm_dist([[1.0], [1.0], [1.0]], [[1.0], [4.0], [7.0]]) == pytest.approx(3.0)
+
+
+def test_what_clips_add_to_a_change_of_kid_is_the_change_exactly() -> None:
+    truth, before = _points(0, 30), _points(1, 30) + 0.5
+    after = _points(2, 30)
+    by_clip = metrics.mmd_change_by_clip(truth, before, after)
+    change = metrics.polynomial_mmd(truth, after) - metrics.polynomial_mmd(truth, before)
+    assert by_clip.mean() == pytest.approx(change)
+    assert change < 0
+    np.testing.assert_allclose(metrics.mmd_change_by_clip(truth, before, before), 0.0, atol=1e-12)
+
+
+def test_their_spread_is_that_of_leaving_one_clip_out() -> None:
+    truth, before, after = _points(0, 60), _points(1, 60), _points(2, 60) + 0.1
+    n = len(truth)
+
+    def change(kept: np.ndarray) -> float:
+        return metrics.polynomial_mmd(truth[kept], after[kept]) - metrics.polynomial_mmd(truth[kept], before[kept])
+
+    left_out = [change(np.arange(n) != i) for i in range(n)]
+    jackknife = np.sqrt((n - 1) * np.var(left_out))
+    assert metrics.mmd_change_by_clip(truth, before, after).std() / np.sqrt(n) == pytest.approx(jackknife, rel=0.15)
+
+
+def test_an_interval_over_clips_and_seeds_is_wider_than_over_clips_where_seeds_differ() -> None:
+    clips = np.random.default_rng(0).normal(0, 1, 100)
+    alike = np.stack([clips, clips, clips])
+    apart = np.stack([clips - 3, clips, clips + 3])
+    one = bootstrap_interval(clips)
+    same = interval_over_clips_and_seeds(alike)
+    wide = interval_over_clips_and_seeds(apart)
+    assert same is not None
+    assert wide is not None
+    assert same == pytest.approx(one, abs=0.05)
+    assert wide[1] - wide[0] > 8 * (same[1] - same[0])
+    assert wide[0] == pytest.approx(-3, abs=0.5)  # a draw of the first seed three times is one in 27
+    assert wide[1] == pytest.approx(3, abs=0.5)
+
+
+def test_a_relative_interval_closes_on_the_ratio_of_proportional_arms() -> None:
+    control = np.random.default_rng(0).uniform(1, 9, (3, 40))
+    weights = np.random.default_rng(1).uniform(1, 9, 40)
+    found = interval_over_clips_and_seeds(0.8 * control, baseline=control, weights=weights)
+    assert found == (pytest.approx(-0.2), pytest.approx(-0.2))
+
+
+def test_weights_and_unknown_values_reach_the_interval() -> None:
+    values = [[1.0, 5.0, np.nan]]
+    assert interval_over_clips_and_seeds(values, weights=[1.0, 0.0, 1.0]) == (1.0, 1.0)
+    assert interval_over_clips_and_seeds([[np.nan]]) is None
+    with pytest.raises(ValueError, match=r"\(seeds, clips\)"):
+        interval_over_clips_and_seeds([1.0, 2.0])
+    with pytest.raises(ValueError, match="Pair clips and seeds"):
+        interval_over_clips_and_seeds([[1.0, 2.0]], baseline=[[1.0]])
+
+
+def test_cider_by_hand() -> None:
+    # "fist" and "wave" are in one clip of two each: weight log 2; "hand" is in both: weight 0
+    references = [["hand fist"], ["hand wave"]]
+    # 1-grams: right 1, wrong 0; 2-grams: the same; no 3- or 4-grams
+    assert cider(["hand fist", "hand fist"], references) == pytest.approx(10 * (1 + 0 + 1 + 0) / (4 * 2))
+    # one of two references hit: half
+    assert cider(["a b c d", "x"], [["a b c d", "z"], ["y"]]) == pytest.approx(10 * (4 * 0.5) / (4 * 2))
+    # 1-grams of "hand fist now" against "hand fist": (0, log 2 / 3, log 2 / 3) and (0, log 2 / 2): cos = 1 / sqrt 2;
+    # 2-grams (hand fist), (fist now) against (hand fist): 1 / sqrt 2; the other caption has nothing in common
+    half = 10 * 2 * 2**-0.5 / (4 * 2)
+    assert cider(["hand fist now", "x"], references) == pytest.approx(half)
+    assert cider(["hand fist"], [["hand fist"]]) is None
+    assert cider(["", "x"], references) == 0.0

@@ -6,13 +6,100 @@ from clutch_llm import Clutch, ClutchConfig, ClutchModel
 from clutch_llm.backbone import new_t5, t5_config
 from clutch_llm.batching import SampleMaker, collate
 from clutch_llm.errors import ConfigError
-from clutch_llm.model import IGNORE
+from clutch_llm.model import IGNORE, TokenBatch
 from clutch_llm.vocabulary import TokenLayout
+from transformers import T5Config, T5ForConditionalGeneration
 
 
 def batch_of(clutch: Clutch, examples, task: str = "t2m"):
     maker = SampleMaker(clutch.vocabulary)
     return collate([maker.make(task, e, np.random.default_rng(0)) for e in examples], clutch.vocabulary.layout.pad)
+
+
+#: Text 0..3 with pad 0 and end 1; codes of codebook 0 at 4..5 and of codebook 1 at 6..7; som 8, eom 9, mask 10.
+TINY = TokenLayout(text_size=4, codebook_size=2)
+
+
+def tiny(width: int = 2) -> ClutchModel:
+    """A model of width 2 whose tables are known: token i is (i, 0), slot s (0, s), step t (0, 10 t)."""
+    sizes = T5Config(vocab_size=TINY.size, d_model=width, d_kv=1, d_ff=1, num_layers=1, num_heads=1)
+    model = ClutchModel(T5ForConditionalGeneration(sizes), TINY, max_steps=3).eval()
+    with torch.no_grad():
+        model.t5.shared.weight[:, 0], model.t5.shared.weight[:, 1] = torch.arange(TINY.size), 0.0
+        model.slot_embedding.weight[:, 0], model.slot_embedding.weight[:, 1] = 0.0, torch.arange(5)
+        model.step_embedding.weight[:, 0], model.step_embedding.weight[:, 1] = 0.0, 10.0 * torch.arange(5)
+        model.pooled_prompt.weight.copy_(torch.tensor([[0.0, 1.0], [2.0, 0.0]]))
+    return model
+
+
+@torch.no_grad()
+def test_an_input_is_the_sum_of_its_token_its_slot_and_its_step() -> None:
+    ids, positions = torch.tensor([[3, 8, 4, 7, 5]]), torch.tensor([[0, 0, 1, 4, 9]])
+    #                                   text     som    slot 1, step 1   slot 4, step 1   slot 1, step 3
+    assert tiny().embed(ids, positions).tolist() == [[[3, 0], [8, 0], [4, 11], [7, 14], [5, 31]]]
+
+
+@torch.no_grad()
+def test_the_pooled_prompt_is_the_mapped_sum_of_what_is_no_padding() -> None:
+    """Over four tokens with positions: (3 + 1 + 4 + 8, 11) over the root of 4, x and y changed and x doubled."""
+    ids, positions = torch.tensor([[3, 1, 4, 8, 7, 7]]), torch.tensor([[0, 0, 1, 0, 2, 3]])
+    mask = torch.tensor([[True] * 4 + [False] * 2])
+    assert tiny().encode(ids, mask, positions).pooled.tolist() == [[[5.5, 16.0]]]
+
+
+@torch.no_grad()
+def test_the_decoder_sees_the_labels_before_with_hidden_ones_masked_and_its_own_positions(monkeypatch) -> None:
+    model, fed = tiny(), {}
+
+    def decode(ids, positions, encoded, mask, cache=None):
+        fed.update(ids=ids.tolist(), positions=positions.tolist(), mask=mask.tolist())
+        return torch.zeros(*ids.shape, 2)
+
+    monkeypatch.setattr(model, "decode", decode)
+    batch = TokenBatch(
+        prompt=torch.tensor([[3, 1], [1, 0]]),
+        prompt_mask=torch.tensor([[True, True], [True, False]]),
+        prompt_positions=torch.zeros(2, 2, dtype=torch.int64),
+        target=torch.tensor([[8, 4, 6, 5, 7, 9], [3, 1, IGNORE, IGNORE, IGNORE, IGNORE]]),
+        target_positions=torch.tensor([[0, 1, 2, 3, 4, 5], [0] * 6]),
+        target_hidden=torch.tensor([[False, True, False, False, True, False], [False] * 6]),
+    )
+    loss = model(batch).loss
+    assert fed["ids"] == [[0, 8, 10, 6, 5, 10], [0, 3, 1, 0, 0, 0]]
+    assert fed["positions"] == batch.target_positions.tolist()
+    assert fed["mask"] == batch.prompt_mask.tolist()
+    assert float(loss) == pytest.approx(np.log(11))  # states of zeros: eleven tokens alike
+
+
+@torch.no_grad()
+def test_heads_are_rows_of_one_table_by_slot() -> None:
+    model = tiny()
+    model.t5.lm_head.weight = model.t5.shared.weight
+    states = torch.tensor([[1.0, 0.0]])
+    assert model.head(states).tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]]
+    assert [model.slot_head(states, slot).tolist() for slot in range(4)] == [[[4, 5]], [[6, 7]], [[4, 5]], [[6, 7]]]
+    assert model.head_of(states, TINY.eom).tolist() == [[9]]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tied", [True, False])
+def test_without_positions_and_pooled_prompt_the_logits_are_those_of_transformers(tied: bool) -> None:
+    """T5 v1.0 scales what the tied head reads by the root of the width; v1.1 (Flan) does not."""
+    sizes = T5Config(
+        vocab_size=TINY.size, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, tie_word_embeddings=tied,
+        feed_forward_proj="relu" if tied else "gated-gelu", scale_decoder_outputs=tied, decoder_start_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    t5 = T5ForConditionalGeneration(sizes).eval()
+    model = ClutchModel(t5, TINY, max_steps=3).eval()
+    for table in (model.slot_embedding, model.step_embedding, model.pooled_prompt):
+        table.weight.zero_()
+    prompt, written = torch.tensor([[3, 2, 1, 0, 0]]), torch.tensor([[0, 8, 4, 7]])
+    mask, positions = torch.tensor([[True] * 3 + [False] * 2]), torch.tensor([[0, 1, 2, 3]])
+    expected = t5(input_ids=prompt, attention_mask=mask.long(), decoder_input_ids=written).logits
+    encoded = model.encode(prompt, mask, torch.zeros_like(prompt))
+    torch.testing.assert_close(model.head(model.decode(written, positions, encoded, mask)), expected)
+    assert float(expected.std()) > 0.1
 
 
 @torch.no_grad()
@@ -73,6 +160,20 @@ def test_motion_embeddings_start_at_the_codebooks(clutch, tokenizer) -> None:
     whitened = (codes - codes.mean(0)) / codes.std(0)
     seen = np.corrcoef(torch.pdist(rows), torch.pdist(whitened))[0, 1]
     assert seen > 0.999
+
+
+@torch.no_grad()
+def test_motion_tokens_start_with_the_spread_of_text_tokens(clutch) -> None:
+    layout = clutch.vocabulary.layout
+    table = clutch.model.t5.shared.weight.detach()
+    for slot in (0, 1):
+        start, stop = layout.slot_range(slot)
+        assert float(table[start:stop].std()) == pytest.approx(float(table[: layout.text_size].std()), rel=1e-3)
+    assert float(clutch.model.slot_embedding.weight[1:].std()) == pytest.approx(
+        float(table[: layout.text_size].std()), rel=0.3
+    )
+    assert not clutch.model.slot_embedding.weight[0].any()
+    assert not clutch.model.step_embedding.weight[0].any()
 
 
 def test_the_papers_model_is_laid_out_without_network_or_memory() -> None:

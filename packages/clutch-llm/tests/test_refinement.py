@@ -1,10 +1,21 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from clutch_llm.batching import SampleMaker, collate
-from clutch_llm.refinement import TrueMotion, draw_codes, pad_steps, reconstruction_loss, refinement_loss
+from clutch_llm.refinement import (
+    JOINT_SCALE,
+    VELOCITY_SCALE,
+    TrueMotion,
+    draw_codes,
+    gumbel_noise,
+    motion_distances,
+    refinement_distances,
+)
 from hand_geometry import features_to_joints
+from shift_tokenizer import ShiftConfig, ShiftTokenizer
 
 
 def forward(clutch, examples):
@@ -13,15 +24,31 @@ def forward(clutch, examples):
     return clutch.model(batch, refine=True)
 
 
+def padded_one_hot(rows: list[torch.Tensor], size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token rows (L_i, n_slots) as one-hot distributions (B, L, n_slots, K), noise on the padding; and their mask."""
+    longest = max(len(row) for row in rows)
+    p = torch.rand(len(rows), longest, rows[0].shape[1], size, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
+    for k, row in enumerate(rows):
+        p[k, : len(row)], mask[k, : len(row)] = F.one_hot(row, size).float(), True
+    return p, mask
+
+
 @pytest.mark.parametrize("hard", [True, False])
 def test_the_gradient_of_the_motion_reaches_the_language_model(clutch, examples, tokenizer, hard: bool) -> None:
     """Without cross-entropy, decoder, encoder and head get a finite, non-zero gradient."""
     out = forward(clutch, examples[:4])
-    truth = TrueMotion.of(examples[:4])
-    torch.manual_seed(0)
-    loss = refinement_loss(
-        out.slot_logits, out.step_mask, truth, tokenizer, temperature=1.0, hard=hard, joints_fn=features_to_joints
-    )
+    noise = gumbel_noise([1, 2, 3, 4], out.step_mask, out.slot_logits.shape[2:])
+    loss = refinement_distances(
+        out.slot_logits,
+        out.step_mask,
+        noise,
+        TrueMotion.of(examples[:4]),
+        tokenizer,
+        temperature=1.0,
+        hard=hard,
+        joints_fn=features_to_joints,
+    ).sum()
     clutch.model.zero_grad()
     loss.backward()
     t5 = clutch.model.t5
@@ -35,59 +62,165 @@ def test_the_gradient_of_the_motion_reaches_the_language_model(clutch, examples,
         assert weight.grad is not None
         assert torch.isfinite(weight.grad).all()
         assert weight.grad.abs().sum() > 0
-    assert all(p.grad is None for p in tokenizer.parameters())
     clutch.model.zero_grad()
 
 
-def test_certain_logits_decode_as_their_codes_do(examples, tokenizer) -> None:
-    """Drawn from one-hot distributions, the refined motion is the tokenizer's own reconstruction."""
-    tokens = torch.from_numpy(examples[0]["tokens"])[None]
-    logits = 1e4 * F.one_hot(tokens, tokenizer.config.codebook_size).float()
+@pytest.mark.parametrize("lengths", [[8, 8], [8, 3, 1], [2, 8, 5, 4]])
+def test_a_padded_batch_of_one_hot_samples_is_decoded_as_each_clip_alone(lengths: list[int]) -> None:
+    """What refinement compares is what generation shows, also where steps are predicted from those before."""
+    tokenizer = ShiftTokenizer(ShiftConfig(width=16, codebook_size=24, code_dim=8, prediction=0.8), seed=3).eval()
+    generator = torch.Generator().manual_seed(1)
+    rows = [torch.randint(24, (length, 4), generator=generator) for length in lengths]
+    p, mask = padded_one_hot(rows, 24)
+    logits = 1e4 * p.where(mask[..., None, None], 0.0)
     for hard in (True, False):
-        drawn = draw_codes(logits, 0.5, hard=hard)
-        torch.testing.assert_close(
-            tokenizer.decode_probabilities(drawn), tokenizer.decode(tokens), atol=1e-5, rtol=1e-5
-        )
+        drawn = draw_codes(logits, gumbel_noise(range(len(rows)), mask, (4, 24)), 0.5, hard=hard)
+        decoded = tokenizer.decode_probabilities(drawn, mask)
+        for k, row in enumerate(rows):
+            alone = tokenizer.decode(row[None])[0]
+            torch.testing.assert_close(decoded[k, : len(alone)], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_the_distance_of_a_short_clip_is_that_of_it_alone(examples, tokenizer) -> None:
+    """Through the whole of refinement: neither the neighbours nor their length change what is compared."""
+    pair = [examples[3], examples[0]]  # 2 and 8 latent steps
+    rows = [torch.from_numpy(e["tokens"]) for e in pair]
+    p, mask = padded_one_hot(rows, tokenizer.config.codebook_size)
+    noise = torch.zeros_like(p)
+    keywords = {"temperature": 0.5, "joints_fn": features_to_joints}
+    both = refinement_distances(1e4 * p, mask, noise, TrueMotion.of(pair), tokenizer, **keywords)
+    for k, (example, row) in enumerate(zip(pair, rows, strict=True)):
+        truth = TrueMotion.of([example])
+        alone = motion_distances(tokenizer.decode(row[None]), truth, tokenizer, joints_fn=features_to_joints)
+        torch.testing.assert_close(both[k : k + 1], alone, atol=1e-5, rtol=1e-4)
 
 
 def test_hard_samples_are_one_hot_and_follow_the_distribution() -> None:
-    torch.manual_seed(0)
     p = torch.tensor([0.1, 0.2, 0.7])
-    drawn = draw_codes(p.log().expand(4000, 1, 1, 3), 0.5, hard=True)
-    assert torch.equal(drawn.sum(-1), torch.ones(4000, 1, 1))
+    logits = p.log().expand(4000, 1, 1, 3)
+    noise = gumbel_noise(range(4000), torch.ones(4000, 1, dtype=torch.bool), (1, 3))
+    drawn = draw_codes(logits, noise, 0.5, hard=True)
+    torch.testing.assert_close(drawn.sum(-1), torch.ones(4000, 1, 1))
+    assert ((drawn - drawn.round()).abs() < 1e-6).all()
     torch.testing.assert_close(drawn.mean((0, 1, 2)), p, atol=0.03, rtol=0)
+    soft = draw_codes(logits, noise, 0.5, hard=False)
+    assert ((soft > 0.01) & (soft < 0.99)).any()
 
 
-def test_short_motions_repeat_their_last_step() -> None:
-    p = torch.arange(6.0).reshape(2, 3, 1, 1)
-    mask = torch.tensor([[True, True, True], [True, False, False]])
-    assert pad_steps(p, mask)[..., 0, 0].tolist() == [[0, 1, 2], [3, 3, 3]]
+def test_a_lower_temperature_brings_soft_samples_nearer_to_one_code() -> None:
+    """softmax of (ln 3 + 0, 0) is (3/4, 1/4); at half the temperature, of (2 ln 3, 0), it is (9/10, 1/10)."""
+    logits, none = torch.tensor([[[[3.0, 1.0]]]]).log(), torch.zeros(1, 1, 1, 2)
+    assert draw_codes(logits, none, 1.0, hard=False).flatten().tolist() == pytest.approx([0.75, 0.25])
+    assert draw_codes(logits, none, 0.5, hard=False).flatten().tolist() == pytest.approx([0.9, 0.1])
 
 
-def test_true_motion_is_edge_padded_and_marked(examples) -> None:
+def test_a_straight_through_sample_has_the_soft_ones_gradient() -> None:
+    logits = torch.tensor([[[[1.0, 0.0, -1.0]]]], requires_grad=True)
+    noise, weight = torch.zeros(1, 1, 1, 3), torch.tensor([1.0, 2.0, 4.0])
+    hard, soft = (
+        torch.autograd.grad((draw_codes(logits, noise, 0.5, hard=kind) * weight).sum(), logits)[0]
+        for kind in (True, False)
+    )
+    torch.testing.assert_close(hard, soft)
+    assert soft.abs().sum() > 0.1
+
+
+def test_noise_of_a_motion_depends_on_its_seed_alone() -> None:
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    noise = gumbel_noise([7, 8], mask, (2, 5))
+    assert torch.equal(noise[0, 2], torch.zeros(2, 5))
+    assert torch.equal(gumbel_noise([8, 7], mask.flip(0), (2, 5))[1], noise[0])
+    assert torch.equal(gumbel_noise([7], torch.ones(1, 2, dtype=torch.bool), (2, 5))[0], noise[0, :2])
+    assert not torch.equal(noise[0, :2], noise[1, :2])
+    many = gumbel_noise([0], torch.ones(1, 100, dtype=torch.bool), (4, 50))
+    assert float(many.mean()) == pytest.approx(0.577, abs=0.03)  # Euler's constant
+    assert float(many.var()) == pytest.approx(1.645, abs=0.1)  # pi^2 / 6
+
+
+def test_true_motion_is_padded_marked_and_cut(examples) -> None:
     truth = TrueMotion.of([examples[3], examples[0]])  # 8 and 32 frames
     assert truth.features.shape == (2, 32, 198)
     assert truth.valid.sum((1, 2)).tolist() == [16, 64]
-    assert torch.equal(truth.features[0, 31], truth.features[0, 7])
+    np.testing.assert_array_equal(truth.features[1].numpy(), examples[0]["features"])
+    np.testing.assert_array_equal(truth.features[0, :8].numpy(), examples[3]["features"])
+    beginning = TrueMotion.of([examples[3], examples[0]], 12)
+    assert beginning.valid.sum((1, 2)).tolist() == [16, 24]
+    np.testing.assert_array_equal(beginning.features[1].numpy(), examples[0]["features"][:12])
 
 
-def test_the_loss_is_zero_at_the_truth_and_blind_to_what_is_not_valid(examples, tokenizer) -> None:
+@pytest.mark.parametrize("unseen", [0.0, float("nan")])
+def test_the_loss_is_zero_at_the_truth_and_blind_to_what_is_not_seen(examples, tokenizer, unseen: float) -> None:
     truth = TrueMotion.of(examples[:2])
+    decoded = truth.features.clone()
     truth.valid[:, :, 0] = False
-    loss = reconstruction_loss(truth.features, truth, tokenizer, joints_fn=features_to_joints)
-    assert loss == 0
-    other_left, other_right = truth.features.clone(), truth.features.clone()
-    other_left[..., :99] += 1.0
+    truth.features[..., :99] = unseen
+    keywords = {"joints_fn": features_to_joints}
+    assert motion_distances(decoded, truth, tokenizer, **keywords).tolist() == [0, 0]
+    other_left, other_right = decoded.clone().requires_grad_(), decoded.clone()
+    other_left.data[..., :99] += 1.0
     other_right[..., 99:] += 1.0
-    assert reconstruction_loss(other_left, truth, tokenizer, joints_fn=features_to_joints) == 0
-    assert reconstruction_loss(other_right, truth, tokenizer, joints_fn=features_to_joints) > 0.1
+    left = motion_distances(other_left, truth, tokenizer, **keywords)
+    assert left.tolist() == [0, 0]
+    (gradient,) = torch.autograd.grad(left.sum(), other_left)
+    assert torch.equal(gradient, torch.zeros_like(gradient))
+    assert (motion_distances(other_right, truth, tokenizer, **keywords) > 0.1).all()
+    truth.valid[0] = False
+    assert motion_distances(other_right, truth, tokenizer, **keywords)[0] == 0
+
+
+def test_each_part_of_the_distance_is_what_its_scale_says(tokenizer) -> None:
+    """Every joint stands 3 scales off and moves 2 scales a frame: smooth-L1 of 3 is 2.5, of 2 is 1.5."""
+    plain = copy.deepcopy(tokenizer)
+    plain.mean.zero_()
+    plain.std.fill_(1.0)
+    truth = TrueMotion(torch.zeros(1, 2, 198), torch.ones(1, 2, 2, dtype=torch.bool))
+
+    def still(features: torch.Tensor) -> torch.Tensor:
+        off = features.new_zeros(*features.shape[:-1], 2, 21, 3)
+        return off + 3 * JOINT_SCALE if features.requires_grad else off
+
+    def moving(features: torch.Tensor) -> torch.Tensor:
+        frame = torch.arange(2.0)[None, :, None, None, None]
+        off = features.new_zeros(*features.shape[:-1], 2, 21, 3)
+        return off + 2 * VELOCITY_SCALE * frame if features.requires_grad else off
+
+    decoded = torch.full((1, 2, 198), 0.1, requires_grad=True)
+    features = 0.5 * 0.1**2
+
+    def distance(joints_fn, joint: float, velocity: float) -> float:
+        keywords = {"joints_fn": joints_fn, "joint_weight": joint, "velocity_weight": velocity}
+        return float(motion_distances(decoded, truth, plain, **keywords).detach())
+
+    assert distance(None, 1.0, 1.0) == pytest.approx(features)
+    assert distance(still, 0.0, 0.0) == pytest.approx(features)
+    assert distance(still, 1.0, 0.0) == pytest.approx(features + 2.5)
+    assert distance(still, 2.0, 1.0) == pytest.approx(features + 5.0)
+    assert distance(moving, 0.0, 1.0) == pytest.approx(features + 1.5)
+    assert distance(moving, 0.0, 3.0) == pytest.approx(features + 4.5)
+
+
+def test_a_movement_counts_where_a_hand_is_seen_before_and_after(tokenizer) -> None:
+    """The hand comes into sight a scale off: that is no movement, and the pair of frames is not counted."""
+    truth = TrueMotion(torch.zeros(1, 3, 198), torch.zeros(1, 3, 2, dtype=torch.bool))
+    truth.valid[0, 1:, 1] = True
+
+    def joints(features: torch.Tensor) -> torch.Tensor:
+        off = features.new_zeros(*features.shape[:-1], 2, 21, 3)
+        off[:, 0] = 50.0 * features.requires_grad  # in the frame that is not seen
+        return off
+
+    decoded = torch.zeros(1, 3, 198, requires_grad=True)
+    keywords = {"joints_fn": joints, "joint_weight": 1.0, "velocity_weight": 1.0}
+    assert motion_distances(decoded, truth, tokenizer, **keywords).tolist() == [0.0]
+    truth.valid[0, 0, 1] = True
+    assert float(motion_distances(decoded, truth, tokenizer, **keywords).detach()) > 100.0
 
 
 def test_moving_towards_the_truth_lowers_the_loss(examples, tokenizer) -> None:
     truth = TrueMotion.of(examples[:2])
     away = torch.randn(truth.features.shape, generator=torch.Generator().manual_seed(0))
     losses = [
-        float(reconstruction_loss(truth.features + s * away, truth, tokenizer, joints_fn=features_to_joints))
+        float(motion_distances(truth.features + s * away, truth, tokenizer, joints_fn=features_to_joints).mean())
         for s in (0.3, 0.1, 0.03)
     ]
     assert losses == sorted(losses, reverse=True)
@@ -97,29 +230,15 @@ def test_gradient_descent_on_the_logits_lowers_the_loss(examples, tokenizer) -> 
     """The straight-through gradient points somewhere useful: free logits learn the motion."""
     truth = TrueMotion.of(examples[:2])
     mask = torch.ones(2, 8, dtype=torch.bool)
-    logits = torch.zeros(2, 8, 4, tokenizer.config.codebook_size, requires_grad=True)
+    K = tokenizer.config.codebook_size
+    logits = torch.zeros(2, 8, 4, K, requires_grad=True)
     optimizer = torch.optim.Adam([logits], lr=0.2)
-    torch.manual_seed(0)
     losses = []
-    for _ in range(80):
-        loss = refinement_loss(logits, mask, truth, tokenizer, temperature=0.7)
+    for step in range(80):
+        noise = gumbel_noise([2 * step, 2 * step + 1], mask, (4, K))
+        loss = refinement_distances(logits, mask, noise, truth, tokenizer, temperature=0.7).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     assert np.mean(losses[-10:]) < 0.97 * np.mean(losses[:10])
-
-
-def test_short_motions_count_like_long_ones(clutch, examples) -> None:
-    """The loss of several motions is the mean of the losses of each alone."""
-    pair = [examples[3], examples[0]]
-    assert len(pair[0]["features"]) < len(pair[1]["features"])
-    truth = TrueMotion.of(pair)
-    off = truth.features + 0.1 * torch.randn(truth.features.shape, generator=torch.Generator().manual_seed(0))
-    alone = []
-    for k, example in enumerate(pair):
-        frames = len(example["features"])
-        own = TrueMotion(truth.features[k : k + 1, :frames], truth.valid[k : k + 1, :frames])
-        alone.append(reconstruction_loss(off[k : k + 1, :frames], own, clutch.tokenizer, joints_fn=features_to_joints))
-    both = reconstruction_loss(off, truth, clutch.tokenizer, joints_fn=features_to_joints)
-    torch.testing.assert_close(both, torch.stack(alone).mean(), atol=1e-5, rtol=1e-4)

@@ -53,12 +53,6 @@ def test_pose_ids_follow_trajectory_ids_as_published(vocabulary: Vocabulary) -> 
     ids = vocabulary.motion_to_ids(np.array([[0, 0, 4, 4]]))
     names = "<som><motion_id_0><motion_id_5><motion_id_4><motion_id_9><eom>"
     assert vocabulary.to_string(ids) == names
-    assert vocabulary.encode_text(names) == ids.tolist()
-
-
-@given(text=st.text(min_size=1, max_size=40))
-def test_any_text_can_be_encoded(vocabulary: Vocabulary, text: str) -> None:
-    assert all(0 <= i < vocabulary.layout.size for i in vocabulary.encode_text(text))
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -10,8 +10,8 @@ from clutch_llm.config import (
     from_mapping,
 )
 from clutch_llm.corpus import build_corpus
-from clutch_llm.generation import Sampling
 from clutch_llm.model import ClutchModel
+from clutch_llm.sampling import Sampling
 from clutch_llm.training import train_stage
 from clutch_llm.vocabulary import TokenLayout, Vocabulary, well_formed
 

@@ -1,4 +1,4 @@
-"""The T5 under the model: a small one from nothing, or any from a hub name or folder."""
+"""The T5 under the model: a small one with random weights, or any from a hub name or folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import AutoConfig, T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention, T5DenseActDense, T5DenseGatedActDense, T5LayerNorm
 
 from clutch_llm.config import KNOWN_SIZES, ClutchConfig
@@ -78,6 +78,27 @@ def lighten(t5: T5ForConditionalGeneration) -> None:
         for name, child in module.named_children():
             if isinstance(child, T5LayerNorm):
                 setattr(module, name, nn.RMSNorm(child.weight.shape[0], eps=child.variance_epsilon))
+
+
+def check_t5(name_or_folder: str) -> None:
+    """Refuse a model of the hub or of a folder that is not a T5, from its configuration alone.
+
+    Raises:
+        ConfigError: naming the model and what it is, or saying that there is none.
+    """
+    try:
+        kind = AutoConfig.from_pretrained(name_or_folder).model_type
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"Expected a T5 at {name_or_folder!r}, got: {reason} "
+            "Give a hub name that can be reached or a folder with config.json and model.safetensors."
+        ) from error
+    if kind != "t5":
+        raise ConfigError(
+            f"Expected base_model as a T5, got {name_or_folder!r}, which is a model of the kind {kind!r}. "
+            "Name a T5, such as google/flan-t5-base."
+        )
 
 
 def load_t5(name_or_folder: str, config: ClutchConfig, layout: TokenLayout) -> T5ForConditionalGeneration:

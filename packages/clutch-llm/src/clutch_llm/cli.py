@@ -1,4 +1,4 @@
-"""``clutch``: generate hand motion from text, caption motion, look into a model folder."""
+"""``clutch``: generate hand motion from text, caption motion, look into a model folder, measure motions."""
 
 from __future__ import annotations
 
@@ -7,74 +7,106 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from clutch_llm.errors import ClutchError, DataError
+from clutch_llm.errors import ClutchError
+from clutch_llm.evaluation.cli import add_commands
 
 if TYPE_CHECKING:
-    from clutch_llm.clutch import Motion
+    from clutch_llm.clutch import Clutch
 
 DEFAULT_MODEL = "data/models/clutch"
 
 EXAMPLES = """examples:
   clutch generate "the right hand waves quickly" --out wave.mp4
   clutch generate "both hands clap" --seconds 3 --samples 4 --seed 7 --out clap.gif
-  clutch generate "the left hand makes a fist" --out fist.npz
+  clutch generate "the left hand makes a fist" "both hands clap" --out two.html
+  clutch generate "the left hand makes a fist" --out fist.glb
   clutch caption wave.npz
+  clutch caption long.npz --windows
   clutch info --model data/models/clutch
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line's grammar."""
+    """The parser of the command line."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--model", default=DEFAULT_MODEL,
+                        help="model folder, or a model of the Hugging Face hub (default: %(default)s)")  # fmt: skip
+    common.add_argument("--verbose", action="store_true", help="tell what is done, and where an error comes from")
+    running = argparse.ArgumentParser(add_help=False)
+    running.add_argument("--device", default="auto",
+                         help="cpu, cuda, mps, or auto for what is there (default: %(default)s)")  # fmt: skip
+    running.add_argument("--dtype", default="float32",
+                         help="numbers to compute in: float32, bfloat16 or float16 (default: %(default)s)")  # fmt: skip
+
     parser = argparse.ArgumentParser(
-        prog="clutch",
-        description="Text to two-hand motion and back.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="clutch", description="Text to two-hand motion and back.", epilog=EXAMPLES, formatter_class=formatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    generate = commands.add_parser("generate", help="text to motion", epilog=EXAMPLES,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    generate.add_argument("text", help="what the hands should do")
+
+    generate = commands.add_parser(
+        "generate", help="text to motion", epilog=EXAMPLES, formatter_class=formatter, parents=[common, running]
+    )
+    generate.add_argument(
+        "texts", nargs="+", metavar="TEXT", help="what the hands should do; several make several motions"
+    )
     generate.add_argument("--out", type=Path, required=True,
-                          help="video (.mp4, .gif, .webp), film strip (.png) or motion (.npz)")  # fmt: skip
+                          help="video (.mp4, .gif, .webp), film strip (.png), page to play it on (.html), or a motion "
+                               "for other programs (.npz, .glb, .bvh, .usd, .npy, .pth)")  # fmt: skip
     generate.add_argument("--seconds", type=float, help="exact length; left out, the model decides")
     generate.add_argument("--samples", type=int, default=1, help="motions to draw; they are numbered in the file names")
-    generate.add_argument("--seed", type=int, default=0, help="the same seed gives the same motions")
-    generate.add_argument("--temperature", type=float, default=1.0, help="below 1 safer, above 1 more varied")
-    generate.add_argument("--top-k", type=int, help="draw each token among the k likeliest alone")
-    generate.add_argument("--guidance", type=float, default=1.0, help="above 1 follows the text more closely")
-    generate.add_argument("--greedy", action="store_true", help="the likeliest motion")
-    caption = commands.add_parser("caption", help="motion to text")
-    caption.add_argument("motions", type=Path, nargs="+", help=".npz files, as hand-geometry and clutch write them")
+    generate.add_argument("--seed", type=int, default=0, help="the same text and seed give the same motions")
+    saved = "(default: what is saved with the model)"
+    generate.add_argument("--temperature", type=float, help=f"below 1 safer, above 1 more varied {saved}")
+    generate.add_argument("--top-k", type=int, help=f"draw each token among the k likeliest alone, 0 for all {saved}")
+    generate.add_argument("--guidance", type=float, help=f"above 1 follows the text more closely {saved}")
+    generate.add_argument("--greedy", action="store_true", default=None, help="the likeliest motion")
+    generate.set_defaults(run=_generate)
+
+    caption = commands.add_parser("caption", help="motion to text", parents=[common, running])
+    caption.add_argument("motions", type=Path, nargs="+",
+                         help="files: .npz, .glb, .bvh, .usd, .npy or .pth; other rates are resampled")  # fmt: skip
     caption.add_argument("--detailed", action="store_true", help="tell the shape of the hand as well")
-    info = commands.add_parser("info", help="what a model folder holds")
-    for command in (generate, caption, info):
-        command.add_argument("--model", type=Path, default=Path(DEFAULT_MODEL),
-                             help=f"model folder (default: {DEFAULT_MODEL})")  # fmt: skip
+    caption.add_argument("--windows", action="store_true",
+                         help="of a motion longer than the model's: a line for each window, with times")  # fmt: skip
+    caption.set_defaults(run=_caption)
+
+    info = commands.add_parser("info", help="what a model folder holds", parents=[common])
+    info.set_defaults(run=_info)
+    add_commands(commands)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point; errors of ours become one line and exit code 1."""
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    """Entry point. What the user can mend is one line and exit code 1; any other error keeps its traceback."""
+    from hand_geometry.errors import HandGeometryError
+    from shift_tokenizer.errors import ShiftTokenizerError
+
     args = build_parser().parse_args(arguments)
+    level = logging.INFO if getattr(args, "verbose", False) else logging.WARNING
+    logging.basicConfig(level=level, format="%(name)s: %(message)s")
     try:
-        {"generate": _generate, "caption": _caption, "info": _info}[args.command](args)
-    except (ClutchError, OSError, ValueError) as error:
-        print(f"clutch: {error}", file=sys.stderr)
+        args.run(args)
+    except (ClutchError, ShiftTokenizerError, HandGeometryError, OSError) as error:
+        logging.getLogger(__name__).info("the error came from here:", exc_info=error)
+        print(f"clutch: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(1) from error
 
 
-def _generate(args: argparse.Namespace) -> None:
+def _open(args: argparse.Namespace, **how: Any) -> Clutch:
     from clutch_llm.clutch import Clutch
 
-    clutch = Clutch.from_pretrained(args.model)
-    motions = clutch.generate(
-        [args.text],
+    return Clutch.from_pretrained(args.model, **how)
+
+
+def _generate(args: argparse.Namespace) -> None:
+    from clutch_llm.motion_files import check_target, write_motions
+
+    check_target(args.out)
+    motions = _open(args, device=args.device, dtype=args.dtype).generate(
+        args.texts,
         args.seconds,
         samples=args.samples,
         seed=args.seed,
@@ -82,61 +114,42 @@ def _generate(args: argparse.Namespace) -> None:
         top_k=args.top_k,
         greedy=args.greedy,
         guidance=args.guidance,
-    )[0]
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    for k, motion in enumerate(motions):
-        path = args.out if len(motions) == 1 else args.out.with_stem(f"{args.out.stem}-{k + 1}")
-        _write_motion(path, motion, args.text)
+    )
+    for path in write_motions(args.out, args.texts, motions):
         print(path)
 
 
-def _write_motion(path: Path, motion: Motion, text: str) -> None:
-    import torch
-    from hand_geometry import features_to_params, render_motion, save_motion, write_video
-
-    if path.suffix == ".npz":
-        params = features_to_params(torch.from_numpy(motion["features"]))
-        valid = np.ones((len(motion["features"]), 2), dtype=bool)
-        save_motion(path, params, fps=motion["fps"], valid=valid, captions=[text])
-    else:
-        write_video(path, render_motion(motion["features"], fps=motion["fps"]), motion["fps"])
-
-
 def _caption(args: argparse.Namespace) -> None:
-    from clutch_llm.clutch import Clutch
+    from clutch_llm.motion_files import read_motion
+    from clutch_llm.windows import join_texts
 
-    clutch = Clutch.from_pretrained(args.model)
-    motions = [_read_features(path, clutch.config.fps) for path in args.motions]
-    for path, text in zip(args.motions, clutch.caption(motions, detailed=args.detailed), strict=True):
-        print(f"{path}: {text}" if len(args.motions) > 1 else text)
-
-
-def _read_features(path: Path, fps: float) -> np.ndarray:
-    """Canonical features (T, 198) of a motion file, at the model's frame rate."""
-    from hand_geometry import canonicalize, load_motion, params_to_features, resample_params
-
-    motion = load_motion(path)
-    params = {name: motion[name] for name in ("global_orient", "hand_pose", "transl")}
-    if float(motion["fps"]) != fps:
-        params = resample_params(params, float(motion["fps"]), fps)
-    features = np.asarray(params_to_features(canonicalize(params)), dtype=np.float32)
-    if len(features) == 0:
-        raise DataError(f"Expected a motion of at least one frame in {path}, got none.")
-    return features
+    clutch = _open(args, device=args.device, dtype=args.dtype)
+    motions = [read_motion(path, clutch.tokenizer) for path in args.motions]
+    captioned = clutch.caption_windows(
+        [m.features for m in motions], [m.valid for m in motions], clutch.fps, detailed=args.detailed
+    )
+    for path, windows in zip(args.motions, captioned, strict=True):
+        name = f"{path}: " if len(args.motions) > 1 else ""
+        if args.windows:
+            for window in windows:
+                print(f"{name}{window['start']:.1f} to {window['stop']:.1f} s: {window['text']}")
+        else:
+            print(name + join_texts([window["text"] for window in windows]))
 
 
 def _info(args: argparse.Namespace) -> None:
-    from clutch_llm.clutch import Clutch
-
-    clutch = Clutch.from_pretrained(args.model)
-    layout, config = clutch.vocabulary.layout, clutch.config
+    clutch = _open(args)
+    layout, config, drawn = clutch.vocabulary.layout, clutch.config, clutch.generation
     frames = clutch.tokenizer.config.frames_per_latent
     rows = {
         "parameters": f"{clutch.n_parameters / 1e6:.2f} M",
         "base model": config.base_model or f"none: {config.layers} layers of width {config.d_model}",
         "tokens": f"{layout.text_size} text, {layout.n_motion} motion, 3 marks",
-        "motion": f"{config.fps:g} frames/s, {frames} frames a step, {layout.n_slots} tokens a step, "
-        f"up to {config.max_steps * frames / config.fps:g} s",
+        "motion": f"{clutch.fps:g} frames/s, {frames} frames a step, {layout.n_slots} tokens a step, "
+        f"up to {clutch.max_seconds:g} s",
+        "generation": "greedy"
+        if drawn.greedy
+        else f"temperature {drawn.temperature:g}, top k {drawn.top_k or 'off'}, guidance {drawn.guidance:g}",
         "stages": ", ".join(f"{s['stage']} ({s['steps']} steps)" for s in clutch.stages) or "none: not trained",
     }
     for name, value in rows.items():

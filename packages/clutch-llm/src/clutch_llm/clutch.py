@@ -1,31 +1,31 @@
-"""The front door: one object that turns text into two-hand motion and motion into text."""
+"""`Clutch`: text to two-hand motion and motion to text, saved to and opened from folders and the hub."""
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from shift_tokenizer import ShiftTokenizer
+from shift_tokenizer.rates import check_rate
 
-from clutch_llm import prompts
-from clutch_llm.backbone import load_t5, new_t5, seed_motion_embeddings, t5_config
-from clutch_llm.batching import SampleMaker
+from clutch_llm.backbone import check_t5, load_t5, new_t5, seed_motion_embeddings, t5_config
 from clutch_llm.config import ClutchConfig
 from clutch_llm.errors import ConfigError, DataError
-from clutch_llm.files import load_parts, save_clutch
-from clutch_llm.generation import Prompt, Sampling, generate_free, generate_motion, generate_text
+from clutch_llm.files import ModelParts
+from clutch_llm.generation import chunks_of, generate_free, generate_motion, generate_text
 from clutch_llm.model import ClutchModel
+from clutch_llm.pretrained import Pretrained
+from clutch_llm.prompts import Prompt, PromptBuilder, all_templates
+from clutch_llm.sampling import Sampling, chances_of, seeds_of
 from clutch_llm.vocabulary import Vocabulary, well_formed
+from clutch_llm.windows import CaptionedWindow, check_motion, cut_windows, join_texts, pairs_of
 
-logger = logging.getLogger(__name__)
-
-#: Rows decoded side by side.
-CHUNK = 256
+#: Longest prompt of a text, end token included: what T5 was trained on.
+MAX_PROMPT_TOKENS = 512
 
 
 class Motion(TypedDict):
@@ -37,8 +37,8 @@ class Motion(TypedDict):
 
 
 @dataclass
-class Clutch:
-    """A language model over text and hand motion, with the motion tokenizer it speaks through.
+class Clutch(Pretrained):
+    """A language model over text and hand motion, with the motion tokenizer that its motion tokens belong to.
 
     Attributes:
         config: sizes of the language model.
@@ -46,6 +46,7 @@ class Clutch:
         model: the language model.
         tokenizer: the SHIFT motion tokenizer.
         stages: the training stages it went through.
+        generation: the settings that `generate` takes where it is given none; saved with the model.
     """
 
     config: ClutchConfig
@@ -53,6 +54,7 @@ class Clutch:
     model: ClutchModel
     tokenizer: ShiftTokenizer
     stages: list[dict[str, Any]] = field(default_factory=list)
+    generation: Sampling = field(default_factory=Sampling)
 
     @classmethod
     def create(
@@ -74,10 +76,11 @@ class Clutch:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             if config.base_model is None:
-                texts = [*captions, *prompts.all_templates()]
+                texts = [*captions, *all_templates()]
                 vocabulary = Vocabulary.train(texts, size=config.text_vocabulary, **shape)
                 t5 = new_t5(t5_config(config, vocabulary.layout), light=True)
             else:
+                check_t5(config.base_model)
                 vocabulary = Vocabulary.from_pretrained_text(config.base_model, **shape)
                 t5 = load_t5(config.base_model, config, vocabulary.layout)
         seed_motion_embeddings(t5, tokenizer.codebooks().detach().cpu(), vocabulary.layout, generator)
@@ -88,7 +91,7 @@ class Clutch:
         return cls(config, vocabulary, model.eval(), tokenizer.eval())
 
     def to(self, device: torch.device | str) -> Clutch:
-        """Move model and tokenizer to a device, in position."""
+        """Move model and tokenizer to a device, in place."""
         self.model.to(device)
         self.tokenizer.to(device)
         return self
@@ -99,8 +102,23 @@ class Clutch:
         return sum(p.numel() for p in self.model.parameters())
 
     def well_formed(self, ids: Sequence[int] | np.ndarray) -> bool:
-        """Whether ids are one motion under the slot grammar, see `vocabulary.well_formed`."""
+        """Whether ids are one whole motion, see `vocabulary.well_formed`."""
         return well_formed(ids, self.vocabulary.layout)
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of the motions: the tokenizer's."""
+        return self.tokenizer.config.fps
+
+    @property
+    def seconds_per_step(self) -> float:
+        """How long one latent step is."""
+        return self.tokenizer.config.frames_per_latent / self.fps
+
+    @property
+    def max_seconds(self) -> float:
+        """How long a motion can be: ``max_steps`` latent steps."""
+        return self.config.max_steps * self.seconds_per_step
 
     def generate(
         self,
@@ -108,50 +126,77 @@ class Clutch:
         seconds: float | None = None,
         *,
         samples: int = 1,
-        seed: int = 0,
-        temperature: float = 1.0,
+        seed: int | Sequence[int] = 0,
+        temperature: float | None = None,
         top_k: int | None = None,
-        greedy: bool = False,
-        guidance: float = 1.0,
+        greedy: bool | None = None,
+        guidance: float | None = None,
     ) -> list[list[Motion]]:
         """Generate motions for texts; every one is well-formed, and the same arguments give the same motions.
+
+        A motion depends on its text, its seed and its number among the samples alone, not on the texts beside it (see
+        `generation` on rounding): the same text twice gives the same motion twice, unless their seeds differ.
 
         Args:
             texts: what the hands should do.
             seconds: exact length, rounded to a whole latent step; None lets the model decide.
             samples: motions for each text.
-            seed: seed of the sampling.
-            temperature: below 1 safer, above 1 more varied.
-            top_k: draw each token among the k likeliest alone.
+            seed: seed of the sampling, one for all texts or one for each.
+            temperature: below 1 safer, above 1 more varied; None, as for the next three, takes ``self.generation``'s.
+            top_k: draw each token among the k likeliest alone; 0 among all.
             greedy: the likeliest token each time; all samples of a text are then alike.
             guidance: classifier-free guidance, 1 for none; above 1 follows the text more closely, at twice the time.
 
         Returns:
             For each text, ``samples`` motions.
+
+        Raises:
+            ConfigError: when a setting is out of its range.
+            DataError: when a text is empty or too long.
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
         if samples < 1:
             raise ConfigError(f"Expected at least 1 sample, got {samples}.")
-        maker = SampleMaker(self.vocabulary)
-        rows = [maker.t2m_prompt(_checked(text)) for text in texts for _ in range(samples)]
+        sampling = self._sampling(temperature=temperature, top_k=top_k, greedy=greedy, guidance=guidance)
+        steps = None if seconds is None else self._steps(seconds)
+        builder = PromptBuilder(self.vocabulary)
+        prompts = [self._t2m_prompt(builder, text) for text in texts]
+        length = self.config.max_steps * self.vocabulary.layout.n_slots
         tokens = self._draw(
-            rows,
-            steps=None if seconds is None else self._steps(seconds),
-            generator=torch.Generator(self.model.device).manual_seed(seed),
-            sampling=Sampling(temperature, top_k, greedy, guidance),
-            unconditional=maker.t2m_prompt(None),
+            [prompt for prompt in prompts for _ in range(samples)],
+            chances_of(texts, seeds=seeds_of(seed, len(texts)), samples=samples, count=length),
+            steps=steps,
+            sampling=sampling,
+            unconditional=builder.t2m(None),
         )
         motions = self.decode(tokens)
         return [motions[k * samples : (k + 1) * samples] for k in range(len(texts))]
 
-    def _draw(self, rows: list[Prompt], **how: Any) -> list[np.ndarray]:
-        order = sorted(range(len(rows)), key=lambda k: len(rows[k][0]))  # like lengths together: little padding
-        tokens: list[np.ndarray | None] = [None] * len(rows)
-        for start in range(0, len(rows), CHUNK):
-            chunk = order[start : start + CHUNK]
-            for k, row in zip(chunk, generate_motion(self.model, [rows[k] for k in chunk], **how), strict=True):
+    def _sampling(self, **given: Any) -> Sampling:
+        """The model's settings of generation with those replaced that are given."""
+        changes = {name: value for name, value in given.items() if value is not None}
+        if changes.get("top_k") == 0:
+            changes["top_k"] = None
+        return dataclasses.replace(self.generation, **changes)
+
+    def _t2m_prompt(self, builder: PromptBuilder, text: str) -> Prompt:
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"Expected a text that says what the hands do, got {text!r}.")
+        prompt = builder.t2m(text)
+        if len(prompt.ids) > MAX_PROMPT_TOKENS:
+            raise DataError(
+                f"Expected a text of at most {MAX_PROMPT_TOKENS} tokens, got {len(prompt.ids)} "
+                f"({text.strip()[:40]!r}…). Say it in a sentence or two."
+            )
+        return prompt
+
+    def _draw(self, rows: list[Prompt], chance: np.ndarray, **how: Any) -> list[np.ndarray]:
+        tokens: list[np.ndarray] = [np.empty(0)] * len(rows)
+        for chunk in chunks_of(rows):
+            drawn = generate_motion(self.model, [rows[k] for k in chunk], chance=chance[chunk], **how)
+            for k, row in zip(chunk, drawn, strict=True):
                 tokens[k] = row
-        return [t for t in tokens if t is not None]
+        return tokens
 
     @torch.inference_mode()
     def decode(self, tokens: Sequence[np.ndarray]) -> list[Motion]:
@@ -159,89 +204,118 @@ class Clutch:
         device = self.model.device
         features = self.tokenizer.decode_list([torch.from_numpy(np.ascontiguousarray(t)).to(device) for t in tokens])
         return [
-            Motion(features=np.asarray(f.cpu(), dtype=np.float32), tokens=t, fps=self.config.fps)
+            Motion(features=np.asarray(f.cpu(), dtype=np.float32), tokens=t, fps=self.fps)
             for f, t in zip(features, tokens, strict=True)
         ]
 
     def generate_free(
-        self, texts: Sequence[str], *, seed: int = 0, temperature: float = 1.0, greedy: bool = False
+        self,
+        texts: Sequence[str],
+        *,
+        seed: int | Sequence[int] = 0,
+        temperature: float | None = None,
+        greedy: bool | None = None,
     ) -> list[np.ndarray]:
-        """Ids that the model writes with no constraint: how often are they `well_formed`?"""
-        maker = SampleMaker(self.vocabulary)
-        generator = torch.Generator(self.model.device).manual_seed(seed)
-        sampling = Sampling(temperature, greedy=greedy)
-        out: list[np.ndarray] = []
-        for start in range(0, len(texts), CHUNK):
-            rows = [maker.t2m_prompt(_checked(text)) for text in texts[start : start + CHUNK]]
-            out += generate_free(self.model, rows, generator=generator, sampling=sampling)
+        """Ids that the model writes with no constraint, to tell how often they are `well_formed`; settings as above."""
+        sampling = self._sampling(temperature=temperature, greedy=greedy)
+        builder = PromptBuilder(self.vocabulary)
+        rows = [self._t2m_prompt(builder, text) for text in texts]
+        length = self.config.max_steps * self.vocabulary.layout.n_slots + 2
+        chance = chances_of(texts, seeds=seeds_of(seed, len(texts)), samples=1, count=length)
+        out: list[np.ndarray] = [np.empty(0)] * len(rows)
+        for chunk in chunks_of(rows):
+            drawn = generate_free(self.model, [rows[k] for k in chunk], chance=chance[chunk], sampling=sampling)
+            for k, ids in zip(chunk, drawn, strict=True):
+                out[k] = ids
         return out
 
     def caption(
-        self, motions: np.ndarray | torch.Tensor | Sequence[np.ndarray], *, detailed: bool = False
+        self,
+        motions: np.ndarray | torch.Tensor | Sequence[np.ndarray],
+        valid: np.ndarray | torch.Tensor | Sequence[np.ndarray] | None = None,
+        fps: float | None = None,
+        *,
+        detailed: bool = False,
     ) -> list[str]:
         """Say what the hands do.
 
+        A motion that is longer than ``max_seconds`` is captioned window by window, "A, then B": see `caption_windows`.
+
         Args:
-            motions: features of one motion (T, 198) or of several, of any lengths.
+            motions: canonical features of one motion (T, 198) or of several, of any lengths.
+            valid: whether each hand is seen, (T, 2) bool for each motion; None if all are. What stands in the other
+                frames, NaN or zeros, changes nothing.
+            fps: frames a second of the features, which must be the model's; None where the caller knows that.
             detailed: ask for the finer-grained caption that tells the shape of the hand.
 
         Returns:
             One text for each motion.
+
+        Raises:
+            DataError: when a shape does not fit, no hand is seen, or a hand that is seen is not finite.
+            shift_tokenizer.RateError: when the rate is another than the model's.
         """
-        if isinstance(motions, np.ndarray | torch.Tensor):
-            motions = [motions] if motions.ndim == 2 else list(motions)
-        with torch.inference_mode():
-            tokens = self.tokenizer.encode_list([self._whole_steps(m) for m in motions])
-        return self.caption_tokens([np.asarray(t.cpu()) for t in tokens], detailed=detailed)
+        windows = self.caption_windows(motions, valid, fps, detailed=detailed)
+        return [join_texts([window["text"] for window in own]) for own in windows]
+
+    @torch.inference_mode()
+    def caption_windows(
+        self,
+        motions: np.ndarray | torch.Tensor | Sequence[np.ndarray],
+        valid: np.ndarray | torch.Tensor | Sequence[np.ndarray] | None = None,
+        fps: float | None = None,
+        *,
+        detailed: bool = False,
+    ) -> list[list[CaptionedWindow]]:
+        """The same with the times: for each motion, the windows of at most ``max_seconds`` that it was captioned in."""
+        if fps is not None:
+            check_rate(fps, self.fps)
+        pairs = pairs_of(motions, valid)
+        cut = [
+            cut_windows(
+                *check_motion(features, seen, self.model.device), self.tokenizer, max_steps=self.config.max_steps
+            )
+            for features, seen in pairs
+        ]
+        flat = [window for windows in cut for window in windows]
+        tokens = self.tokenizer.encode_list([w.features for w in flat], [w.valid for w in flat])
+        texts = iter(self.caption_tokens([np.asarray(t.cpu()) for t in tokens], detailed=detailed))
+        return [
+            [CaptionedWindow(start=w.start / self.fps, stop=w.stop / self.fps, text=next(texts)) for w in windows]
+            for windows in cut
+        ]
 
     def caption_tokens(self, tokens: Sequence[np.ndarray], *, detailed: bool = False) -> list[str]:
-        """The same for motions that are tokens (L, n_slots) already."""
-        maker = SampleMaker(self.vocabulary)
-        template = (prompts.M2T_DETAILED if detailed else prompts.M2T)[0]
-        rows = [maker.m2t_prompt(t, template) for t in tokens]
-        order = sorted(range(len(rows)), key=lambda k: len(rows[k][0]))
+        """The same for motions that are tokens (L, n_slots) already, each short enough for one window."""
+        builder = PromptBuilder(self.vocabulary)
+        longest = max((len(t) for t in tokens), default=0)
+        if longest > self.config.max_steps:
+            raise DataError(
+                f"Expected at most {self.config.max_steps} latent steps, got {longest}. Cut the motion into windows."
+            )
+        rows = [builder.m2t(t, detailed=detailed) for t in tokens]
         texts = [""] * len(rows)
-        for start in range(0, len(rows), CHUNK):
-            chunk = order[start : start + CHUNK]
+        for chunk in chunks_of(rows):
             for k, ids in zip(chunk, generate_text(self.model, [rows[k] for k in chunk]), strict=True):
                 texts[k] = self.vocabulary.decode_text(ids)
         return texts
 
     def _steps(self, seconds: float) -> int:
-        frames = self.tokenizer.config.frames_per_latent
-        steps = seconds * self.config.fps / frames
-        longest = self.config.max_steps * frames / self.config.fps
+        steps = seconds / self.seconds_per_step
         if not 0.5 < steps < self.config.max_steps + 0.5:
             raise ConfigError(
-                f"Expected seconds from {frames / self.config.fps:.2f} to {longest:.2f}, got {seconds}. "
+                f"Expected seconds from {self.seconds_per_step:.2f} to {self.max_seconds:.2f}, got {seconds}. "
                 "Ask for a length the model was trained for."
             )
         return max(1, min(round(steps), self.config.max_steps))
 
-    def _whole_steps(self, features: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """Repeat the last frame up to whole latent steps."""
-        rows = torch.as_tensor(np.asarray(features), dtype=torch.float32, device=self.model.device)
-        step = self.tokenizer.config.frames_per_latent
-        if rows.ndim != 2 or rows.shape[1] != 198 or len(rows) == 0:
-            raise DataError(f"Expected motion features of shape (T, 198), got {tuple(rows.shape)}.")
-        missing = -len(rows) % step
-        return torch.cat([rows, rows[-1:].expand(missing, -1)]) if missing else rows
-
-    def save_pretrained(self, folder: Path | str) -> None:
-        """Write one folder that `from_pretrained` opens; it is written beside and renamed, never half there."""
-        save_clutch(self, Path(folder))
-
-    @classmethod
-    def from_pretrained(cls, folder: Path | str) -> Clutch:
-        """Open a folder that `save_pretrained` wrote; the network is not needed, whatever the base model was.
-
-        Raises:
-            CheckpointError: when the folder is not there, is of another version, or a file is missing or broken.
-        """
-        return cls(**load_parts(Path(folder)))
-
-
-def _checked(text: str) -> str:
-    if not isinstance(text, str) or not text.strip():
-        raise DataError(f"Expected a text that says what the hands do, got {text!r}.")
-    return text
+    def parts(self) -> ModelParts:
+        """All that is saved: the fields, by name."""
+        return {
+            "config": self.config,
+            "vocabulary": self.vocabulary,
+            "model": self.model,
+            "tokenizer": self.tokenizer,
+            "stages": self.stages,
+            "generation": self.generation,
+        }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from clutch_llm.errors import ConfigError
 
@@ -14,6 +15,9 @@ T = TypeVar("T")
 
 TASKS = ("t2m", "m2t", "text", "motion", "masked", "t2t")
 PRECISIONS = ("fp32", "bf16")
+
+#: Tasks that answer with a whole motion, which can be compared in motion space.
+MOTION_TASKS = ("t2m", "masked")
 
 #: T5 sizes by hub name, so that a paper-sized model can be laid out without the network (as on the meta device).
 KNOWN_SIZES: dict[str, dict[str, Any]] = {
@@ -50,6 +54,8 @@ def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
         if old in values:
             raise ConfigError(f"Expected the setting {new!r} of {cls.__name__}, got its old name {old!r}. Rename it.")
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    if "fps" in values and cls is ClutchConfig:
+        raise ConfigError("Expected no rate in ClutchConfig, got fps: it is the motion tokenizer's, ShiftConfig.fps.")
     for name, value in values.items():
         if name not in names:
             raise ConfigError(
@@ -88,8 +94,8 @@ class ClutchConfig:
         dropout: dropout rate, in [0, 1).
         feed_forward: T5's name of the feed-forward layer.
         text_vocabulary: size limit of the trained text tokenizer; too small a one breaks letters into bytes.
-        max_steps: longest motion in latent steps (of four frames at 15 fps by default).
-        fps: frame rate of the motions.
+        max_steps: longest motion in latent steps. A step is ``frames_per_latent`` frames of the motion tokenizer at
+            its rate: 4 / 15 s by default.
     """
 
     base_model: str | None = None
@@ -102,7 +108,6 @@ class ClutchConfig:
     feed_forward: str = "relu"
     text_vocabulary: int = 1000
     max_steps: int = 18
-    fps: float = 15.0
 
     def __post_init__(self) -> None:
         for name in ("d_model", "d_ff", "heads", "layers", "max_steps"):
@@ -115,12 +120,18 @@ class ClutchConfig:
             "of at least 400",
             self.text_vocabulary,
         )
-        _require(self.fps > 0, "ClutchConfig.fps", "above 0", self.fps)
 
     @classmethod
     def paper(cls) -> ClutchConfig:
         """The paper's language model: Flan-T5-base, motions of up to 18 latent steps (72 frames)."""
         return cls(base_model="google/flan-t5-base", max_steps=18)
+
+
+class LossWeights(NamedTuple):
+    """What a batch of a task is trained on: weights of its cross-entropy and of its distance in motion space."""
+
+    cross_entropy: float
+    motion: float
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,8 @@ class StageConfig:
     Attributes:
         steps: optimizer steps.
         batch_size: examples of one step, over all ranks.
+        micro_batch_size: examples that a rank computes at once, a divisor of its share of the batch; the gradients of
+            its micro-batches add up to that of the batch. None computes the share at once.
         learning_rate: peak of the cosine schedule.
         warmup: steps of linear warm-up.
         min_lr_ratio: the schedule ends at this share of the peak.
@@ -137,9 +150,14 @@ class StageConfig:
         max_grad_norm: largest gradient norm.
         zero_stage: DeepSpeed ZeRO stage, 0 to 3.
         precision: ``fp32`` or ``bf16``.
+        deepspeed_config: path of a DeepSpeed JSON that is merged with what the settings above decide; where both say
+            something else, training stops and names both.
         seed: seed of batches, dropout and sampling.
         tasks: share of each task among the steps; names from ``TASKS``.
-        source_weights: share of each data source among the examples; empty draws every example alike.
+        source_temperature: at least 1; sources of n clips are drawn in proportion to n ** (1 / temperature): 1 draws
+            every clip alike, the higher, the more alike the sources.
+        source_weights: share of each named source among the examples, in place of that; see
+            `shift_tokenizer.mixing.source_shares`.
         mirror: share of examples that are shown mirrored: hands swapped, and the words left and right with them.
         condition_dropout: share of text-to-motion examples whose caption is left out, which is what
             classifier-free guidance at generation needs.
@@ -154,8 +172,12 @@ class StageConfig:
         log_every: steps between lines of the history.
     """
 
+    #: "first" asks with each task's first template, "all" varies them.
+    templates: ClassVar[str] = "first"
+
     steps: int = 2700
     batch_size: int = 16
+    micro_batch_size: int | None = None
     learning_rate: float = 3e-3
     warmup: int = 50
     min_lr_ratio: float = 0.02
@@ -163,8 +185,10 @@ class StageConfig:
     max_grad_norm: float = 1.0
     zero_stage: int = 0
     precision: str = "fp32"
+    deepspeed_config: str | None = None
     seed: int = 0
     tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 1.0})
+    source_temperature: float = 2.0
     source_weights: Mapping[str, float] = field(default_factory=dict)
     mirror: float = 0.5
     condition_dropout: float = 0.1
@@ -178,7 +202,14 @@ class StageConfig:
         name = type(self).__name__
         for key in ("steps", "batch_size", "truncated_steps", "checkpoint_every", "log_every"):
             _require(getattr(self, key) >= 1, f"{name}.{key}", "of at least 1", getattr(self, key))
-        _require(self.learning_rate > 0, f"{name}.learning_rate", "above 0", self.learning_rate)
+        micro = self.micro_batch_size
+        _require(micro is None or 1 <= micro <= self.batch_size, f"{name}.micro_batch_size", "in 1..batch_size", micro)
+        for key in ("learning_rate", "max_grad_norm"):
+            _require(0.0 < getattr(self, key) < math.inf, f"{name}.{key}", "above 0 and finite", getattr(self, key))
+        for key in ("warmup", "weight_decay", "seed"):
+            _require(0.0 <= getattr(self, key) < math.inf, f"{name}.{key}", "of at least 0", getattr(self, key))
+        temperature = self.source_temperature
+        _require(1.0 <= temperature < math.inf, f"{name}.source_temperature", "of at least 1", temperature)
         _require(self.zero_stage in (0, 1, 2, 3), f"{name}.zero_stage", "0, 1, 2 or 3", self.zero_stage)
         _require(self.precision in PRECISIONS, f"{name}.precision", f"one of {PRECISIONS}", self.precision)
         for key in ("mirror", "condition_dropout", "decoder_input_dropout", "target_truncation", "min_lr_ratio"):
@@ -188,6 +219,10 @@ class StageConfig:
         weights = [*self.tasks.values(), *self.source_weights.values()]
         _require(all(w >= 0 for w in weights), f"{name} weights", "of at least 0", weights)
         _require(sum(self.tasks.values()) > 0, f"{name}.tasks", "with a weight above 0", dict(self.tasks))
+
+    def loss_weights(self, task: str) -> LossWeights:
+        """What a batch of this task is trained on."""
+        return LossWeights(cross_entropy=1.0, motion=0.0)
 
 
 @dataclass(frozen=True)
@@ -203,15 +238,17 @@ class PretrainConfig(StageConfig):
 class RefineConfig(StageConfig):
     """Stage 2: geometric refinement, ``L = alpha * L_LM + lam * L_rec`` (CLUTCH, stage 2).
 
+    Masked prediction is trained by the distance in motion space alone, as in the paper: its alpha is 0.
+
     Attributes:
         alpha: weight of the cross-entropy.
-        lam: weight of the reconstruction loss in motion space.
+        lam: weight of the reconstruction loss in motion space. Without it (0) it is not computed.
         temperature_start: Gumbel-softmax temperature at the first step.
         temperature_end: and at the last one.
         joint_weight: weight of the joint positions inside the reconstruction loss.
         velocity_weight: weight of the joint velocities inside it.
         hard: straight-through samples (one-hot forward, soft backward) rather than soft ones.
-        control: no reconstruction loss and no change else: the same steps of cross-entropy alone.
+        control: take ``lam`` as 0 and change nothing else: what refinement is compared with.
     """
 
     steps: int = 250
@@ -238,6 +275,11 @@ class RefineConfig(StageConfig):
         for key in ("temperature_start", "temperature_end"):
             _require(getattr(self, key) > 0, f"RefineConfig.{key}", "above 0", getattr(self, key))
 
+    def loss_weights(self, task: str) -> LossWeights:
+        """``alpha`` and ``lam``, where the task has them."""
+        refined = task in MOTION_TASKS and not self.control
+        return LossWeights(0.0 if task == "masked" else self.alpha, self.lam if refined else 0.0)
+
     def temperature(self, step: int) -> float:
         """Gumbel-softmax temperature at a step, linear from start to end."""
         progress = step / max(1, self.steps - 1)
@@ -247,6 +289,8 @@ class RefineConfig(StageConfig):
 @dataclass(frozen=True)
 class InstructConfig(StageConfig):
     """Stage 3: instruction tuning over many prompt templates for each task."""
+
+    templates: ClassVar[str] = "all"
 
     steps: int = 400
     learning_rate: float = 1e-3

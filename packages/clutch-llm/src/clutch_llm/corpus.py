@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
 from hand_geometry import mirror_features, mirror_text
 from shift_tokenizer import ShiftTokenizer
 
-from clutch_llm.errors import DataError
-
-Clip = dict[str, Any]
+from clutch_llm.clips import Clip, Example, check_clip
 
 
-def build_corpus(clips: Sequence[Clip], tokenizer: ShiftTokenizer) -> list[Clip]:
+def build_corpus(clips: Sequence[Mapping[str, Any]], tokenizer: ShiftTokenizer) -> list[Example]:
     """Give each clip its motion tokens: ``example["tokens"]``, shape (L, n_slots) int64.
 
+    Where a hand is not seen, its nearest seen frame is encoded, or the mean of the tokenizer's training data where it
+    is never seen (`ShiftTokenizer.fill_unseen`).
+
     Args:
-        clips: clips with ``features`` (T, 198), T a multiple of the tokenizer's frames per latent step.
+        clips: clips as `clips.Clip` says, of the tokenizer's rate and of whole latent steps.
         tokenizer: a trained SHIFT tokenizer.
 
     Raises:
-        DataError: when a clip has no captions, or its length is not whole latent steps.
+        DataError: when a clip is not what `clips.check_clip` expects.
     """
-    for clip in clips:
-        _check_clip(clip, tokenizer.config.frames_per_latent)
+    checked = [check_clip(clip, tokenizer.config) for clip in clips]
     with torch.no_grad():
-        tokens = tokenizer.encode_list([_tensor(clip["features"]) for clip in clips])
-    return [{**c, "tokens": t.cpu().numpy()} for c, t in zip(clips, tokens, strict=True)]
+        tokens = tokenizer.encode_list(
+            [_tensor(clip["features"]) for clip in checked], [torch.as_tensor(clip["valid"]) for clip in checked]
+        )
+    return [cast(Example, {**clip, "tokens": t.cpu().numpy()}) for clip, t in zip(checked, tokens, strict=True)]
 
 
-def mirrored(examples: Sequence[Clip], tokenizer: ShiftTokenizer) -> list[Clip]:
+def mirrored(examples: Sequence[Example], tokenizer: ShiftTokenizer) -> list[Example]:
     """The mirror image of each example: hands swapped, left and right swapped in its captions.
 
     ``clip_id`` ends in ``#mirror``. A tokenizer that reads the left hand in a mirror has the same codes for it on the
@@ -43,7 +45,10 @@ def mirrored(examples: Sequence[Clip], tokenizer: ShiftTokenizer) -> list[Clip]:
     if not (config.mirror_left and config.splits_parts):
         return build_corpus(images, tokenizer)
     half = config.n_slots // 2
-    return [{**image, "tokens": np.roll(image["tokens"], half, axis=1)} for image in images]
+    return [
+        cast(Example, {**image, "tokens": np.roll(example["tokens"], half, axis=1)})
+        for image, example in zip(images, examples, strict=True)
+    ]
 
 
 def mirror_clip(clip: Clip) -> Clip:
@@ -53,7 +58,7 @@ def mirror_clip(clip: Clip) -> Clip:
     mirrored attributes), else its captions with the words changed by ``hand_geometry.mirror_text``.
     """
     captions = list(clip["captions"])
-    image = {
+    image: dict[str, Any] = {
         **clip,
         "clip_id": f"{clip['clip_id']}#mirror",
         "features": mirror_features(_tensor(clip["features"])).numpy(),
@@ -62,20 +67,8 @@ def mirror_clip(clip: Clip) -> Clip:
     }
     if clip.get("mirrored_captions"):
         image["mirrored_captions"] = captions
-    return image
+    return cast(Clip, image)
 
 
 def _tensor(features: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
-
-
-def _check_clip(clip: Clip, step: int) -> None:
-    name = clip.get("clip_id", "?")
-    if not clip.get("captions"):
-        raise DataError(f"Expected clip {name!r} with at least one caption, got none. Caption it or leave it out.")
-    frames = len(clip["features"])
-    if frames < step or frames % step:
-        raise DataError(
-            f"Expected clip {name!r} with whole latent steps of {step} frames, got {frames} frames. "
-            "Pad it at its end with its last frame, marked invalid."
-        )

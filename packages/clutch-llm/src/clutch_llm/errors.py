@@ -16,7 +16,7 @@ class VocabularyError(ClutchError, ValueError):
 
 
 class MalformedMotionError(VocabularyError):
-    """A run of ids does not follow the grammar of a motion."""
+    """A run of ids is not one whole motion."""
 
 
 class DataError(ClutchError, ValueError):

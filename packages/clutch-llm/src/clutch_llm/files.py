@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError
@@ -16,101 +13,134 @@ from safetensors.torch import load_file, save_file
 from shift_tokenizer import ShiftTokenizer
 from transformers import T5Config
 
+from clutch_llm.atomic import write_folder_beside
 from clutch_llm.backbone import new_t5
 from clutch_llm.card import model_card
 from clutch_llm.config import ClutchConfig, from_mapping
 from clutch_llm.errors import CheckpointError
+from clutch_llm.migration import FORMAT_VERSION, migrate_meta, migrate_weights
 from clutch_llm.model import ClutchModel
+from clutch_llm.sampling import Sampling
 from clutch_llm.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from clutch_llm.clutch import Clutch
-
-FORMAT_VERSION = 1
+CONFIG, WEIGHTS, TEXT_TOKENIZER = "config.json", "model.safetensors", "text_tokenizer.json"
+GENERATION, TOKENIZER = "generation_config.json", "tokenizer"
 
 
-def save_clutch(clutch: Clutch, folder: Path) -> None:
+class ModelParts(TypedDict):
+    """What a model folder holds: the fields of `Clutch`."""
+
+    config: ClutchConfig
+    vocabulary: Vocabulary
+    model: ClutchModel
+    tokenizer: ShiftTokenizer
+    stages: list[dict[str, Any]]
+    generation: Sampling
+
+
+def save_model(parts: ModelParts, folder: Path) -> None:
     """Write a model folder beside its place, then rename it; a folder that was there is replaced."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        _write(clutch, staged)
-        staged.chmod(0o755)
-        if folder.exists():
-            aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            os.replace(folder, aside)
-            os.replace(staged, folder)
-            shutil.rmtree(aside)
-        else:
-            os.replace(staged, folder)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+    with write_folder_beside(folder) as staged:
+        write_parts(parts, staged)
 
 
-def _write(clutch: Clutch, folder: Path) -> None:
-    t5, layout = clutch.model.t5, clutch.vocabulary.layout
-    config = dataclasses.asdict(clutch.config)
+def write_parts(parts: ModelParts, folder: Path) -> None:
+    """Write the files of a model into a folder that is there."""
+    model, layout = parts["model"], parts["vocabulary"].layout
+    shift = parts["tokenizer"].config
+    config = dataclasses.asdict(parts["config"])
     shape = {
         "codebook_size": layout.codebook_size,
         "slot_codebook": list(layout.slot_codebook),
-        "frames_per_latent": clutch.tokenizer.config.frames_per_latent,
+        "frames_per_latent": shift.frames_per_latent,
+        "fps": shift.fps,
     }
     meta = {
         "format_version": FORMAT_VERSION,
         "clutch": config,
         "layout": shape,
-        "t5": t5.config.to_diff_dict(),
-        "tied_head": t5.lm_head.weight is t5.shared.weight,
-        "output_scale": clutch.model.output_scale,
-        "stages": clutch.stages,
+        "t5": model.t5.config.to_diff_dict(),
+        "tied_head": model.t5.lm_head.weight is model.t5.shared.weight,
+        "output_scale": model.output_scale,
+        "stages": parts["stages"],
     }
-    (folder / "config.json").write_text(json.dumps(meta, indent=2))
-    weights = dict(clutch.model.named_parameters())  # each tied weight once
-    save_file({n: p.detach().cpu().contiguous() for n, p in weights.items()}, folder / "model.safetensors")
-    clutch.vocabulary.save(folder / "text_tokenizer.json")
-    clutch.tokenizer.save_pretrained(folder / "tokenizer")
-    card = model_card(parameters=clutch.n_parameters, config=config, layout=shape, stages=clutch.stages)
-    (folder / "README.md").write_text(card)
+    _write_json(folder / CONFIG, meta)
+    _write_json(folder / GENERATION, dataclasses.asdict(parts["generation"]))
+    weights = dict(model.named_parameters())  # each tied weight once
+    save_file({n: p.detach().cpu().contiguous() for n, p in weights.items()}, folder / WEIGHTS)
+    parts["vocabulary"].save(folder / TEXT_TOKENIZER)
+    parts["tokenizer"].save_pretrained(folder / TOKENIZER)
+    parameters = sum(p.numel() for p in weights.values())
+    card = model_card(parameters=parameters, config=config, layout=shape, stages=parts["stages"])
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def load_parts(folder: Path) -> dict[str, Any]:
-    """Read a model folder: the fields of `Clutch`.
+def load_model(folder: Path) -> ModelParts:
+    """Read a model folder of this or an earlier format version, on the CPU, as float32.
 
     Raises:
-        CheckpointError: when the folder is not there, is of another version, or a file is missing or broken.
+        CheckpointError: when the folder is not there, is of a version to come, or a file is missing or broken.
     """
     meta = _read_meta(folder)
-    config = from_mapping(ClutchConfig, meta["clutch"])
-    shape = {key: meta["layout"][key] for key in ("codebook_size", "slot_codebook")}
-    vocabulary = Vocabulary.load(folder / "text_tokenizer.json", **shape)
-    model = _empty_model(meta, config, vocabulary)
-    _fill(model, folder / "model.safetensors")
+    version = meta.get("format_version", 0)
+    meta, fps = migrate_meta(meta, folder)
+    try:
+        config = from_mapping(ClutchConfig, meta["clutch"])
+        shape = {key: meta["layout"][key] for key in ("codebook_size", "slot_codebook")}
+        vocabulary = Vocabulary.load(folder / TEXT_TOKENIZER, **shape)
+        model = _empty_model(meta, config, vocabulary)
+        stages = list(meta["stages"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"Expected the configuration of a CLUTCH model in {folder / CONFIG}, got one without or with a wrong "
+            f"{error}. Save or copy the model again."
+        ) from error
+    _fill(model, folder / WEIGHTS, version)
+    tokenizer = ShiftTokenizer.from_pretrained(folder / TOKENIZER).eval()
+    if fps is not None:
+        tokenizer.config = dataclasses.replace(tokenizer.config, fps=fps)
     return {
         "config": config,
         "vocabulary": vocabulary,
         "model": model.eval(),
-        "tokenizer": ShiftTokenizer.from_pretrained(folder / "tokenizer").eval(),
-        "stages": meta["stages"],
+        "tokenizer": tokenizer,
+        "stages": stages,
+        "generation": _read_generation(folder / GENERATION),
     }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:
     try:
-        meta: dict[str, Any] = json.loads((folder / "config.json").read_text())
+        meta = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"Expected a CLUTCH model folder at {folder}, got: {error}. Train one, or correct the path."
         ) from error
-    if meta.get("format_version") != FORMAT_VERSION:
+    if not isinstance(meta, dict) or "format_version" not in meta or "clutch" not in meta:
         raise CheckpointError(
-            f"Expected a model of format version {FORMAT_VERSION}, got {meta.get('format_version')!r} in {folder}. "
-            "Use the clutch-llm that wrote it, or train again."
+            f"Expected a CLUTCH model folder at {folder}, got the {CONFIG} of something else. Correct the path."
         )
     return meta
 
 
+def _read_generation(path: Path) -> Sampling:
+    """The settings of generation; the neutral ones where a folder has none, as those of version 1."""
+    if not path.exists():
+        return Sampling()
+    try:
+        return from_mapping(Sampling, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"Expected settings of generation in {path}, got: {error} Correct the file or remove it."
+        ) from error
+
+
 def _empty_model(meta: dict[str, Any], config: ClutchConfig, vocabulary: Vocabulary) -> ClutchModel:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         t5 = new_t5(T5Config(**meta["t5"]), light=config.base_model is None)
     if meta["tied_head"]:
         t5.lm_head.weight = t5.shared.weight
@@ -121,9 +151,10 @@ def _empty_model(meta: dict[str, Any], config: ClutchConfig, vocabulary: Vocabul
     return model
 
 
-def _fill(model: ClutchModel, path: Path) -> None:
+def _fill(model: ClutchModel, path: Path, version: int) -> None:
     try:
-        missing, unknown = model.load_state_dict(load_file(path), strict=False)
+        weights = migrate_weights(load_file(path), version)
+        missing, unknown = model.load_state_dict(weights, strict=False)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(
             f"Expected the weights of a CLUTCH model in {path}, got: {error}. Save or copy the model again."

@@ -1,56 +1,35 @@
-"""Decoding: motions under the slot grammar, texts without motion tokens, and, to measure it, no constraint at all.
+"""Decoding: motions under constraint, texts without motion tokens, and, to measure it, no constraint at all.
 
-Under the grammar only the K codes of the current slot can be drawn, and ``<eom>`` only where a step ends, so every
+Constrained decoding: only the K codes of the current slot can be drawn, and ``<eom>`` only where a step ends, so every
 motion is well-formed whatever the weights are. Keys and values are cached; the rows of a batch run side by side.
+
+Each row is drawn with random numbers of its own, so what a prompt becomes does not depend on the rows beside it.
+Padding is masked in attention and in the pooled prompt. What is left is rounding: a product of matrices may be summed
+in another order in a batch of another shape, which moves logits by about one part in a million, and a draw that lies
+so near to the border of two tokens may fall on either side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
 from clutch_llm.errors import ConfigError
 from clutch_llm.model import ClutchModel
+from clutch_llm.prompts import Prompt
+from clutch_llm.sampling import Sampling
 
-Prompt = tuple[np.ndarray, np.ndarray]
+#: Rows decoded side by side.
+CHUNK = 256
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is drawn.
-
-    Attributes:
-        temperature: divides the logits; above 0.
-        top_k: draw among the k likeliest alone; None for all.
-        greedy: take the likeliest, whatever the rest says.
-        guidance: classifier-free guidance: 1 is off; above 1 the caption counts for more (costs twice the time).
-    """
-
-    temperature: float = 1.0
-    top_k: int | None = None
-    greedy: bool = False
-    guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConfigError(
-                f"Expected a temperature above 0, got {self.temperature}. Use greedy=True for the likeliest motion."
-            )
-        if self.top_k is not None and self.top_k < 1:
-            raise ConfigError(f"Expected top_k of at least 1 or None, got {self.top_k}.")
-
-    def draw(self, logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Draw one index for each row: (N, V) -> (N,) int64."""
-        if self.greedy:
-            return logits.argmax(-1)
-        logits = logits.float() / self.temperature
-        if self.top_k is not None and self.top_k < logits.shape[-1]:
-            least = logits.topk(self.top_k, dim=-1).values[:, -1:]
-            logits = logits.masked_fill(logits < least, -torch.inf)
-        return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+def chunks_of(rows: Sequence[Prompt]) -> Iterator[list[int]]:
+    """Indices of at most `CHUNK` rows, like lengths together: little padding."""
+    order = sorted(range(len(rows)), key=lambda k: len(rows[k].ids))
+    for start in range(0, len(rows), CHUNK):
+        yield order[start : start + CHUNK]
 
 
 class Stepper:
@@ -118,18 +97,18 @@ def generate_motion(
     model: ClutchModel,
     prompts: Sequence[Prompt],
     *,
-    generator: torch.Generator,
+    chance: np.ndarray,
     sampling: Sampling,
     steps: int | None = None,
     unconditional: Prompt | None = None,
     use_cache: bool = True,
 ) -> list[np.ndarray]:
-    """Draw one motion for each prompt, under the slot grammar.
+    """Draw one motion for each prompt, by constrained decoding.
 
     Args:
         model: the language model.
         prompts: text-to-motion prompts.
-        generator: the only source of randomness.
+        chance: the only source of randomness: uniform in [0, 1), shape (N, max_steps * n_slots); column k draws code k.
         sampling: how tokens are drawn.
         steps: exact number of latent steps; None lets the model end each motion where a step ends.
         unconditional: prompt without caption, needed for guidance.
@@ -148,19 +127,20 @@ def generate_motion(
     positions = torch.tensor([[0, 1]], device=model.device).repeat(N, 1)
     length = torch.full((N,), steps or model.max_steps, device=model.device)
     codes: list[torch.Tensor] = []
+    drawn = _on(chance, model.device)
     for at in range((steps or model.max_steps) * n):
         states = stepper.step(ids, positions)
         step, slot = divmod(at, n)
         logits = model.slot_head(states, slot)
         if slot == 0 and step > 0 and steps is None:
             end = model.head_of(states, layout.eom)
-            code = sampling.draw(stepper.guide(torch.cat([logits, end], -1)), generator)
+            code = sampling.draw(stepper.guide(torch.cat([logits, end], -1)), drawn[:, at])
             length = torch.where((code == layout.codebook_size) & (length > step), step, length)
             if bool((length <= step).all()):
                 break
             code = code.clamp(max=layout.codebook_size - 1)
         else:
-            code = sampling.draw(stepper.guide(logits), generator)
+            code = sampling.draw(stepper.guide(logits), drawn[:, at])
         codes.append(code)
         ids = (code + layout.slot_range(slot)[0])[:, None]
         positions = torch.full_like(ids, at + 2)
@@ -197,9 +177,15 @@ def generate_text(
 
 @torch.inference_mode()
 def generate_free(
-    model: ClutchModel, prompts: Sequence[Prompt], *, generator: torch.Generator, sampling: Sampling
+    model: ClutchModel, prompts: Sequence[Prompt], *, chance: np.ndarray, sampling: Sampling
 ) -> list[np.ndarray]:
     """Draw ids with no constraint, to measure how often a model alone writes a malformed motion.
+
+    Args:
+        model: the language model.
+        prompts: text-to-motion prompts.
+        chance: uniform in [0, 1), shape (N, max_steps * n_slots + 2).
+        sampling: how tokens are drawn; guidance is not used.
 
     Returns:
         Ids up to and with the first ``<eom>`` or end token, or as many as a motion of ``max_steps`` has.
@@ -211,8 +197,9 @@ def generate_free(
     positions = torch.zeros_like(ids)
     out: list[torch.Tensor] = []
     done = torch.zeros(N, dtype=torch.bool, device=model.device)
-    for _ in range(model.max_steps * layout.n_slots + 2):
-        token = sampling.draw(model.head(stepper.step(ids, positions)), generator)
+    drawn = _on(chance, model.device)
+    for at in range(model.max_steps * layout.n_slots + 2):
+        token = sampling.draw(model.head(stepper.step(ids, positions)), drawn[:, at])
         out.append(token)
         done |= (token == layout.eom) | (token == layout.eos)
         if bool(done.all()):
@@ -221,6 +208,10 @@ def generate_free(
         inside = (positions > 0) & (token[:, None] != layout.eom)
         positions = torch.where(ids == layout.som, 1, torch.where(inside, positions + 1, 0))
     return [_cut(row, layout.eom, layout.eos) for row in torch.stack(out, 1).cpu().numpy()]
+
+
+def _on(chance: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(chance.astype(np.float32) if device.type == "mps" else chance).to(device)
 
 
 def _cut(row: np.ndarray, *ends: int) -> np.ndarray:

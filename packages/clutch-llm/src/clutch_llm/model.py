@@ -126,8 +126,8 @@ class ClutchModel(nn.Module):
         """Read a prompt: ids, mask and positions (B, S)."""
         embedded = self.embed(ids, positions)
         states = self.t5.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
-        kept = mask.to(embedded.dtype)[..., None]
-        bag = (embedded * kept).sum(1, keepdim=True) / kept.sum(1, keepdim=True).sqrt()
+        length = mask.sum(1)[:, None, None]
+        bag = embedded.masked_fill(~mask[..., None], 0).sum(1, keepdim=True) / length.sqrt().to(embedded.dtype)
         return Encoded(states, self.pooled_prompt(bag))
 
     def decode(
@@ -194,12 +194,12 @@ class ClutchModel(nn.Module):
         return F.cross_entropy(self.head(states[labelled]).float(), batch.target[labelled]), states
 
     def _slot_logits(self, states: torch.Tensor, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of each code over its own codebook; expects targets that are whole motions, ``<som>`` first."""
-        B, T, d = states.shape
+        """Logits of each code over its own codebook; expects targets that are motions or their beginnings."""
+        B, _, d = states.shape
         n = self.layout.n_slots
-        L = (T - 2) // n
-        body = states[:, 1 : 1 + L * n].reshape(B, L, n, d)
-        codes = (batch.target != IGNORE).sum(1) - 2  # without <som> and <eom>
+        codes = ((batch.target >= self.layout.text_size) & (batch.target < self.layout.som)).sum(1)
+        L = int(codes.max()) // n
+        body = states[:, 1 : 1 + L * n].reshape(B, L, n, d)  # <som> is first
         step_mask = torch.arange(L, device=states.device) * n < codes[:, None]
         logits = torch.stack([self.slot_head(body[:, :, s], s) for s in range(n)], dim=2)
         return logits.float(), step_mask

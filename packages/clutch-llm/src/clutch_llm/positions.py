@@ -8,33 +8,20 @@ input, the position of the token it has to write *next*.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from clutch_llm.vocabulary import TokenLayout
+
+def prompt_positions(length: int) -> np.ndarray:
+    """Own positions of a motion ``<som>`` codes ``<eom>`` of that many tokens in a prompt: 0, 1, 2, …, 0."""
+    positions = np.arange(length, dtype=np.int64)
+    positions[-1] = 0
+    return positions
 
 
-def own_positions(ids: torch.Tensor, layout: TokenLayout) -> torch.Tensor:
-    """Place of each token itself, for the encoder: ids (B, S) -> (B, S) int64, 0 outside a motion."""
-    since, inside = _since_som(ids, layout)
-    return torch.where(inside & (since >= 1), since, 0)
-
-
-def next_positions(ids: torch.Tensor, layout: TokenLayout) -> torch.Tensor:
-    """Place of the token that follows each input, for the decoder: ids (B, S) -> (B, S) int64.
-
-    Where a motion may go on or end, that is the position of the code that would go on.
-    """
-    since, inside = _since_som(ids, layout)
-    return torch.where(inside, since + 1, 0)
-
-
-def _since_som(ids: torch.Tensor, layout: TokenLayout) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens since the last ``<som>``, and whether no ``<eom>`` has come since."""
-    index = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-    never = torch.full_like(ids, -1)
-    last_som = torch.where(ids == layout.som, index, never).cummax(1).values
-    last_eom = torch.where(ids == layout.eom, index, never).cummax(1).values
-    return index - last_som, last_som > last_eom
+def motion_positions(length: int) -> np.ndarray:
+    """Positions that a target ``<som>`` codes ``<eom>`` fills: 0, 1, 2, …; at its end, that of the code to go on."""
+    return np.arange(length, dtype=np.int64)
 
 
 def slots_and_steps(positions: torch.Tensor, n_slots: int, max_steps: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,66 +1,172 @@
-"""What the model is asked: the prefixes of pretraining and the templates of instruction tuning.
+"""Prompts of training and generation, built by one module: templates, and their ids and positions.
 
-``{caption}`` and ``{motion}`` are filled in; the first template of each task is the one that pretraining uses and that
-`Clutch.generate` and `Clutch.caption` ask with.
+A template is a tuple of typed parts, literal text and `Field`s, never a string in which something is replaced: what a
+user writes fills a field and is encoded as text, whatever characters it has (`Vocabulary.encode_text`). The first
+template of each task is the one that pretraining uses and that `Clutch.generate` and `Clutch.caption` ask with.
 """
 
 from __future__ import annotations
 
-T2M = (
-    "generate hand motion: {caption}",
-    "show me how {caption}",
-    "make the hands move: {caption}",
-    "give me a hand motion for: {caption}",
-    "i want to see this: {caption}",
-    "turn this sentence into motion: {caption}",
-    "animate two hands: {caption}",
-    "create a motion in which {caption}",
-    "what does it look like when {caption}?",
-    "move the hands so that {caption}",
-    "please act this out: {caption}",
-    "synthesize hand movement from text: {caption}",
-    "{caption}",
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+
+from clutch_llm.positions import prompt_positions
+from clutch_llm.vocabulary import Vocabulary
+
+
+class Field(Enum):
+    """A part of a template that is filled in."""
+
+    CAPTION = "caption"
+    MOTION = "motion"
+
+
+CAPTION, MOTION = Field.CAPTION, Field.MOTION
+Template = tuple[str | Field, ...]
+
+
+class Prompt(NamedTuple):
+    """A prompt as the encoder reads it.
+
+    Attributes:
+        ids: token ids (S,) int64, the end token last.
+        positions: position of each token in its motion (S,) int64, see `positions`.
+    """
+
+    ids: np.ndarray
+    positions: np.ndarray
+
+
+#: Text to motion.
+T2M: tuple[Template, ...] = (
+    ("generate hand motion: ", CAPTION),
+    ("show me how ", CAPTION),
+    ("make the hands move: ", CAPTION),
+    ("give me a hand motion for: ", CAPTION),
+    ("i want to see this: ", CAPTION),
+    ("turn this sentence into motion: ", CAPTION),
+    ("animate two hands: ", CAPTION),
+    ("create a motion in which ", CAPTION),
+    ("what does it look like when ", CAPTION, "?"),
+    ("move the hands so that ", CAPTION),
+    ("please act this out: ", CAPTION),
+    ("synthesize hand movement from text: ", CAPTION),
+    (CAPTION,),
 )
 
-#: Asking for the short caption, the first of a clip.
-M2T = (
-    "describe the motion: {motion}",
-    "what are the hands doing? {motion}",
-    "give a caption for this motion: {motion}",
-    "{motion} what is this?",
-    "say in one sentence what happens: {motion}",
-    "name the action: {motion}",
-    "turn this motion into text: {motion}",
-    "{motion} describe what you see.",
+#: Text to motion without a text: what classifier-free guidance compares with.
+UNCONDITIONAL: Template = ("generate hand motion:",)
+
+#: Motion to text, answered with the short caption, the first of a clip.
+M2T: tuple[Template, ...] = (
+    ("describe the motion: ", MOTION),
+    ("what are the hands doing? ", MOTION),
+    ("give a caption for this motion: ", MOTION),
+    (MOTION, " what is this?"),
+    ("say in one sentence what happens: ", MOTION),
+    ("name the action: ", MOTION),
+    ("turn this motion into text: ", MOTION),
+    (MOTION, " describe what you see."),
 )
 
-#: Asking for a finer-grained caption, any but the first.
-M2T_DETAILED = (
-    "describe the motion in detail: {motion}",
-    "what are the hands doing exactly? {motion}",
-    "give a detailed caption for this motion: {motion}",
-    "{motion} describe the shape and the movement of the hands.",
-    "say precisely what happens: {motion}",
-    "turn this motion into a detailed text: {motion}",
+#: Motion to text, answered with a finer-grained caption, any but the first.
+M2T_DETAILED: tuple[Template, ...] = (
+    ("describe the motion in detail: ", MOTION),
+    ("what are the hands doing exactly? ", MOTION),
+    ("give a detailed caption for this motion: ", MOTION),
+    (MOTION, " describe the shape and the movement of the hands."),
+    ("say precisely what happens: ", MOTION),
+    ("turn this motion into a detailed text: ", MOTION),
 )
 
-MASKED = ("fill in the motion: {caption} {motion}",)
-UNCONDITIONAL = "generate hand motion:"
+#: A motion with hidden codes, answered with all of it.
+MASKED: tuple[Template, ...] = (("fill in the motion: ", CAPTION, " ", MOTION),)
 
-T2T_BRIEF = (
-    "summarize: {caption}",
-    "say it shorter: {caption}",
-    "give the gist of this: {caption}",
+#: Text to text: a finer-grained caption, answered with the short one; the other way; which hands it speaks of.
+T2T_BRIEF: tuple[Template, ...] = (
+    ("summarize: ", CAPTION),
+    ("say it shorter: ", CAPTION),
+    ("give the gist of this: ", CAPTION),
 )
-T2T_DETAILED = (
-    "say it in more detail: {caption}",
-    "describe precisely how this looks: {caption}",
+T2T_DETAILED: tuple[Template, ...] = (
+    ("say it in more detail: ", CAPTION),
+    ("describe precisely how this looks: ", CAPTION),
 )
-T2T_HANDS = (
-    "which hand moves? {caption}",
-    "tell me which hands are used: {caption}",
-    "{caption} with which hand?",
+T2T_HANDS: tuple[Template, ...] = (
+    ("which hand moves? ", CAPTION),
+    ("tell me which hands are used: ", CAPTION),
+    (CAPTION, " with which hand?"),
 )
+
+
+class PromptBuilder:
+    """Ids and positions of prompts; every prompt ends with the end token.
+
+    Args:
+        vocabulary: text and motion tokens.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+
+    def t2m(self, caption: str | None, template: Template = T2M[0]) -> Prompt:
+        """Text to motion; None asks for any motion."""
+        return self.build(UNCONDITIONAL if caption is None else template, caption=caption)
+
+    def m2t(self, tokens: np.ndarray, *, detailed: bool = False, template: Template | None = None) -> Prompt:
+        """Motion to text: SHIFT tokens (L, n_slots).
+
+        Args:
+            tokens: the motion.
+            detailed: ask for the finer-grained caption.
+            template: the question in other words, instead of the first of its kind.
+        """
+        asked = template or (M2T_DETAILED if detailed else M2T)[0]
+        return self.build(asked, motion=self.vocabulary.motion_to_ids(tokens))
+
+    def masked(self, caption: str, motion: np.ndarray, template: Template = MASKED[0]) -> Prompt:
+        """A motion to be filled in: ids ``<som>`` … ``<eom>`` with ``<mask>`` for the codes that are hidden."""
+        return self.build(template, caption=caption, motion=motion)
+
+    def t2t(self, caption: str, template: Template) -> Prompt:
+        """Text to text."""
+        return self.build(template, caption=caption)
+
+    def build(self, template: Template, *, caption: str | None = None, motion: np.ndarray | None = None) -> Prompt:
+        """Fill a template.
+
+        Args:
+            template: the parts; text that stands side by side is encoded as one, so that words stay whole.
+            caption: fills `Field.CAPTION`.
+            motion: ids ``<som>`` … ``<eom>`` that fill `Field.MOTION`.
+
+        Raises:
+            ValueError: when a field of the template is not given: a fault of the caller, not of a user.
+        """
+        ids: list[np.ndarray] = []
+        positions: list[np.ndarray] = []
+        text = ""
+        for part in (*template, None):
+            if isinstance(part, str) or part is CAPTION:
+                words = caption if part is CAPTION else part
+                if words is None:
+                    raise ValueError(f"Expected a caption for the template {template}, got none.")
+                text += str(words)
+                continue
+            encoded = np.array(self.vocabulary.encode_text(text.strip()), dtype=np.int64)
+            ids.append(encoded)
+            positions.append(np.zeros_like(encoded))
+            text = ""
+            if part is MOTION:
+                if motion is None:
+                    raise ValueError(f"Expected a motion for the template {template}, got none.")
+                ids.append(motion)
+                positions.append(prompt_positions(len(motion)))
+        ids.append(np.array([self.vocabulary.layout.eos], dtype=np.int64))
+        positions.append(np.zeros(1, dtype=np.int64))
+        return Prompt(np.concatenate(ids), np.concatenate(positions))
 
 
 def hands_of(caption: str) -> str:
@@ -73,7 +179,8 @@ def hands_of(caption: str) -> str:
 
 
 def all_templates() -> list[str]:
-    """Every template with its fields left out, which is what the text tokenizer is trained on beside the captions."""
+    """The literal text of every template, which the text tokenizer is trained on beside the captions."""
     groups = (T2M, M2T, M2T_DETAILED, MASKED, T2T_BRIEF, T2T_DETAILED, T2T_HANDS)
-    texts = [t.replace("{caption}", "").replace("{motion}", "").strip() for group in groups for t in group]
-    return [t for t in texts if t] + [UNCONDITIONAL, "the left hand", "the right hand", "both hands"]
+    texts = ["".join(p for p in t if isinstance(p, str)).strip() for group in groups for t in group]
+    literal = "".join(p for p in UNCONDITIONAL if isinstance(p, str))
+    return [t for t in texts if t] + [literal, "the left hand", "the right hand", "both hands"]

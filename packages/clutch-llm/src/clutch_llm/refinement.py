@@ -5,6 +5,9 @@ space a neighbouring code is nearly right. So codes are drawn from the teacher-f
 Gumbel-softmax, each slot over its own codebook, decoded by the frozen SHIFT decoder, and the decoded motion is
 compared with the true one: smooth-L1 on normalised features, joint positions and joint velocities. The gradient runs
 from the motion through the decoder and the drawn codes into the language model.
+
+Motions of a batch are decoded under the mask of their own steps, so that each is the motion that generation would
+decode from its codes.
 """
 
 from __future__ import annotations
@@ -17,58 +20,79 @@ import torch
 import torch.nn.functional as F
 from shift_tokenizer import ShiftTokenizer
 
-from clutch_llm.corpus import Clip
+from clutch_llm.clips import Clip
 
 #: features (…, T, 198) -> joints (…, T, 2, 21, 3) in metres; `hand_geometry.features_to_joints`.
 JointsFn = Callable[[torch.Tensor], torch.Tensor]
 
-#: A joint that is off by this many metres counts like a normalised feature that is off by one.
+#: Metres. A joint that is off by as much counts like a normalised feature that is off by one: about the absolute joint
+#: error of a small model after cross-entropy alone, so that smooth-L1 turns from quadratic to linear there.
 JOINT_SCALE = 0.05
-#: And so does a joint that moves by this many metres too much from one frame to the next.
+#: Metres a frame. A joint that moves too far by as much from one frame to the next counts alike: about twice what
+#: joints of true motion move.
 VELOCITY_SCALE = 0.01
 
 
 @dataclass
 class TrueMotion:
-    """The motions of a batch, edge-padded to the longest: features (B, T, 198) and valid (B, T, 2)."""
+    """The motions of a batch, padded to the longest: features (B, T, 198) and valid (B, T, 2)."""
 
     features: torch.Tensor
     valid: torch.Tensor
 
     @classmethod
-    def of(cls, examples: Sequence[Clip]) -> TrueMotion:
-        """Collect the motions of examples; padding repeats the last frame and is not valid."""
-        frames = max(len(e["features"]) for e in examples)
-        features = np.empty((len(examples), frames, examples[0]["features"].shape[1]), dtype=np.float32)
+    def of(cls, examples: Sequence[Clip], frames: int | None = None) -> TrueMotion:
+        """Collect the first ``frames`` of each motion (None: of the longest); padding is zero and not valid."""
+        frames = frames or max(len(e["features"]) for e in examples)
+        features = np.zeros((len(examples), frames, examples[0]["features"].shape[1]), dtype=np.float32)
         valid = np.zeros((len(examples), frames, 2), dtype=bool)
         for k, example in enumerate(examples):
-            T = len(example["features"])
-            features[k, :T], features[k, T:] = example["features"], example["features"][-1]
-            valid[k, :T] = example["valid"]
+            T = min(len(example["features"]), frames)
+            features[k, :T], valid[k, :T] = example["features"][:T], example["valid"][:T]
         return cls(torch.from_numpy(features), torch.from_numpy(valid))
 
     def to(self, device: torch.device) -> TrueMotion:
         """The same motions on a device."""
         return TrueMotion(self.features.to(device), self.valid.to(device))
 
+    def where_seen(self, decoded: torch.Tensor) -> torch.Tensor:
+        """The true features, and where a hand is not seen those that were decoded: no error there, and no NaN."""
+        seen = self.valid[..., None].expand(*self.valid.shape, decoded.shape[-1] // 2).flatten(-2)
+        return torch.where(seen, self.features, decoded.detach())
 
-def draw_codes(slot_logits: torch.Tensor, temperature: float, *, hard: bool) -> torch.Tensor:
+
+def gumbel_noise(seeds: Sequence[int], step_mask: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """Standard Gumbel noise (B, L, n_slots, K), each motion's from a seed of its own; zero on padding.
+
+    A motion's noise depends on its seed and length alone, so that it is drawn alike in any batch.
+
+    Args:
+        seeds: B of them.
+        step_mask: (B, L) bool, true on each motion's own steps.
+        shape: (n_slots, K).
+    """
+    noise = torch.zeros(*step_mask.shape, *shape, device=step_mask.device)
+    generator = torch.Generator(step_mask.device)
+    for k, (seed, length) in enumerate(zip(seeds, step_mask.sum(1).tolist(), strict=True)):
+        own = torch.empty(length, *shape, device=noise.device).exponential_(generator=generator.manual_seed(seed))
+        noise[k, :length] = -own.log()
+    return noise
+
+
+def draw_codes(slot_logits: torch.Tensor, noise: torch.Tensor, temperature: float, *, hard: bool) -> torch.Tensor:
     """Gumbel-softmax over each slot's codebook: (B, L, n_slots, K) -> distributions of the same shape.
 
-    Hard samples are one-hot forward and have the soft sample's gradient (straight-through).
-    Noise comes from torch's seeded global generator, as dropout's does.
+    Jang et al. 2017, with the noise given (`gumbel_noise`). Hard samples are one-hot forward and have the soft sample's
+    gradient (straight-through).
     """
-    return F.gumbel_softmax(slot_logits, tau=temperature, hard=hard, dim=-1)
+    soft = ((slot_logits + noise) / temperature).softmax(-1)
+    if not hard:
+        return soft
+    one_hot = F.one_hot(soft.argmax(-1), soft.shape[-1]).to(soft.dtype)
+    return one_hot - soft.detach() + soft
 
 
-def pad_steps(p: torch.Tensor, step_mask: torch.Tensor) -> torch.Tensor:
-    """Repeat each motion's last step over its padding: p (B, L, n_slots, K), step_mask (B, L)."""
-    last = step_mask.sum(1).clamp(min=1) - 1
-    index = torch.minimum(torch.arange(p.shape[1], device=p.device)[None], last[:, None])
-    return p[torch.arange(len(p), device=p.device)[:, None], index]
-
-
-def reconstruction_loss(
+def motion_distances(
     decoded: torch.Tensor,
     truth: TrueMotion,
     tokenizer: ShiftTokenizer,
@@ -77,7 +101,7 @@ def reconstruction_loss(
     joint_weight: float = 1.0,
     velocity_weight: float = 1.0,
 ) -> torch.Tensor:
-    """Distance of decoded from true motion over valid frames, every motion counting alike: a scalar.
+    """Distance of each decoded motion from its true one, over the frames in which a hand is seen: (B,).
 
     Args:
         decoded: decoded features (B, T, 198).
@@ -87,18 +111,23 @@ def reconstruction_loss(
         joint_weight: weight of the joint positions.
         velocity_weight: weight of the joints' frame-to-frame movement, which is where drawn codes that do not fit
             their neighbours show.
+
+    Returns:
+        smooth-L1 of normalised features, of joints over `JOINT_SCALE` and of velocities over `VELOCITY_SCALE`, each a
+        mean over the motion's seen hand-frames and weighted; 0 for a motion in which no hand is seen.
     """
-    pair = tokenizer.normalize(decoded), tokenizer.normalize(truth.features)
+    true_features = truth.where_seen(decoded)
+    pair = tokenizer.normalize(decoded), tokenizer.normalize(true_features)
     apart = F.smooth_l1_loss(*pair, reduction="none").unflatten(-1, (2, -1)).mean(-1)  # (B, T, 2)
-    loss = _valid_mean(apart, truth.valid)
+    loss = _seen_mean(apart, truth.valid)
     if joints_fn is None or not (joint_weight or velocity_weight):
         return loss
     with torch.no_grad():
-        true_joints = joints_fn(truth.features)
+        true_joints = joints_fn(true_features)
     error = joints_fn(decoded) - true_joints  # (B, T, 2, 21, 3)
     moving = error[:, 1:] - error[:, :-1]
-    joints = _valid_mean(_smooth_l1(error / JOINT_SCALE), truth.valid)
-    velocity = _valid_mean(_smooth_l1(moving / VELOCITY_SCALE), truth.valid[:, 1:] & truth.valid[:, :-1])
+    joints = _seen_mean(_smooth_l1(error / JOINT_SCALE), truth.valid)
+    velocity = _seen_mean(_smooth_l1(moving / VELOCITY_SCALE), truth.valid[:, 1:] & truth.valid[:, :-1])
     return loss + joint_weight * joints + velocity_weight * velocity
 
 
@@ -107,16 +136,15 @@ def _smooth_l1(error: torch.Tensor) -> torch.Tensor:
     return F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none").mean((-1, -2))
 
 
-def _valid_mean(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Mean over each motion's valid frames, then over motions, so that short ones count like long ones: (B, T, 2)."""
-    frames = valid.sum((1, 2))
-    means = (values * valid).sum((1, 2)) / frames.clamp(min=1)
-    return means.sum() / (frames > 0).sum().clamp(min=1)
+def _seen_mean(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Mean over each motion's seen hand-frames, 0 where there are none: (B, T, 2) -> (B,)."""
+    return (values * valid).sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)
 
 
-def refinement_loss(
+def refinement_distances(
     slot_logits: torch.Tensor,
     step_mask: torch.Tensor,
+    noise: torch.Tensor,
     truth: TrueMotion,
     tokenizer: ShiftTokenizer,
     *,
@@ -126,8 +154,14 @@ def refinement_loss(
     joint_weight: float = 1.0,
     velocity_weight: float = 1.0,
 ) -> torch.Tensor:
-    """``L_rec`` of the motions that the logits would draw: (B, L, n_slots, K) -> a scalar with gradient."""
-    drawn = pad_steps(draw_codes(slot_logits, temperature, hard=hard), step_mask)
-    decoded = tokenizer.decode_probabilities(drawn)
+    """``L_rec`` of each motion that the logits would draw: (B, L, n_slots, K) -> (B,) with gradient.
+
+    ``step_mask`` (B, L) is true on each motion's own steps, which are those that are compared: a target may be the
+    beginning of its motion. The rest is as in `draw_codes` and `motion_distances`.
+    """
+    drawn = draw_codes(slot_logits, noise, temperature, hard=hard)
+    decoded = tokenizer.decode_probabilities(drawn, step_mask)
+    asked = step_mask.repeat_interleave(tokenizer.config.frames_per_latent, 1)[..., None]
+    truth = TrueMotion(truth.features, truth.valid & asked)
     weights = {"joint_weight": joint_weight, "velocity_weight": velocity_weight}
-    return reconstruction_loss(decoded, truth, tokenizer, joints_fn=joints_fn, **weights)
+    return motion_distances(decoded, truth, tokenizer, joints_fn=joints_fn, **weights)

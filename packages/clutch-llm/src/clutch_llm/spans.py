@@ -49,16 +49,3 @@ def corrupt(ids: Sequence[int], spans: Sequence[Span], sentinels: Sequence[int])
         target += [sentinel, *ids[start:stop]]
         at = stop
     return source + list(ids[at:]), target
-
-
-def restore(source: Sequence[int], target: Sequence[int], sentinels: Sequence[int]) -> list[int]:
-    """Put the spans of a target back into their source: the inverse of `corrupt`."""
-    known = set(sentinels)
-    spans: dict[int, list[int]] = {}
-    current: list[int] = []
-    for token in target:
-        if token in known:
-            current = spans.setdefault(token, [])
-        else:
-            current.append(token)
-    return [t for token in source for t in (spans.get(token, []) if token in known else [token])]

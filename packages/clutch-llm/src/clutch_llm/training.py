@@ -1,7 +1,8 @@
 """One loop for the three training stages: pretraining, geometric refinement, instruction tuning.
 
 Every step is a function of (seed, step, weights, optimizer state): tasks, batches, dropout and Gumbel noise are seeded
-anew at each step, so a run that was killed and resumed ends bit-equal to one that was not.
+anew at each step, so a run that was killed and resumed ends bit-equal to one that was not. The gradient is that of the
+whole batch, however many processes and micro-batches share it; only dropout is drawn by each.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import copy
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +19,35 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from clutch_llm.batching import BatchPlan, SampleMaker, collate, draw_task, split_by_length
+from clutch_llm.batching import SampleMaker, collate
+from clutch_llm.clips import Example, check_examples
 from clutch_llm.clutch import Clutch
-from clutch_llm.config import InstructConfig, RefineConfig, StageConfig
-from clutch_llm.corpus import Clip, mirrored
-from clutch_llm.engine import gathered_weights, set_learning_rate, start_engine
-from clutch_llm.errors import ConfigError, DataError
-from clutch_llm.model import TokenBatch
-from clutch_llm.refinement import JointsFn, TrueMotion, refinement_loss
+from clutch_llm.config import LossWeights, RefineConfig, StageConfig
+from clutch_llm.engine import gathered_weights, set_learning_rate, start_engine, sum_over_ranks
+from clutch_llm.errors import DataError
+from clutch_llm.model import IGNORE
+from clutch_llm.refinement import JointsFn, TrueMotion, gumbel_noise, refinement_distances
+from clutch_llm.step_batches import MicroBatch, StepBatches
 from clutch_llm.training_state import History, TrainingState, fingerprint
 
 logger = logging.getLogger(__name__)
 
 LogFn = Callable[[int, dict[str, float]], None]
 
-#: Tasks that answer with a whole motion, which can be compared in motion space.
-REFINED_TASKS = ("t2m", "masked")
-
-#: Validation looks at this many examples, this often in a run.
-VAL_EXAMPLES, VAL_TIMES = 128, 5
+#: Examples that validation takes of a split, about: enough to see a trend, few enough to cost little beside training.
+VAL_EXAMPLES = 128
+#: Validations in a run.
+VAL_TIMES = 5
+#: Examples of one forward in validation, which needs no memory for gradients.
+VAL_BATCH = 32
 
 
 def train_stage(
     clutch: Clutch,
-    examples: Sequence[Clip],
+    examples: Sequence[Mapping[str, Any]],
     config: StageConfig,
     *,
-    val_examples: Sequence[Clip] | None = None,
+    val_examples: Sequence[Mapping[str, Any]] | None = None,
     joints_fn: JointsFn | None = None,
     checkpoint_dir: Path | str | None = None,
     on_log: LogFn | None = None,
@@ -59,23 +62,24 @@ def train_stage(
         joints_fn: forward kinematics for refinement, `hand_geometry.features_to_joints`.
         checkpoint_dir: where the state for resuming lives; a run that finds its own state goes on from it, and
             removes it when the stage is complete.
-        on_log: called with (step, values) for every line of the history.
+        on_log: called with (step, values) for every line of the history, in each process.
 
     Returns:
-        The trained model and the history: step, loss, lr, cross-entropy by task, ``rec`` in refinement, ``val/...``.
+        The trained model and the history: step, loss, lr, cross-entropy by task, ``rec`` in refinement, ``val/...``;
+        losses are of all processes together.
 
     Raises:
         ConfigError, DataError: when settings and data do not fit each other.
         MissingDependencyError: when DeepSpeed is not installed.
     """
-    _check(examples, clutch)
+    checked, held_out = _check(examples, val_examples or (), clutch)
     model = copy.deepcopy(clutch.model)
-    mark = fingerprint(model, examples, config)
+    mark = fingerprint(model, checked, config, val_examples=held_out, joints=joints_fn is not None)
     engine = start_engine(model, config)
     try:
-        run = _Run(engine, clutch, examples, config, joints_fn)
+        run = _Run(engine, clutch, checked, config, joints_fn)
         state = TrainingState(checkpoint_dir, mark)
-        history = run.train(state, val_examples or (), on_log)
+        history = run.train(state, held_out, on_log)
         weights = gathered_weights(engine)
     finally:
         engine.destroy()
@@ -92,15 +96,28 @@ def train_stage(
     return trained, history
 
 
-def _check(examples: Sequence[Clip], clutch: Clutch) -> None:
-    if not examples:
-        raise DataError("Expected examples to train on, got none. Build the corpus from a non-empty split.")
-    longest = max(len(e["tokens"]) for e in examples)
-    if longest > clutch.config.max_steps:
+def _check(
+    examples: Sequence[Mapping[str, Any]], val_examples: Sequence[Mapping[str, Any]], clutch: Clutch
+) -> tuple[list[Example], list[Example]]:
+    """Check the examples, and that model, motion tokenizer and data agree; which two do not is said."""
+    shift, layout = clutch.tokenizer.config, clutch.vocabulary.layout
+    for name in ("codebook_size", "slot_codebook"):
+        ours, theirs = getattr(layout, name), getattr(shift, name)
+        if ours != theirs:
+            raise DataError(
+                f"Expected one {name} in the vocabulary and the motion tokenizer, got {ours} and {theirs}. "
+                "Use the tokenizer that the model was made with."
+            )
+    checked = check_examples(examples, shift)
+    held_out = check_examples(val_examples, shift) if val_examples else []
+    longest = max([*checked, *held_out], key=lambda e: len(e["tokens"]))
+    if len(longest["tokens"]) > clutch.config.max_steps:
         raise DataError(
-            f"Expected motions of at most max_steps = {clutch.config.max_steps} latent steps, got {longest}. "
-            "Raise max_steps in ClutchConfig or cut the clips."
+            f"Expected motions of at most ClutchConfig.max_steps = {clutch.config.max_steps} latent steps, got "
+            f"{len(longest['tokens'])} in clip {longest['clip_id']!r}: {len(longest['features'])} frames at "
+            f"ShiftConfig.frames_per_latent = {shift.frames_per_latent}. Raise max_steps or cut the clips."
         )
+    return checked, held_out
 
 
 def learning_rate_at(step: int, config: StageConfig) -> float:
@@ -117,29 +134,20 @@ class _Run:
         self,
         engine: Any,
         clutch: Clutch,
-        examples: Sequence[Clip],
+        examples: Sequence[Example],
         config: StageConfig,
         joints_fn: JointsFn | None,
     ) -> None:
-        self.engine, self.config, self.examples = engine, config, examples
-        self.images = mirrored(examples, clutch.tokenizer) if config.mirror > 0 else None
-        self.pad = clutch.vocabulary.layout.pad
+        self.engine, self.config = engine, config
         self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        if config.batch_size % self.world:
-            raise ConfigError(
-                f"Expected a batch_size divisible by the {self.world} processes, got {config.batch_size}."
-            )
-        self.plan = BatchPlan(examples, config)
-        self.maker = SampleMaker(
-            clutch.vocabulary,
-            templates="all" if isinstance(config, InstructConfig) else "first",
-            condition_dropout=config.condition_dropout,
-            decoder_input_dropout=config.decoder_input_dropout,
+        self.batches = StepBatches(
+            examples, config, clutch.tokenizer, clutch.vocabulary, rank=self.rank, world=self.world
         )
+        self.vocabulary = clutch.vocabulary
         self.joints_fn = joints_fn
         self.tokenizer = copy.deepcopy(clutch.tokenizer).to(engine.device).eval().requires_grad_(False)
 
-    def train(self, state: TrainingState, val_examples: Sequence[Clip], on_log: LogFn | None) -> History:
+    def train(self, state: TrainingState, val_examples: Sequence[Example], on_log: LogFn | None) -> History:
         config = self.config
         start, history = state.restore(self.engine)
         if on_log:
@@ -147,7 +155,8 @@ class _Run:
                 on_log(int(row["step"]), row)
         sums: dict[str, list[float]] = defaultdict(list)
         val_every = max(1, config.steps // VAL_TIMES)
-        bar = tqdm(range(start, config.steps), initial=start, total=config.steps, disable=None, unit="step")
+        hidden = None if self.rank == 0 else True  # None: shown where there is a terminal
+        bar = tqdm(range(start, config.steps), initial=start, total=config.steps, disable=hidden, unit="step")
         bar.set_description(type(config).__name__)
         with torch.random.fork_rng():
             for step in bar:
@@ -169,73 +178,69 @@ class _Run:
 
     def step(self, step: int) -> dict[str, float]:
         """One optimizer step; gives what is logged of it."""
-        config, engine = self.config, self.engine
-        shared = np.random.default_rng([config.seed, 3, step])
-        task = draw_task(config.tasks, shared)
-        steps = config.truncated_steps if shared.random() < config.target_truncation else None
-        rng = np.random.default_rng([config.seed, 4, step, self.rank])
-        chosen = [self._either(i, rng) for i in self.plan.batch(step)[self.rank :: self.world]]
-        samples = [self.maker.make(task, e, rng, steps=steps) for e in chosen]
-        parts = split_by_length(samples)
-        batches = [collate([samples[i] for i in part], self.pad).to(engine.device) for part in parts]
-        chosen = [chosen[i] for part in parts for i in part]
-        torch.manual_seed(int(rng.integers(2**62)))
+        engine, config = self.engine, self.config
+        batch = self.batches.draw(step)
+        weights = config.loss_weights(batch.task)
+        counts = [[micro.labels, micro.motions] for micro in batch.micro_batches]
+        whole = self._total(torch.tensor(counts).sum(0))
+        torch.manual_seed(batch.dropout_seed)
         rate = learning_rate_at(step, config)
         set_learning_rate(engine, rate)
         engine.train()
-        loss, logged = self._loss(batches, task, chosen, step)
-        engine.backward(loss)
-        engine.step()
-        return {"loss": float(loss.detach()), "lr": rate, **logged}
+        sums = torch.zeros(2, dtype=torch.float64, device=engine.device)
+        for micro in batch.micro_batches:
+            entropy, distance = self._losses(micro.to(engine.device), weights, step)
+            shares = torch.stack([entropy / whole[0], distance / whole[1].clamp(min=1)])
+            loss = weights.cross_entropy * shares[0] + weights.motion * shares[1]
+            engine.backward(loss * self.world, scale_wrt_gas=False)  # the ranks' gradients are averaged, not added
+            engine.step()  # which steps when the last micro-batch is in
+            sums += shares.detach()
+        entropy, distance = sum_over_ranks(sums).tolist()
+        logged = {f"ce/{batch.task}": entropy}
+        if weights.motion and isinstance(config, RefineConfig):
+            logged |= {f"rec/{batch.task}": distance, "temperature": config.temperature(step)}
+        return {"loss": weights.cross_entropy * entropy + weights.motion * distance, "lr": rate, **logged}
 
-    def _loss(
-        self, batches: list[TokenBatch], task: str, chosen: list[Clip], step: int
-    ) -> tuple[torch.Tensor, dict[str, float]]:
-        """The stage's loss and what is logged of it."""
+    def _total(self, counts: torch.Tensor) -> torch.Tensor:
+        return sum_over_ranks(counts.to(self.engine.device, torch.float64)).float()
+
+    def _losses(self, micro: MicroBatch, weights: LossWeights, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums over a micro-batch: of its labels' cross-entropy, and of its motions' distances from the true ones."""
         config = self.config
-        if not isinstance(config, RefineConfig) or config.control:
-            loss = self.engine(*batches).loss
-            return loss, {f"ce/{task}": float(loss.detach())}
-        refine = task in REFINED_TASKS
-        output = self.engine(*batches, refine=refine)
-        logged = {f"ce/{task}": float(output.loss.detach())}
-        loss = output.loss * (0.0 if task == "masked" else config.alpha)
-        if refine:
-            reconstruction = refinement_loss(
-                output.slot_logits,
-                output.step_mask,
-                TrueMotion.of(chosen).to(self.engine.device),
-                self.tokenizer,
-                temperature=config.temperature(step),
-                hard=config.hard,
-                joints_fn=self.joints_fn,
-                joint_weight=config.joint_weight,
-                velocity_weight=config.velocity_weight,
-            )
-            loss = loss + config.lam * reconstruction
-            logged |= {f"rec/{task}": float(reconstruction.detach()), "temperature": config.temperature(step)}
-        return loss, logged
-
-    def _either(self, index: int, rng: np.random.Generator) -> Clip:
-        """An example or, by its share, its mirror image."""
-        if self.images is not None and rng.random() < self.config.mirror:
-            return self.images[index]
-        return self.examples[index]
+        output = self.engine(*micro.parts, refine=weights.motion > 0)
+        entropy = output.loss * micro.labels
+        logits, mask = output.slot_logits, output.step_mask
+        if logits is None or mask is None or not isinstance(config, RefineConfig):
+            return entropy, torch.zeros_like(entropy)
+        distances = refinement_distances(
+            logits,
+            mask,
+            gumbel_noise(micro.noise_seeds, mask, logits.shape[2:]),
+            TrueMotion.of(micro.examples, mask.shape[1] * self.tokenizer.config.frames_per_latent).to(mask.device),
+            self.tokenizer,
+            temperature=config.temperature(step),
+            hard=config.hard,
+            joints_fn=self.joints_fn,
+            joint_weight=config.joint_weight,
+            velocity_weight=config.velocity_weight,
+        )
+        return entropy, distances.sum()
 
     @torch.no_grad()
-    def validate(self, examples: Sequence[Clip]) -> dict[str, float]:
-        """Cross-entropy of both directions on held-out examples, spread over the split."""
+    def validate(self, examples: Sequence[Example]) -> dict[str, float]:
+        """Cross-entropy a token of both directions on held-out examples, spread over the split."""
         self.engine.eval()
         row = {}
-        maker = SampleMaker(self.maker.vocabulary)
+        maker = SampleMaker(self.vocabulary)
+        spread = examples[:: max(1, len(examples) // VAL_EXAMPLES)]
+        some = sorted(spread, key=lambda e: len(e["tokens"]))
         for task in ("t2m", "m2t"):
             rng = np.random.default_rng(0)
-            spread = examples[:: max(1, len(examples) // VAL_EXAMPLES)]
-            some = sorted(spread, key=lambda e: len(e["tokens"]))
-            batches = [some[k : k + 32] for k in range(0, len(some), 32)]
-            losses = [
-                float(self.engine(collate([maker.make(task, e, rng) for e in b], self.pad).to(self.engine.device)).loss)
-                for b in batches
-            ]
-            row[f"val/{task}"] = float(np.average(losses, weights=[len(b) for b in batches]))
+            losses, labels = [], []
+            for k in range(0, len(some), VAL_BATCH):
+                samples = [maker.make(task, e, rng) for e in some[k : k + VAL_BATCH]]
+                batch = collate(samples, self.vocabulary.layout.pad).to(self.engine.device)
+                losses.append(float(self.engine(batch).loss))
+                labels.append(int((batch.target != IGNORE).sum()))
+            row[f"val/{task}"] = float(np.average(losses, weights=labels))
         return row

@@ -1,7 +1,8 @@
 """What a training stage needs to go on after it was killed: written beside, then renamed.
 
 One process without ZeRO writes plain safetensors and JSON. With ZeRO or bf16 the optimizer's parts belong to DeepSpeed,
-and its own checkpoint format is used.
+and its own checkpoint format is used. A state that is damaged or of another run is said to be and not used: training
+starts anew. So that nothing is loaded by half, each file's SHA-256 is checked first.
 """
 
 from __future__ import annotations
@@ -19,22 +20,44 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from clutch_llm.atomic import write_folder_beside
+from clutch_llm.clips import Example
 from clutch_llm.config import StageConfig
-from clutch_llm.corpus import Clip
-from clutch_llm.errors import CheckpointError
+from clutch_llm.engine import read_deepspeed
 
 logger = logging.getLogger(__name__)
 
 History = list[dict[str, float]]
 
 
-def fingerprint(model: torch.nn.Module, examples: Sequence[Clip], config: StageConfig) -> str:
-    """A hash of all that decides a run: configuration, data and the weights it starts from."""
+def fingerprint(
+    model: torch.nn.Module,
+    examples: Sequence[Example],
+    config: StageConfig,
+    *,
+    val_examples: Sequence[Example] = (),
+    joints: bool = False,
+) -> str:
+    """A hash of all that decides a run and its history: configuration, data and the weights it starts from.
+
+    Args:
+        model: the weights to start from.
+        examples: the training data.
+        config: the stage, with the DeepSpeed file that it names.
+        val_examples: the validation data.
+        joints: whether refinement measures joints.
+    """
     digest = hashlib.sha256()
-    digest.update(json.dumps([type(config).__name__, asdict(config)], sort_keys=True, default=dict).encode())
-    for example in examples:
-        digest.update(json.dumps([example["clip_id"], example["source"], list(example["captions"])]).encode())
-        digest.update(np.ascontiguousarray(example["tokens"]).tobytes())
+    about = [type(config).__name__, asdict(config), read_deepspeed(config), joints, len(examples)]
+    digest.update(json.dumps(about, sort_keys=True, default=dict).encode())
+    for example in (*examples, *val_examples):
+        keys = ("clip_id", "source", "captions", "mirrored_captions")
+        digest.update(json.dumps([example.get(key) for key in keys], default=list).encode())
+        valid = np.ascontiguousarray(example["valid"], dtype=bool)
+        hands = np.asarray(example["features"], dtype=np.float32).reshape(len(valid), 2, -1)
+        digest.update(valid.tobytes())
+        digest.update(np.where(valid[..., None], hands, 0.0).tobytes())
+        digest.update(np.ascontiguousarray(example["tokens"], dtype=np.int64).tobytes())
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
@@ -42,11 +65,11 @@ def fingerprint(model: torch.nn.Module, examples: Sequence[Clip], config: StageC
 
 
 class TrainingState:
-    """Saves and restores a run in a folder.
+    """Saves and restores a run in a folder that all processes see.
 
     Args:
         folder: where the states go; None keeps none.
-        mark: the run's fingerprint: a state with another one is left alone and replaced at the next save.
+        mark: the run's fingerprint: a state with another one is not used, and removed at the next save.
     """
 
     def __init__(self, folder: Path | str | None, mark: str) -> None:
@@ -57,55 +80,80 @@ class TrainingState:
         """Write the state after ``step`` steps; the one before is removed once this one is complete."""
         if self.folder is None:
             return
-        staged, final = self.folder / ".writing", self.folder / f"step-{step:08d}"
-        first = torch.distributed.get_rank() == 0
-        if first:
-            shutil.rmtree(staged, ignore_errors=True)
-            staged.mkdir(parents=True)
-        if _is_plain(engine):
-            save_file(_plain_state(engine), staged / "state.safetensors")
-        else:
+        parts, final = self.folder / ".parts", self.folder / f"step-{step:08d}"
+        first, plain = torch.distributed.get_rank() == 0, _is_plain(engine)
+        if not plain:  # each process writes its own
+            if first:
+                shutil.rmtree(parts, ignore_errors=True)
             torch.distributed.barrier()
-            engine.save_checkpoint(str(staged / "deepspeed"), tag="state")
+            engine.save_checkpoint(str(parts), tag="state")
+            torch.distributed.barrier()
         if first:
-            meta = {"fingerprint": self.mark, "step": step, "history": history}
-            (staged / "state.json").write_text(json.dumps(meta))
-            shutil.rmtree(final, ignore_errors=True)
-            staged.rename(final)
+            with write_folder_beside(final) as staged:
+                if plain:
+                    save_file(_plain_state(engine), staged / "state.safetensors")
+                else:
+                    parts.rename(staged / "deepspeed")
+                files = {str(p.relative_to(staged)): _sha256(p) for p in sorted(staged.rglob("*")) if p.is_file()}
+                world = torch.distributed.get_world_size()
+                meta = {"fingerprint": self.mark, "step": step, "history": history, "files": files, "world": world}
+                (staged / "state.json").write_text(json.dumps(meta))
             for other in self.folder.glob("step-*"):
                 if other != final:
                     shutil.rmtree(other)
         torch.distributed.barrier()
 
     def restore(self, engine: Any) -> tuple[int, History]:
-        """Load the newest state of this very run: (steps done, history), or (0, []) when there is none."""
-        for path in sorted(self.folder.glob("step-*"), reverse=True) if self.folder else ():
-            meta = self._read_meta(path)
-            if meta["fingerprint"] != self.mark:
-                logger.info("%s belongs to another run (settings, data or starting weights differ): not used", path)
-                continue
-            if _is_plain(engine):
-                _load_plain_state(engine, load_file(path / "state.safetensors"))
-            else:
-                engine.load_checkpoint(str(path / "deepspeed"), tag="state")
-            logger.info("going on from step %d of %s", meta["step"], path)
-            return meta["step"], meta["history"]
-        return 0, []
+        """Load the newest state of this very run: (steps done, history), or (0, []) when there is none to use."""
+        steps = torch.zeros(1, dtype=torch.int64, device=engine.device)
+        if torch.distributed.get_rank() == 0:
+            steps += self._newest(engine)
+        torch.distributed.broadcast(steps, 0)
+        if self.folder is None or not steps:
+            return 0, []
+        path = self.folder / f"step-{int(steps):08d}"
+        if _is_plain(engine):
+            _load_plain_state(engine, load_file(path / "state.safetensors"))
+        else:
+            engine.load_checkpoint(str(path / "deepspeed"), tag="state")
+        logger.info("going on from step %d of %s", int(steps), path)
+        history: History = json.loads((path / "state.json").read_text())["history"]
+        return int(steps), history
 
     def clear(self) -> None:
         """Remove the states: the run is complete."""
         if self.folder is not None and torch.distributed.get_rank() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    @staticmethod
-    def _read_meta(path: Path) -> dict[str, Any]:
+    def _newest(self, engine: Any) -> int:
+        """Steps of the newest state that can be used; 0 where there is none."""
+        for path in sorted(self.folder.glob("step-*"), reverse=True) if self.folder else ():
+            fault = self._fault(path, plain=_is_plain(engine))
+            if fault is None:
+                return int(path.name.removeprefix("step-"))
+            logger.warning("%s is not used, training does not go on from it: %s", path, fault)
+        return 0
+
+    def _fault(self, path: Path, *, plain: bool) -> str | None:
+        """Why a state cannot be used; None where it can."""
         try:
             meta: dict[str, Any] = json.loads((path / "state.json").read_text())
-            return {key: meta[key] for key in ("fingerprint", "step", "history")}
-        except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(
-                f"Expected a training state at {path}, got: {error!r}. Remove the folder to train from the start."
-            ) from error
+            mark, files, world, step = (meta[key] for key in ("fingerprint", "files", "world", "step"))
+            if mark != self.mark:
+                return "it belongs to another run (settings, data or starting weights differ)"
+            if not plain and world != torch.distributed.get_world_size():
+                return f"its parts are those of {world} processes"
+            broken = [name for name, sha in files.items() if _sha256(path / name) != sha]
+            if broken or not files or path.name != f"step-{step:08d}" or not isinstance(meta["history"], list):
+                return f"it is damaged ({', '.join(broken) or 'state.json'})"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            return f"it is damaged ({error!r})"
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_plain(engine: Any) -> bool:

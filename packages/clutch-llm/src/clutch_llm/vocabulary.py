@@ -2,7 +2,7 @@
 
 Design choices:
 - Motion code ``k`` of codebook ``c`` is the token ``<motion_id_{c * K + k}>``: pose ids follow trajectory ids.
-- Ids of motion tokens are contiguous and start right after the text tokens, so slot grammar is arithmetic.
+- Ids of motion tokens are contiguous and start right after the text tokens, so constrained decoding is arithmetic.
 - The text side is a `tokenizers` object: a byte-level BPE trained on the captions, or a T5's own.
 """
 
@@ -130,6 +130,7 @@ class Vocabulary:
         if known is None:
             names = [f"<motion_id_{k}>" for k in range(n_motion)] + [SOM, EOM, MASK]
             tokenizer.add_special_tokens([AddedToken(name, normalized=False) for name in names])
+        self._spellings = self._spell_markup()
         if tokenizer.token_to_id("<motion_id_0>") != self.layout.text_size:
             raise VocabularyError(
                 f"Expected motion tokens for {n_motion} codes after the text tokens, got another number in the "
@@ -196,9 +197,33 @@ class Vocabulary:
         self.tokenizer.save(str(path))
 
     def encode_text(self, text: str) -> list[int]:
-        """Ids of a text, without an end token. Motion tokens written out in the text are read as such."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        """Ids of a text, without an end token: text tokens alone, whatever the text says.
+
+        ``<motion_id_3>``, ``</s>`` or ``<extra_id_0>`` written out are characters like any other. Where the tokenizer
+        knows such a name as one piece of text, as SentencePiece vocabularies do, it is spelled character by character.
+
+        Raises:
+            VocabularyError: when the text is not Unicode, such as half of a surrogate pair.
+        """
+        self.tokenizer.encode_special_tokens = True  # not part of the file, and lost when the tokenizer is copied
+        try:
+            ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        except (TypeError, UnicodeError) as error:
+            raise VocabularyError(f"Expected a text of Unicode characters, got {text!r:.80}. Write it anew.") from error
+        return [kept for i in ids for kept in self._spellings.get(i, (i,))]
+
+    def _spell_markup(self) -> dict[int, tuple[int, ...]]:
+        """For each token that is markup, the ids of its characters; one that is not known is ``<unk>`` or left out."""
+        marks = {i: token.content for i, token in self.tokenizer.get_added_tokens_decoder().items()}
+        unknown = self.tokenizer.token_to_id("<unk>")
+        spellings = {}
+        for i, name in marks.items():
+            letters = (self.tokenizer.token_to_id(letter) for letter in name)
+            known = (unknown if letter is None else letter for letter in letters)
+            spellings[i] = tuple(letter for letter in known if letter is not None)
+        if unknown is not None:
+            spellings[unknown] = (unknown,)  # what any character that is not known becomes
+        return spellings
 
     def decode_text(self, ids: Sequence[int]) -> str:
         """The text of ids; motion and special tokens are left out."""
@@ -227,7 +252,7 @@ class Vocabulary:
         """Ids ``<som>`` … ``<eom>`` -> SHIFT tokens (L, n_slots) int64.
 
         Raises:
-            MalformedMotionError: when the ids do not follow the grammar; nothing is clamped or padded.
+            MalformedMotionError: when the ids are not `well_formed`; nothing is clamped or padded.
         """
         ids = np.asarray(ids, dtype=np.int64).reshape(-1)
         if not well_formed(ids, self.layout):

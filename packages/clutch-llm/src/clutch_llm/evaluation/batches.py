@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from clutch_llm.errors import ConfigError
 from clutch_llm.evaluation.evaluator import N_FEATURES, EvaluatorConfig
+from clutch_llm.evaluation.grouping import Clip
 from clutch_llm.evaluation.vocabulary import UNKNOWN, WordVocabulary, swap_sides
 
-Clip = Mapping[str, Any]
 IGNORE = -100
 _MAX_CLASSES = 256
 
@@ -82,7 +82,7 @@ class PairSampler:
         weights = config.source_weights or dict.fromkeys(sources, 1.0)
         self.weights = torch.tensor([float(weights.get(s, 0.0)) for s in sources])
         if not self.weights.sum() > 0:
-            raise ValueError(
+            raise ConfigError(
                 f"Expected a positive source_weights for one of {sources}, got {dict(weights)}. Name a source there is."
             )
 

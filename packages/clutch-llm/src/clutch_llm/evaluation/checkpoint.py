@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
+
+from clutch_llm.evaluation.folders import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +47,12 @@ def save_state(
     history: list[dict[str, float]],
 ) -> None:
     """Write the state beside its place, then move it there."""
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v).detach().cpu().contiguous() for k, v in state.items()}
     tensors["generator"] = generator.get_state()
     metadata = {"fingerprint": mark, "step": str(step), "history": json.dumps(history)}
-    partial = folder / (STATE_FILE + ".partial")
-    save_file(tensors, partial, metadata=metadata)
-    os.replace(partial, folder / STATE_FILE)
+    write_whole(folder / STATE_FILE, save(tensors, metadata=metadata))
 
 
 def load_state(
@@ -72,7 +70,7 @@ def load_state(
         logger.warning("The training state in %s is damaged (%s): starting from the beginning.", folder, error)
         return 0, []
     if metadata.get("fingerprint") != mark:
-        logger.info(
+        logger.warning(
             "The training state in %s belongs to another configuration or other data: starting from the beginning.",
             folder,
         )

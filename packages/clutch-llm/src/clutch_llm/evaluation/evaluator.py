@@ -16,26 +16,25 @@ margin.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from clutch_llm.errors import ConfigError
+from clutch_llm.evaluation.folders import fit_weights, load_folder, save_folder
+from clutch_llm.evaluation.grouping import Clip
+from clutch_llm.evaluation.unseen import filled
 from clutch_llm.evaluation.vocabulary import WordVocabulary
 
 N_FEATURES = 198
-FORMAT_VERSION = 1
+FORMAT, FORMAT_VERSION = "clutch-evaluator", 2
 
 
 @dataclass(frozen=True)
@@ -85,17 +84,17 @@ class EvaluatorConfig:
     def __post_init__(self) -> None:
         for name in ("width", "hidden", "embedding", "word_width", "steps", "min_count", "checkpoint_every"):
             if getattr(self, name) < 1:
-                raise ValueError(f"Expected {name} of at least 1, got {getattr(self, name)}. Raise it.")
+                raise ConfigError(f"Expected {name} of at least 1, got {getattr(self, name)}. Raise it.")
         if self.batch_size < 2:
-            raise ValueError(f"Expected batch_size of at least 2, got {self.batch_size}. Contrast needs two pairs.")
+            raise ConfigError(f"Expected batch_size of at least 2, got {self.batch_size}. Contrast needs two pairs.")
         if self.max_frames < 4:
-            raise ValueError(f"Expected max_frames of at least 4, got {self.max_frames}. One latent step is 4 frames.")
+            raise ConfigError(f"Expected max_frames of at least 4, got {self.max_frames}. One latent step is 4 frames.")
         for name in ("mirror", "drop_frames", "drop_words"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"Expected {name} in [0, 1], got {getattr(self, name)}. It is a probability.")
+                raise ConfigError(f"Expected {name} in [0, 1], got {getattr(self, name)}. It is a probability.")
         for name in ("learning_rate", "weight_decay", "attribute_weight", "noise", "offset"):
             if getattr(self, name) < 0:
-                raise ValueError(f"Expected {name} of at least 0, got {getattr(self, name)}.")
+                raise ConfigError(f"Expected {name} of at least 0, got {getattr(self, name)}.")
 
 
 def _pool(states: Tensor, mask: Tensor) -> Tensor:
@@ -174,6 +173,8 @@ class Evaluator(nn.Module):
         config: sizes.
         words: the vocabulary's words in order.
         attributes: classes of each auxiliary attribute, by name.
+        seed: of its training.
+        data_hash: of the data that it was trained on.
     """
 
     mean: Tensor
@@ -184,9 +185,12 @@ class Evaluator(nn.Module):
         config: EvaluatorConfig,
         words: Sequence[str],
         attributes: Mapping[str, Sequence[str]] | None = None,
+        *,
+        seed: int | None = None,
+        data_hash: str = "",
     ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.seed, self.data_hash = config, seed, data_hash
         self.vocabulary = WordVocabulary(words)
         self.attributes = {name: list(classes) for name, classes in (attributes or {}).items()}
         self.motion = MotionEncoder(config)
@@ -259,55 +263,38 @@ class Evaluator(nn.Module):
         self.train(was_training)
         return out[[where[text] for text in texts]]
 
+    def embed_clips(self, clips: Sequence[Clip]) -> NDArray[np.float32]:
+        """``embed_motions`` of clips; what stands in the frames of unseen hands changes nothing."""
+        return self.embed_motions(filled(clips, self.mean.cpu().numpy()))
+
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write ``config.json`` and ``model.safetensors``; each file appears whole or not at all."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
         record = {
-            "format": "clutch-evaluator",
+            "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "config": dataclasses.asdict(self.config),
             "words": self.vocabulary.words,
             "attributes": self.attributes,
+            "seed": self.seed,
+            "data_hash": self.data_hash,
         }
-        weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        partial = target / "model.safetensors.partial"
-        save_file(weights, partial)
-        os.replace(partial, target / "model.safetensors")
-        partial = target / "config.json.partial"
-        partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, target / "config.json")
+        save_folder(folder, record, self)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Evaluator:
-        """Load what ``save_pretrained`` wrote, in evaluation mode.
+        """Load what ``save_pretrained`` wrote, in evaluation mode; version 1 did not know its seed and data.
 
         Raises:
             FileNotFoundError: if a file is missing.
             ValueError: if the folder holds something else, another version, or a damaged file.
         """
-        source = Path(folder)
-        for name in ("config.json", "model.safetensors"):
-            if not (source / name).is_file():
-                raise FileNotFoundError(f"Expected {name} in {source}, got none. Train an evaluator and save it there.")
-        try:
-            record: dict[str, Any] = json.loads((source / "config.json").read_text(encoding="utf-8"))
-            weights = load_file(source / "model.safetensors")
-        except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
-            raise ValueError(
-                f"Expected a readable evaluator in {source}, got a damaged file ({error}). Train it again."
-            ) from error
-        if record.get("format") != "clutch-evaluator" or record.get("format_version") != FORMAT_VERSION:
-            raise ValueError(
-                f"Expected an evaluator of format version {FORMAT_VERSION} in {source}, got "
-                f"{record.get('format')!r} "
-                f"version {record.get('format_version')!r}. Train it again with this version."
-            )
-        evaluator = cls(EvaluatorConfig(**record["config"]), record["words"], record["attributes"])
-        try:
-            evaluator.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(
-                f"Expected weights that fit config.json in {source}, got others ({error}). Train it again."
-            ) from error
+        record, weights = load_folder(folder, FORMAT, (1, FORMAT_VERSION))
+        evaluator = cls(
+            EvaluatorConfig(**record["config"]),
+            record["words"],
+            record["attributes"],
+            seed=record.get("seed"),
+            data_hash=record.get("data_hash", ""),
+        )
+        fit_weights(evaluator, weights, folder)
         return evaluator.eval()

@@ -1,116 +1,124 @@
-"""The figures that the demo sets out to reach, checked against what was measured."""
+"""Goals: bounds on figures, read from configuration and checked against what was measured."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from clutch_llm.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 Metrics = Mapping[str, Any]
 
-FIXED_ROWS = ("truth", "truth_high_level", "truth_fine", "reconstruction", "random_caption", "chance")
-_TOKENIZER_SHARE = {"procedural": 0.28, "fingerspelling": 0.5}
-_R_PRECISION_SHARE = {"procedural": 0.85}
-_M2T_OVER_CHANCE = {"procedural": 5.0, "fingerspelling": 5.0}
+KINDS = ("ratio", "times", "change", "difference", "share")
 
 
-def final_row(rows: Mapping[str, Any]) -> str | None:
-    """The row that stands for the finished model.
+@dataclass(frozen=True)
+class Goal:
+    """A bound on one figure of one source.
 
-    "generated", or the last that is neither truth nor baseline.
+    Attributes:
+        name: what a reader is told.
+        figure: where the figure stands in the metrics, names joined by points: the section, and what follows the
+            source, such as ``text_to_motion.rows.generated.r_precision_top3``.
+        source: the source that it is taken of; "" for a section without sources.
+        of: another figure, written alike, by which it is divided; "" for none.
+        at_least: lower bound.
+        at_most: upper bound; one of the two is given.
+        kind: how value and bound are shown: a "ratio", "times" something, a "change" or a "share" in percent, or a
+            "difference".
     """
-    arms = [name for name in rows if name not in FIXED_ROWS]
-    return "generated" if "generated" in arms else (arms[-1] if arms else None)
+
+    name: str
+    figure: str
+    source: str = ""
+    of: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    kind: str = "ratio"
+
+    def __post_init__(self) -> None:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ConfigError(f"Expected at_least or at_most of the goal {self.name!r}, got both or none. Give one.")
+        if self.kind not in KINDS:
+            raise ConfigError(f"Expected kind of the goal {self.name!r} among {', '.join(KINDS)}, got {self.kind!r}.")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Goal:
+        """A goal from configuration.
+
+        Raises:
+            ValueError: for a name that is not a field, or one that is missing.
+        """
+        fields = {f.name for f in dataclasses.fields(cls)}
+        unknown, missing = sorted(set(values) - fields), sorted({"name", "figure"} - set(values))
+        if unknown or missing:
+            raise ConfigError(
+                f"Expected a goal with {', '.join(sorted(fields))}, got {dict(values)}: "
+                f"{'unknown ' + ', '.join(unknown) if unknown else 'without ' + ', '.join(missing)}."
+            )
+        return cls(**values)
 
 
-def _goal(name: str, source: str, value: float | None, bound: float, *, at_most: bool, kind: str) -> dict[str, Any]:
-    met = None if value is None else bool(value <= bound if at_most else value >= bound)
-    return {
-        "name": name,
-        "source": source,
-        "value": value,
-        "bound": bound,
-        "at_most": at_most,
-        "kind": kind,
-        "met": met,
-    }
+def read_goals(values: Mapping[str, Mapping[str, Any]]) -> list[Goal]:
+    """Goals from configuration, in their order; the keys are for overriding one and are not shown."""
+    return [Goal.from_mapping(goal) for goal in values.values()]
 
 
-def _tokenizer_goals(metrics: Metrics) -> list[dict[str, Any]]:
-    return [
-        _goal(
-            "Tokenizer: root-aligned error, share of the mean pose’s",
-            source,
-            metrics[source]["mpjpe_root_share_of_mean_pose"],
-            bound,
-            at_most=True,
-            kind="ratio",
-        )
-        for source, bound in _TOKENIZER_SHARE.items()
-        if source in metrics
-    ]
-
-
-def _t2m_goals(metrics: Metrics) -> list[dict[str, Any]]:
-    goals = []
-    for source, bound in _R_PRECISION_SHARE.items():
-        rows = metrics.get(source, {}).get("rows", {})
-        row = final_row(rows)
-        if row is None or "reconstruction" not in rows:
-            continue
-        got, ceiling = rows[row]["r_precision_top3"], rows["reconstruction"]["r_precision_top3"]
-        share = got / ceiling if got is not None and ceiling else None
-        name = "Text to motion: R-precision top 3, share of the reconstruction’s"
-        goals.append(_goal(name, source, share, bound, at_most=False, kind="ratio"))
-    return goals
-
-
-def _m2t_goals(metrics: Metrics) -> list[dict[str, Any]]:
-    goals = []
-    for source, bound in _M2T_OVER_CHANCE.items():
-        if source not in metrics or (row := final_row(metrics[source]["rows"])) is None:
-            continue
-        value = metrics[source]["top1_over_chance"][row]
-        name = "Motion to text: retrieval top 1, times chance"
-        goals.append(_goal(name, source, value, bound, at_most=False, kind="times"))
-    return goals
-
-
-def _refinement_goals(metrics: Metrics) -> list[dict[str, Any]]:
-    if "procedural" not in metrics:
-        return []
-    change = metrics["procedural"]["change"]
-    kid = change["kid"]
-    noise = 2.0 * kid["standard_error"] if kid["standard_error"] is not None else 0.0
-    pairs = (
-        ("absolute joint error", change["mpjpe_abs"]["change"], -0.03),
-        ("jitter", change["jitter"]["change"], -0.08),
-    )
-    goals = [
-        _goal(f"Refinement: {name} against the control", "procedural", value, bound, at_most=True, kind="change")
-        for name, value, bound in pairs
-    ]
-    name = "Refinement: KID against the control, no worse than its noise"
-    return [*goals, _goal(name, "procedural", kid["difference"], noise, at_most=True, kind="difference")]
-
-
-def check_goals(metrics: Metrics) -> list[dict[str, Any]]:
-    """Compare metrics with the demo's goals.
+def check_goals(metrics: Metrics, goals: Sequence[Goal]) -> list[dict[str, Any]]:
+    """Compare metrics with goals.
 
     Args:
-        metrics: any of "tokenizer", "text_to_motion", "motion_to_text", "refinement" (what the ``evaluate_*``
-            functions and ``compare_refinement`` return) and "well_formed_share": a fraction,
-            or a mapping with it under "generated".
+        metrics: sections, each by source (what ``evaluate_*`` and ``compare_*`` return) or without sources.
+        goals: what is aimed at.
 
     Returns:
-        One dict per goal whose metrics are there: ``name``, ``source``, ``value``, ``bound``, ``at_most``,
-        ``kind`` ("ratio", "times", "change", "difference", "share") and ``met`` (None where the value is not
-        available).
+        One dict per goal: ``name``, ``source``, ``value``, ``bound``, ``at_most`` (whether the bound is an upper one),
+        ``kind`` and ``met`` (None where the value is not available; a figure that is not among those measured is told
+        in a warning). A goal of a section or a source that was not measured is left out.
     """
-    goals = _tokenizer_goals(metrics.get("tokenizer", {})) + _t2m_goals(metrics.get("text_to_motion", {}))
-    goals += _m2t_goals(metrics.get("motion_to_text", {}))
-    form = metrics.get("well_formed_share")
-    share = form.get("generated") if isinstance(form, Mapping) else form
-    if share is not None:
-        name = "Generated motions that are well-formed"
-        goals.append(_goal(name, "", float(share), 1.0, at_most=False, kind="share"))
-    return goals + _refinement_goals(metrics.get("refinement", {}))
+    found = []
+    for goal in goals:
+        section = goal.figure.split(".")[0]
+        if section not in metrics or (goal.source and goal.source not in metrics[section]):
+            continue
+        value = _look_up(metrics, goal.figure, goal.source)
+        if goal.of:
+            by = _look_up(metrics, goal.of, goal.source)
+            value = value / by if value is not None and by else None
+        upper = goal.at_most is not None
+        bound = goal.at_most if goal.at_most is not None else goal.at_least
+        assert bound is not None
+        met = None if value is None else bool(value <= bound if upper else value >= bound)
+        found.append(
+            {
+                "name": goal.name,
+                "source": goal.source,
+                "value": value,
+                "bound": bound,
+                "at_most": upper,
+                "kind": goal.kind,
+                "met": met,
+            }
+        )
+    return found
+
+
+def _look_up(metrics: Metrics, figure: str, source: str) -> float | None:
+    section, *path = figure.split(".")
+    found: Any = metrics[section][source] if source else metrics[section]
+    for k, name in enumerate(path):
+        if not isinstance(found, Mapping) or name not in found:
+            known = ", ".join(found) if isinstance(found, Mapping) else "no names"
+            where = ".".join([section, *path[:k]])
+            logger.warning("A goal is not available: expected %r of %r for %s, got %s.", name, where, source, known)
+            return None
+        found = found[name]
+    if found is not None and (isinstance(found, bool) or not isinstance(found, int | float)):
+        logger.warning("A goal is not available: expected a number at %r, got %s.", figure, type(found).__name__)
+        return None
+    return found

@@ -1,4 +1,4 @@
-"""Clips by source: metrics are never averaged over sources."""
+"""Clips by source and by what they say of themselves: metrics are never averaged over sources."""
 
 from __future__ import annotations
 
@@ -8,11 +8,36 @@ from typing import Any
 import numpy as np
 
 Clip = Mapping[str, Any]
+"""A clip as the packages pass it: ``clip_id``, ``source``, ``fps``, ``features`` (T, 198), ``valid`` (T, 2) bool,
+``captions`` (from the shortest to the most detailed) and ``attributes``."""
 
 
 def by_source(clips: Sequence[Clip]) -> dict[str, list[int]]:
     """Indices of the clips of each source, sources in alphabetical order."""
     return {s: [i for i, c in enumerate(clips) if c["source"] == s] for s in sorted({c["source"] for c in clips})}
+
+
+def parts(clips: Sequence[Clip], split_by: Sequence[str]) -> dict[str, dict[str, list[int]]]:
+    """Indices of the clips by boolean attributes.
+
+    Args:
+        clips: of one source.
+        split_by: names of boolean attributes, such as one that tells combinations that training has not seen.
+
+    Returns:
+        ``{name: {"true": indices, "false": indices}}`` for the names that at least one clip has; a clip without the
+        attribute is in neither part, and a part without a clip is left out.
+    """
+    found: dict[str, dict[str, list[int]]] = {}
+    for name in split_by:
+        values = [c.get("attributes", {}).get(name) for c in clips]
+        own = {
+            label: [i for i, v in enumerate(values) if isinstance(v, bool | np.bool_) and bool(v) is flag]
+            for label, flag in (("true", True), ("false", False))
+        }
+        if any(own.values()):
+            found[name] = {label: members for label, members in own.items() if members}
+    return found
 
 
 def require_one_per_clip(what: str, values: Sequence[Any], clips: Sequence[Clip]) -> None:

@@ -13,7 +13,7 @@ KID: Binkowski et al. 2018.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -110,16 +110,52 @@ def r_precision(
     }
     if groups == 0:
         return result | {key: None for k in top_k for key in (f"top{k}", f"top{k}_std")}
-    rng = np.random.default_rng(seed)
     scores = np.zeros((groupings, len(top_k)))
-    for r in range(groupings):
-        order = rng.permutation(len(q))[: groups * group_size].reshape(groups, group_size)
+    for r, order in enumerate(_groupings(len(q), group_size, groupings, seed)):
         matrices = [distance_matrix(q[i], c[i]) for i in order]
         scores[r] = [np.mean([top_k_credit(d, k) for d in matrices]) for k in top_k]
     for j, k in enumerate(top_k):
         result[f"top{k}"] = float(scores[:, j].mean())
         result[f"top{k}_std"] = float(scores[:, j].std())
     return result
+
+
+def r_precision_full(queries: ArrayLike, candidates: ArrayLike, *, top_k: Sequence[int] = TOP_K) -> dict[str, float]:
+    """R-precision over the full set: every query chooses among all N candidates; ``top{k}`` for each k."""
+    q, c = _pair(queries, candidates, ("queries", "candidates"), same_length=True)
+    distances = distance_matrix(q, c)
+    return {f"top{k}": float(top_k_credit(distances, k).mean()) for k in top_k}
+
+
+def r_precision_credit(
+    queries: ArrayLike,
+    candidates: ArrayLike,
+    *,
+    k: int = 3,
+    group_size: int = GROUP_SIZE,
+    groupings: int = 20,
+    seed: int = 0,
+) -> Array:
+    """What each query adds to R-precision top k: its mean credit over the groupings that it was part of.
+
+    Returns:
+        (N,) in [0, 1]; NaN for a query that sat out every time, or all NaN when there are fewer than one group.
+    """
+    q, c = _pair(queries, candidates, ("queries", "candidates"), same_length=True)
+    total, times = np.zeros(len(q)), np.zeros(len(q))
+    for order in _groupings(len(q), group_size, groupings, seed):
+        for i in order:
+            total[i] += top_k_credit(distance_matrix(q[i], c[i]), k)
+            times[i] += 1
+    return np.where(times > 0, total / np.maximum(times, 1), np.nan)
+
+
+def _groupings(count: int, group_size: int, groupings: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Random cuts of ``count`` indices into whole groups, (groups, group_size) each; none below one group."""
+    groups = count // group_size
+    rng = np.random.default_rng(seed)
+    for _ in range(groupings if groups else 0):
+        yield rng.permutation(count)[: groups * group_size].reshape(groups, group_size)
 
 
 def chance_r_precision(group_size: int = GROUP_SIZE, top_k: Sequence[int] = TOP_K) -> dict[str, float]:
@@ -163,14 +199,43 @@ def polynomial_mmd(x: ArrayLike, y: ArrayLike, *, degree: int = 3) -> float:
     n, m = len(a), len(b)
     if min(n, m) < 2:
         raise ValueError(f"Expected at least 2 samples a side, got {n} and {m}. Use more clips.")
-
-    def kernel(u: Array, v: Array) -> Array:
-        return (u @ v.T / a.shape[1] + 1.0) ** degree
-
-    aa, bb = kernel(a, a), kernel(b, b)
+    aa, bb = _kernel(a, a, degree), _kernel(b, b, degree)
     within_a = (aa.sum() - np.trace(aa)) / (n * (n - 1))
     within_b = (bb.sum() - np.trace(bb)) / (m * (m - 1))
-    return float(within_a + within_b - 2.0 * kernel(a, b).mean())
+    return float(within_a + within_b - 2.0 * _kernel(a, b, degree).mean())
+
+
+def _kernel(a: Array, b: Array, degree: int = 3) -> Array:
+    return (a @ b.T / a.shape[1] + 1.0) ** degree
+
+
+def mmd_change_by_clip(truth: ArrayLike, before: ArrayLike, after: ArrayLike) -> Array:
+    """What each clip adds to ``polynomial_mmd(truth, after) - polynomial_mmd(truth, before)``.
+
+    Args:
+        truth: (N, D), N at least 2.
+        before: (N, D), row i made for clip i.
+        after: (N, D), row i made for clip i.
+
+    Returns:
+        (N,) whose mean is that difference exactly, and whose spread over clips gives its error to first order (the
+        Hajek projection of the estimate): what a bootstrap over clips draws from. Negative: ``after`` is nearer.
+    """
+    x, y = _pair(truth, before, ("truth", "before"), same_length=True)
+    _, z = _pair(truth, after, ("truth", "after"), same_length=True)
+    n = len(x)
+    if n < 2:
+        raise ValueError(f"Expected at least 2 clips, got {n}. Use more clips.")
+
+    def terms(made: Array) -> tuple[Array, float]:
+        within, across = _kernel(made, made), _kernel(x, made)
+        own = (within.sum(1) - np.diagonal(within)) / (n - 1)  # of each made motion, to the others
+        exact = own.mean() - 2.0 * across.mean()
+        return 2.0 * own - 2.0 * across.mean(0) - 2.0 * across.mean(1), float(exact)
+
+    (slope_after, exact_after), (slope_before, exact_before) = terms(z), terms(y)
+    slope = slope_after - slope_before
+    return slope - slope.mean() + (exact_after - exact_before)
 
 
 def kid_values(
@@ -241,20 +306,3 @@ def multimodality(samples: Sequence[ArrayLike]) -> float | None:
         if len(x) >= 2:
             values.append(distance_matrix(x, x)[np.triu_indices(len(x), 1)].mean())
     return float(np.mean(values)) if values else None
-
-
-def bootstrap_interval(
-    values: ArrayLike,
-    weights: ArrayLike | None = None,
-    *,
-    draws: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Bootstrap interval of the weighted mean of per-clip ``values`` (N,), clips drawn with replacement."""
-    v = np.asarray(values, dtype=np.float64)
-    w = np.ones_like(v) if weights is None else np.asarray(weights, dtype=np.float64)
-    picks = np.random.default_rng(seed).integers(0, len(v), (draws, len(v)))
-    means = (v[picks] * w[picks]).sum(1) / w[picks].sum(1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

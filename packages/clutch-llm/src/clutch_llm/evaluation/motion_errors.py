@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clutch_llm.evaluation.grouping import Clip, require_one_per_clip
-from clutch_llm.evaluation.metrics import bootstrap_interval
+from clutch_llm.evaluation.intervals import bootstrap_interval
 
 Motion = NDArray[np.float32]
 
@@ -37,6 +37,16 @@ class ClipErrors:
 
     values: dict[str, NDArray[np.float64]]
     weights: dict[str, NDArray[np.float64]]
+
+    def of(self, members: Sequence[int] | NDArray[np.int64]) -> ClipErrors:
+        """The errors of some of the clips."""
+        own = np.asarray(members, dtype=np.int64)
+        return ClipErrors({k: v[own] for k, v in self.values.items()}, {k: w[own] for k, w in self.weights.items()})
+
+    def only(self, *measures: str) -> ClipErrors:
+        """The same clips with some of the measures; the others are not known."""
+        unknown = {k: np.zeros_like(w) for k, w in self.weights.items() if k not in measures}
+        return ClipErrors(self.values, self.weights | unknown)
 
     def mean(self, measure: str) -> float | None:
         """Mean over all valid frames of all clips; None if there are none."""
@@ -116,16 +126,15 @@ def stack_samples(errors: Sequence[ClipErrors]) -> ClipErrors:
 
 
 def mean_pose(clips: Sequence[Clip]) -> NDArray[np.float32]:
-    """The mean feature vector (198,) of the clips, each hand over its valid frames."""
+    """The mean feature vector (198,) of the clips, each hand over its valid frames; zeros for a hand never seen."""
     half = 99
     out = np.zeros(2 * half, np.float32)
     for hand in (0, 1):
         part = slice(hand * half, (hand + 1) * half)
         seen = [np.asarray(c["features"])[np.asarray(c["valid"])[:, hand], part] for c in clips]
         frames = np.concatenate(seen) if seen else np.zeros((0, half))
-        if not len(frames):  # a hand that is never seen: its filler
-            frames = np.concatenate([np.asarray(c["features"])[:, part] for c in clips])
-        out[part] = frames.mean(0)
+        if len(frames):
+            out[part] = frames.mean(0)
     return out
 
 

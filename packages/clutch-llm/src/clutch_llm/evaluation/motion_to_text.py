@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clutch_llm.evaluation.evaluator import Evaluator
-from clutch_llm.evaluation.grouping import Clip, by_source, head, other_indices, require_one_per_clip
+from clutch_llm.evaluation.grouping import Clip, by_source, head, other_indices, parts, require_one_per_clip
 from clutch_llm.evaluation.metrics import GROUP_SIZE, chance_r_precision, mm_dist, r_precision
 from clutch_llm.evaluation.text_metrics import caption_overlap
 
@@ -22,6 +22,7 @@ _FIGURES = (
     "bleu_1",
     "bleu_4",
     "rouge_l",
+    "cider",
 )
 
 
@@ -39,6 +40,7 @@ def evaluate_m2t(
     clips: Sequence[Clip],
     captions: Sequence[str] | Mapping[str, Sequence[str]],
     *,
+    split_by: Sequence[str] = (),
     group_size: int = GROUP_SIZE,
     groupings: int = 20,
     seed: int = 0,
@@ -49,16 +51,18 @@ def evaluate_m2t(
         evaluator: trained on the train split.
         clips: held-out clips.
         captions: the generated caption of each clip; or several such lists, by name (one row each).
+        split_by: names of boolean attributes: the same rows again for the clips that have it and those that do not.
         group_size: motions that each caption chooses from.
         groupings: shuffles.
         seed: of the shuffles and the random captions.
 
     Returns:
         ``{source: {"clips", "seconds", "synthetic", "group_size", "groups", "overlap", "distinct_captions":
-        {row: share}, "top1_over_chance": {row: ratio}, "rows": {row: {figure: value or None}}}}``. Rows:
+        {row: share}, "top1_over_chance": {row: ratio}, "rows": {row: {figure: value or None}}, "parts": {attribute:
+        {"true" | "false": {"clips", "rows"}}}}}``. Rows:
         ``truth_high_level`` and ``truth_fine`` (the clip's first and last caption), the generated ones,
-        ``random_caption`` (another clip's caption) and ``chance``. BLEU and ROUGE-L are fractions, against
-        all captions of the clip.
+        ``random_caption`` (another clip's caption) and ``chance``. BLEU and ROUGE-L are fractions, CIDEr is
+        from 0 to 10, against all captions of the clip.
     """
     arms = dict(captions) if isinstance(captions, Mapping) else {"generated": captions}
     for name, texts in arms.items():
@@ -67,24 +71,43 @@ def evaluate_m2t(
     result: dict[str, dict[str, Any]] = {}
     for source, members in by_source(clips).items():
         own = [clips[i] for i in members]
-        motions = evaluator.embed_motions([c["features"] for c in own])
+        motions = evaluator.embed_clips(own)
         references = [list(c["captions"]) for c in own]
-        rows = {
-            "truth_high_level": _retrieval(evaluator, [r[0] for r in references], motions, **options),
-            "truth_fine": _retrieval(evaluator, [r[-1] for r in references], motions, **options),
-        }
+        true = {"truth_high_level": [r[0] for r in references], "truth_fine": [r[-1] for r in references]}
         wrong = [references[j][-1] for j in other_indices(own, seed=seed)]
         said = {name: [texts[i] for i in members] for name, texts in arms.items()} | {"random_caption": wrong}
-        for name, texts in said.items():
-            rows[name] = _retrieval(evaluator, texts, motions, **options) | caption_overlap(texts, references)
-        chance = chance_r_precision(group_size)
-        rows["chance"] = dict.fromkeys(_FIGURES) | {f"retrieval_{key}": value for key, value in chance.items()}
-        layout = r_precision(motions, motions, group_size=group_size, groupings=1, seed=seed)
-        result[source] = head(own) | {key: layout[key] for key in ("group_size", "groups", "overlap")}
-        result[source]["distinct_captions"] = {name: len(set(texts)) / len(texts) for name, texts in said.items()}
-        result[source]["top1_over_chance"] = {
-            name: None if row["retrieval_top1"] is None else row["retrieval_top1"] / chance["top1"]
-            for name, row in rows.items()
+
+        def rows(
+            within: Sequence[int],
+            motions: Any = motions,
+            references: Any = references,
+            true: Any = true,
+            said: Any = said,
+        ) -> dict[str, Any]:
+            found = {}
+            for name, texts in [*true.items(), *said.items()]:
+                chosen = [texts[i] for i in within]
+                found[name] = _retrieval(evaluator, chosen, motions[list(within)], **options)
+                if name in said:
+                    found[name] |= caption_overlap(chosen, [references[i] for i in within])
+            chance = {f"retrieval_{key}": value for key, value in chance_r_precision(group_size).items()}
+            return found | {"chance": dict.fromkeys(_FIGURES) | chance}
+
+        all_rows = rows(range(len(own)))
+        by_guess, groups = all_rows["chance"]["retrieval_top1"], len(own) // group_size
+        result[source] = head(own) | {
+            "group_size": group_size,
+            "groups": groups,
+            "overlap": groups == 1 and len(own) > group_size,
+            "distinct_captions": {name: len(set(texts)) / len(texts) for name, texts in said.items()},
+            "top1_over_chance": {
+                name: None if row["retrieval_top1"] is None else row["retrieval_top1"] / by_guess
+                for name, row in all_rows.items()
+            },
+            "rows": all_rows,
+            "parts": {
+                attribute: {label: {"clips": len(w), "rows": rows(w)} for label, w in split.items()}
+                for attribute, split in parts(own, split_by).items()
+            },
         }
-        result[source]["rows"] = rows
     return result

@@ -11,106 +11,43 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from clutch_llm.evaluation.arms import Arm, RowOptions, Samples, arm_row, embed_arm, empty_row
 from clutch_llm.evaluation.evaluator import Evaluator
-from clutch_llm.evaluation.grouping import Clip, by_source, head, other_indices, require_one_per_clip
-from clutch_llm.evaluation.metrics import (
-    GROUP_SIZE,
-    TOP_K,
-    chance_r_precision,
-    diversity,
-    fid,
-    kid,
-    mm_dist,
-    multimodality,
-    r_precision,
-)
-from clutch_llm.evaluation.motion_errors import Motion, clip_errors, stack_samples
+from clutch_llm.evaluation.grouping import Clip, by_source, head, other_indices, parts, require_one_per_clip
+from clutch_llm.evaluation.metrics import GROUP_SIZE, TOP_K, chance_r_precision
+from clutch_llm.evaluation.motion_errors import Motion
+from clutch_llm.evaluation.unseen import filled
 
-Samples = Sequence[Sequence[Motion]]
-ERRORS = ("mpjpe_abs_mm", "mpjpe_root_mm", "jitter_mm_frame3")
-_FIGURES = (
-    *(f"r_precision_top{k}" for k in TOP_K),
-    "r_precision_top3_std",
-    "mm_dist",
-    "fid",
-    "kid_mean",
-    "kid_std",
-    "diversity",
-    "multimodality",
-    *ERRORS,
-)
+Texts = Sequence[str]
 
 
-def empty_row() -> dict[str, float | None]:
-    """A row with every figure, none of them known."""
-    return dict.fromkeys(_FIGURES)
+def named(generated: Samples | Mapping[str, Samples]) -> dict[str, Samples]:
+    """Arms by name; a single one is "generated"."""
+    return dict(generated) if isinstance(generated, Mapping) else {"generated": generated}
 
 
-def spread_out(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Unit vectors (N, E) scaled to a unit component on average.
-
-    The scale that FID and KID's kernel are made for.
-    """
-    return embeddings.astype(np.float64) * np.sqrt(embeddings.shape[1])
-
-
-def samples_row(
-    evaluator: Evaluator,
-    texts: NDArray[np.float32],
-    truth: NDArray[np.float32] | None,
-    samples: Samples,
-    clips: Sequence[Clip] | None,
-    *,
-    group_size: int = GROUP_SIZE,
-    groupings: int = 20,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """All figures of one way to make motion.
+def texts_of(texts: Texts | Mapping[str, Texts] | None, arms: Sequence[str], clips: Sequence[Clip]) -> dict[str, Texts]:
+    """The captions of each arm, and under "" those of truth, reconstruction and the random caption's motion.
 
     Args:
-        evaluator: embeds the motions.
-        texts: (N, E) embeddings of the captions.
-        truth: (N, E) embeddings of the true motions for FID and KID; None leaves these out.
-        samples: N lists of S motions each.
-        clips: for the joint errors; None leaves these out.
-        group_size: of R-precision.
-        groupings: of R-precision.
-        seed: of every random choice.
+        texts: the same for all; or by arm, with "" for the others; an arm that is not named takes those of "".
+            None, and "" where it is not given: each clip's first caption.
+        arms: names.
+        clips: of the measure.
 
-    Returns:
-        One value per figure; None where it cannot be had.
+    Raises:
+        ValueError: for captions of an arm that is not there, or not one for each clip.
     """
-    count = min(len(s) for s in samples)
-    if count == 0:
-        raise ValueError("Expected at least one motion per caption, got none for some. Generate one for each clip.")
-    flat = evaluator.embed_motions([s[k] for s in samples for k in range(count)])
-    embedded = flat.reshape(len(samples), count, -1)
-    found = [
-        r_precision(texts, embedded[:, k], group_size=group_size, groupings=groupings, seed=seed + k)
-        for k in range(count)
-    ]
-    row: dict[str, Any] = empty_row()
-    for key in ("top1", "top2", "top3", "top3_std"):
-        if found[0][key] is not None:
-            row[f"r_precision_{key}"] = float(np.mean([f[key] for f in found]))
-    row["mm_dist"] = float(np.mean([mm_dist(texts, embedded[:, k]) for k in range(count)]))
-    row["diversity"] = float(np.mean([diversity(embedded[:, k], seed=seed) or 0.0 for k in range(count)]))
-    row["multimodality"] = multimodality(list(embedded))
-    if truth is not None:
-        pooled = spread_out(embedded.transpose(1, 0, 2).reshape(len(samples) * count, -1))
-        row["fid"] = fid(spread_out(truth), pooled)
-        distance = kid(spread_out(truth), pooled, seed=seed)
-        row["kid_mean"], row["kid_std"] = distance["mean"], distance["std"]
-    if clips is not None:
-        errors = stack_samples([clip_errors([s[k] for s in samples], clips, ERRORS) for k in range(count)])
-        row |= {name: errors.mean(name) for name in ERRORS}
-    return row
-
-
-def _named(generated: Samples | Mapping[str, Samples]) -> dict[str, Samples]:
-    return dict(generated) if isinstance(generated, Mapping) else {"generated": generated}
+    given = dict(texts) if isinstance(texts, Mapping) else {} if texts is None else {"": texts}
+    unknown = sorted(set(given) - {"", *arms})
+    if unknown:
+        raise ValueError(f"Expected texts of the arms {', '.join(arms)}, got some of {unknown}. Name an arm there is.")
+    common = given.get("", [c["captions"][0] for c in clips])
+    found = {name: given.get(name, common) for name in ("", *arms)}
+    for name, many in found.items():
+        require_one_per_clip(f"texts {name!r}", many, clips)
+    return found
 
 
 def evaluate_t2m(
@@ -120,7 +57,8 @@ def evaluate_t2m(
     reconstructions: Sequence[Motion] | None = None,
     *,
     pool_clips: Sequence[Clip] | None = None,
-    texts: Sequence[str] | None = None,
+    texts: Texts | Mapping[str, Texts] | None = None,
+    split_by: Sequence[str] = (),
     group_size: int = GROUP_SIZE,
     groupings: int = 20,
     seed: int = 0,
@@ -136,52 +74,97 @@ def evaluate_t2m(
         pool_clips: clips of another split; a random caption's motion is drawn among those of the same source
             (their FID and KID are then what true motion itself gets at this size: the floor). Drawn among
             ``clips`` where there are none.
-        texts: the captions that were generated from; each clip's first where None.
+        texts: the captions that were generated from; by arm where they differ (``texts_of``): an arm is measured
+            against what it was asked. Each clip's first where None.
+        split_by: names of boolean attributes: the same rows again for the clips that have it and those that do not.
         group_size: candidates of R-precision.
         groupings: shuffles of R-precision.
         seed: of every random choice.
 
     Returns:
         ``{source: {"clips", "seconds", "synthetic", "group_size", "groups", "overlap", "samples_per_caption",
-        "rows": {row: {figure: value or None}}}}``. Distances are between unit vectors (0 to 2); FID and KID
-        take them times sqrt(E).
+        "compared", "rows": {row: {figure: value or None}}, "parts": {attribute: {"true" | "false": {"clips",
+        "rows"}}}}}``. Distances are between unit vectors (0 to 2); FID and KID take them times sqrt(E), of
+        ``compared`` motions of every arm against as many true ones.
     """
-    arms = _named(generated)
-    texts = list(texts) if texts is not None else [c["captions"][0] for c in clips]
-    for name, many in {"texts": texts, **arms}.items():
-        require_one_per_clip(name, many, clips)
+    arms = named(generated)
+    asked = texts_of(texts, list(arms), clips)
+    for name, many in arms.items():
+        require_one_per_clip(f"motions {name!r}", many, clips)
+    if reconstructions is not None:
+        require_one_per_clip("reconstructions", reconstructions, clips)
+    options = RowOptions(group_size, groupings, seed)
     result: dict[str, dict[str, Any]] = {}
-    options: dict[str, Any] = {"group_size": group_size, "groupings": groupings, "seed": seed}
     for source, members in by_source(clips).items():
         own = [clips[i] for i in members]
-        said = evaluator.embed_texts([texts[i] for i in members])
-        truth = evaluator.embed_motions([c["features"] for c in own])
-        rows = {"truth": samples_row(evaluator, said, None, [[c["features"]] for c in own], own, **options)}
-        rows["truth"] |= {"mpjpe_abs_mm": None, "mpjpe_root_mm": None}
-        if reconstructions is not None:
-            decoded = [[reconstructions[i]] for i in members]
-            rows["reconstruction"] = samples_row(evaluator, said, truth, decoded, own, **options)
-        for name, many in arms.items():
-            rows[name] = samples_row(evaluator, said, truth, [many[i] for i in members], own, **options)
+        said = [asked[""][i] for i in members]
         pool = [c for c in pool_clips or [] if c["source"] == source]
-        rows["random_caption"] = samples_row(
-            evaluator, said, truth if pool else None, _random_motions(own, pool, seed), own, **options
-        )
-        chance = {f"r_precision_{key}": value for key, value in chance_r_precision(group_size).items()}
-        rows["chance"] = empty_row() | chance
-        layout = r_precision(said, truth, group_size=group_size, groupings=1, seed=seed)
-        result[source] = head(own) | {key: layout[key] for key in ("group_size", "groups", "overlap")}
-        result[source]["samples_per_caption"] = {
-            name: min(len(many[i]) for i in members) for name, many in arms.items()
+        true_motions = filled(own, evaluator.mean.cpu().numpy())
+        truth = evaluator.embed_motions(true_motions)
+        compared = [int(i) for i in np.random.default_rng(seed).permutation(len(own))[: len(pool) or None]]
+        made: dict[str, Arm] = {"truth": _without_error(embed_arm(evaluator, said, [[m] for m in true_motions], own))}
+        if reconstructions is not None:
+            made["reconstruction"] = embed_arm(evaluator, said, [[reconstructions[i]] for i in members], own)
+        for name, many in arms.items():
+            said_to = [asked[name][i] for i in members]
+            made[name] = embed_arm(evaluator, said_to, [many[i] for i in members], own, name=name)
+        others = random_motions(evaluator, own, pool, compared, seed)
+        made["random_caption"] = embed_arm(evaluator, said, [[m] for m in others], own)
+
+        def rows(
+            within: Sequence[int],
+            made: dict[str, Arm] = made,
+            truth: Any = truth,
+            compared: Any = compared,
+            pooled: bool = bool(pool),
+        ) -> dict[str, Any]:
+            kept = [i for i in compared if i in set(within)]
+            found = {}
+            for name, arm in made.items():
+                against = None if name == "truth" or (name == "random_caption" and not pooled) else truth
+                found[name] = arm_row(arm, against, options, members=within, compared=kept)
+            chance = {f"r_precision_{key}": value for key, value in chance_r_precision(group_size).items()}
+            chance |= {f"r_precision_full_top{k}": min(1.0, k / len(within)) for k in TOP_K}
+            return found | {"chance": empty_row() | chance}
+
+        groups = len(own) // group_size
+        result[source] = head(own) | {
+            "group_size": group_size,
+            "groups": groups,
+            "overlap": groups == 1 and len(own) > group_size,
+            "compared": len(compared),
+            "samples_per_caption": {name: made[name].samples for name in arms},
+            "rows": rows(range(len(own))),
+            "parts": {
+                attribute: {label: {"clips": len(w), "rows": rows(w)} for label, w in split.items()}
+                for attribute, split in parts(own, split_by).items()
+            },
         }
-        result[source]["rows"] = rows
     return result
 
 
-def _random_motions(clips: Sequence[Clip], pool: Sequence[Clip], seed: int) -> list[list[Motion]]:
-    """For each clip one true motion that another caption describes."""
+def _without_error(arm: Arm) -> Arm:
+    """The truth has no error against itself that would be worth a figure; its jitter is one."""
+    assert arm.errors is not None
+    return Arm(arm.said, arm.made, arm.errors.only("jitter_mm_frame3"))
+
+
+def random_motions(
+    evaluator: Evaluator, clips: Sequence[Clip], pool: Sequence[Clip], first: Sequence[int], seed: int
+) -> list[Motion]:
+    """For each clip one true motion that another caption describes.
+
+    Args:
+        evaluator: its mean stands for hands that are never seen.
+        clips: of one source.
+        pool: clips of another split and the same source; none: another of ``clips``, whose captions differ.
+        first: the clips that get motions of the pool before any is used twice.
+        seed: of the choice.
+    """
+    mean = evaluator.mean.cpu().numpy()
     if not pool:
-        return [[clips[j]["features"]] for j in other_indices(clips, seed=seed)]
+        return filled([clips[j] for j in other_indices(clips, seed=seed)], mean)
     order = np.random.default_rng(seed).permutation(len(pool))
-    picks = np.resize(order, len(clips))
-    return [[pool[int(j)]["features"]] for j in picks]
+    turn = [*first, *sorted(set(range(len(clips))) - set(first))]
+    picks = dict(zip(turn, np.resize(order, len(clips)), strict=True))
+    return filled([pool[int(picks[i])] for i in range(len(clips))], mean)

@@ -5,17 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clutch_llm.evaluation.grouping import Clip, by_source, head, require_one_per_clip
 from clutch_llm.evaluation.motion_errors import MEASURES, Motion, clip_errors, hold, mean_pose
+
+INTERVALS = ("mpjpe_root_mm", "mpjpe_abs_mm")
 
 
 def _row(motions: Sequence[Motion], clips: Sequence[Clip]) -> dict[str, float | None]:
     errors = clip_errors(motions, clips)
     row = {name: errors.mean(name) for name in MEASURES}
-    for name in ("mpjpe_root_mm", "mpjpe_abs_mm"):
+    for name in INTERVALS:
         low, high = errors.interval(name) or (None, None)
         row |= {f"{name}_ci95_low": low, f"{name}_ci95_high": high}
     return row
+
+
+def _held(pose: NDArray[np.float32], clips: Sequence[Clip]) -> dict[str, float | None]:
+    return _row([hold(pose, len(c["features"])) for c in clips], clips)
+
+
+def _unknown() -> dict[str, float | None]:
+    keys = [f"{name}_ci95_{end}" for name in INTERVALS for end in ("low", "high")]
+    return dict.fromkeys([*MEASURES, *keys])
 
 
 def _ratio(a: float | None, b: float | None) -> float | None:
@@ -30,25 +44,24 @@ def evaluate_tokenizer(
     Args:
         clips: held-out clips.
         reconstructions: decoded features (T_i, 198), one per clip, same order.
-        train_clips: the mean pose is theirs, source by source.
+        train_clips: the mean pose is theirs, source by source; a source that is not among them has no mean pose.
 
     Returns:
-        ``{source: {"clips", "seconds", "synthetic", "rows": {"reconstruction" | "mean_pose" |
-        "own_mean_pose_held" | "truth": {measure: value}}, "mpjpe_root_share_of_mean_pose",
-        "mpjpe_abs_share_of_mean_pose"}}``. Read the acceleration error and jitter of a held pose with care:
-        what does not move cannot shake. The mean pose is the mean feature vector (a pose), not the mean of
-        joint positions (which is none).
+        ``{source: {"clips", "seconds", "synthetic", "rows": {"reconstruction" | "mean_pose" | "static_pose" |
+        "truth": {measure: value}}, "mpjpe_root_share_of_mean_pose", "mpjpe_abs_share_of_mean_pose"}}``.
+        ``static_pose`` is the static-pose baseline: each clip's own mean pose, held still. Read its acceleration error
+        and jitter with care: what does not move cannot shake. The mean pose is the mean feature vector (a pose), not
+        the mean of joint positions (which is none).
     """
     require_one_per_clip("reconstructions", reconstructions, clips)
     result: dict[str, dict[str, Any]] = {}
     for source, members in by_source(clips).items():
         own = [clips[i] for i in members]
-        same = [c for c in train_clips if c["source"] == source] or own
-        average = mean_pose(same)
+        learnt = [c for c in train_clips if c["source"] == source]
         rows = {
             "reconstruction": _row([reconstructions[i] for i in members], own),
-            "mean_pose": _row([hold(average, len(c["features"])) for c in own], own),
-            "own_mean_pose_held": _row([hold(mean_pose([c]), len(c["features"])) for c in own], own),
+            "mean_pose": _held(mean_pose(learnt), own) if learnt else _unknown(),
+            "static_pose": _row([hold(mean_pose([c]), len(c["features"])) for c in own], own),
             "truth": _row([c["features"] for c in own], own),
         }
         result[source] = head(own) | {

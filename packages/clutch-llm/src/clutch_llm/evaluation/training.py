@@ -6,44 +6,40 @@ Symmetric InfoNCE over caption-motion pairs, with attributes classified on the s
 from __future__ import annotations
 
 import dataclasses
-import logging
-import math
 import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from hand_geometry import mirror_features
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from clutch_llm.evaluation.batches import IGNORE, Batch, Clip, PairSampler, attribute_classes
-from clutch_llm.evaluation.checkpoint import clear_state, fingerprint, load_state, save_state
+from clutch_llm.errors import DataError
+from clutch_llm.evaluation.batches import IGNORE, Batch, PairSampler, attribute_classes
+from clutch_llm.evaluation.checkpoint import fingerprint
 from clutch_llm.evaluation.evaluator import N_FEATURES, Evaluator, EvaluatorConfig
+from clutch_llm.evaluation.grouping import Clip
+from clutch_llm.evaluation.loop import History, OnLog, Schedule, choose_device, optimize
 from clutch_llm.evaluation.metrics import r_precision
+from clutch_llm.evaluation.unseen import filled, seen_mean
 from clutch_llm.evaluation.vocabulary import WordVocabulary, swap_sides
 
-logger = logging.getLogger(__name__)
-
-OnLog = Callable[[int, dict[str, float]], None]
-_MIN_STD = 0.05
-_LOG_EVERY = 20
+_MIN_STD = 0.05  # normalised features that hardly vary are not blown up
 
 
 def _check(clips: Sequence[Clip]) -> None:
     if len(clips) < 2:
-        raise ValueError(f"Expected at least 2 clips to train the evaluator, got {len(clips)}. Build a larger store.")
+        raise DataError(f"Expected at least 2 clips to train the evaluator, got {len(clips)}. Build a larger store.")
     for clip in clips:
         shape = tuple(clip["features"].shape)
         if len(shape) != 2 or shape[1] != N_FEATURES or shape[0] < 4:
-            raise ValueError(
+            raise DataError(
                 f"Expected features of shape (T >= 4, {N_FEATURES}) in clip {clip['clip_id']!r}, got "
                 f"{shape}. Rebuild the store."
             )
         if not clip["captions"]:
-            raise ValueError(
+            raise DataError(
                 f"Expected at least one caption in clip {clip['clip_id']!r}, got none. Caption it or leave it out."
             )
 
@@ -98,7 +94,7 @@ def retrieval(evaluator: Evaluator, clips: Sequence[Clip], *, caption: int = -1,
     for source in sorted({c["source"] for c in clips}):
         members = [c for c in clips if c["source"] == source]
         texts = evaluator.embed_texts([c["captions"][caption] for c in members])
-        result[source] = r_precision(texts, evaluator.embed_motions([c["features"] for c in members]), **options)
+        result[source] = r_precision(texts, evaluator.embed_clips(members), **options)
     return result
 
 
@@ -108,10 +104,11 @@ def train_evaluator(
     *,
     val_clips: Sequence[Clip] | None = None,
     seed: int = 0,
+    data_hash: str | None = None,
     on_log: OnLog | None = None,
     checkpoint_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
-) -> tuple[Evaluator, list[dict[str, float]]]:
+) -> tuple[Evaluator, History]:
     """Train one evaluator for all sources.
 
     Args:
@@ -119,48 +116,37 @@ def train_evaluator(
         config: sizes and training; default for None.
         val_clips: if given, the retrieval of their finest captions closes the history.
         seed: of weights, batches and augmentation; the same seed gives the same bytes on the same machine.
+        data_hash: of the store, kept with the evaluator; None: a hash of the clips themselves.
         on_log: called with (step, figures) every 20 steps.
         checkpoint_dir: a training that was cut off goes on from here and ends bit-equal to an uninterrupted
-            one. A state of another configuration or other data is ignored; a finished training leaves none.
+            one. A state that is damaged, or of another configuration or other data, is told and not taken up; a
+            finished training leaves none.
         device: "auto", "cpu" or "cuda".
 
     Returns:
         The evaluator in evaluation mode, and the history: one dict per log, with ``step``.
 
     Raises:
-        ValueError: for too few clips, a wrong shape or a clip without captions.
+        DataError: for too few clips, a wrong shape or a clip without captions.
     """
     config = config or EvaluatorConfig()
     _check(clips)
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    evaluator = _create(clips, config, seed).to(where).train()
+    mean, _ = seen_mean(clips)
+    clips = [dict(c) | {"features": f} for c, f in zip(clips, filled(clips, mean), strict=True)]
+    evaluator = _create(clips, config, seed).to(choose_device(device)).train()
     sampler = PairSampler(clips, config, evaluator.vocabulary, evaluator.attributes, mirror_features)
-    optimizer = torch.optim.AdamW(evaluator.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    generator = torch.Generator().manual_seed(seed)
-    folder = Path(checkpoint_dir) if checkpoint_dir is not None else None
-    mark = fingerprint({"config": dataclasses.asdict(config), "seed": seed}, clips) if folder else ""
-    first, history = load_state(folder, mark, evaluator, optimizer, generator) if folder else (0, [])
-    if first:
-        logger.info("The evaluator goes on from step %d of %d.", first, config.steps)
+    needs_mark = checkpoint_dir is not None or data_hash is None
+    mark = fingerprint({"config": dataclasses.asdict(config), "seed": seed}, clips) if needs_mark else ""
+    evaluator.seed, evaluator.data_hash = seed, mark if data_hash is None else data_hash
+    shift, scale = evaluator.mean.cpu(), evaluator.std.cpu()
 
-    mean, std = evaluator.mean.cpu(), evaluator.std.cpu()
-    for step in tqdm(range(first, config.steps), desc="evaluator", initial=first, total=config.steps, disable=None):
-        for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / 20)
-            group["lr"] = config.learning_rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / config.steps))
-        loss, figures = _loss(evaluator, sampler.draw(generator, lambda x: (x - mean) / std))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(evaluator.parameters(), 1.0)
-        optimizer.step()
-        done = step + 1
-        if done % _LOG_EVERY == 0 or done == config.steps:
-            history.append({"step": done, "loss": float(loss.detach()), **figures})
-            if on_log:
-                on_log(done, history[-1])
-        if folder and done % config.checkpoint_every == 0 and done < config.steps:
-            save_state(folder, mark, done, evaluator, optimizer, generator, history)
+    def loss(generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        return _loss(evaluator, sampler.draw(generator, lambda x: (x - shift) / scale))
 
+    schedule = Schedule(config.steps, config.learning_rate, config.weight_decay, config.checkpoint_every)
+    history = optimize(
+        "evaluator", evaluator, loss, schedule, seed=seed, mark=mark, checkpoint_dir=checkpoint_dir, on_log=on_log
+    )
     evaluator.eval()
     if val_clips:
         for source, scores in retrieval(evaluator, val_clips).items():
@@ -168,6 +154,4 @@ def train_evaluator(
             history[-1] |= found
         if on_log:
             on_log(config.steps, history[-1])
-    if folder:
-        clear_state(folder)
     return evaluator, history

@@ -1,0 +1,180 @@
+"""What the judge says of generated motion: how often it names what the caption's clip is known to be.
+
+It stands beside R-precision, and the lower of the two is to be believed: an evaluator that was trained on captions
+forgives what captions do not tell apart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clutch_llm.evaluation.arms import Samples
+from clutch_llm.evaluation.grouping import Clip, by_source, head, other_indices, parts, require_one_per_clip
+from clutch_llm.evaluation.intervals import bootstrap_interval
+from clutch_llm.evaluation.judge import Judge
+from clutch_llm.evaluation.motion_errors import Motion
+from clutch_llm.evaluation.text_to_motion import named
+from clutch_llm.evaluation.unseen import filled
+
+Array = NDArray[np.float64]
+
+
+def right_answers(judge: Judge, clips: Sequence[Clip], samples: Samples) -> dict[str, Array]:
+    """Where the judge's answers are what the clips' attributes say.
+
+    Args:
+        judge: the judge.
+        clips: of one source.
+        samples: per clip its motions (T, 198); as many of each as the shortest list has are taken.
+
+    Returns:
+        For each attribute of the source (N,): the share of the clip's motions that were named rightly; NaN where the
+        clip does not say, or says what the judge has no answer for (a value that training has not seen).
+    """
+    source = clips[0]["source"]
+    count = min(len(s) for s in samples)
+    answers = judge.name_features([s[k] for s in samples for k in range(count)], source)
+    found = {}
+    for attribute, said in answers.items():
+        truth = _values(judge, clips, attribute)
+        right = [
+            np.nan if t is None else float(np.mean([said[i * count + k] == t for k in range(count)]))
+            for i, t in enumerate(truth)
+        ]
+        found[attribute] = np.array(right)
+    return found
+
+
+def _values(judge: Judge, clips: Sequence[Clip], attribute: str) -> list[str | None]:
+    """What the clips of one source say of an attribute, as the judge would; None where it has no such answer."""
+    known = set(judge.classes[clips[0]["source"]][attribute])
+    values = [str(c.get("attributes", {}).get(attribute)) for c in clips]
+    return [value if value in known else None for value in values]
+
+
+def judge_motions(
+    judge: Judge,
+    clips: Sequence[Clip],
+    generated: Samples | Mapping[str, Samples],
+    reconstructions: Sequence[Motion] | None = None,
+    *,
+    split_by: Sequence[str] = (),
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """The judge's accuracies, per source whose clips carry categorical attributes.
+
+    Args:
+        judge: trained on the train split.
+        clips: held-out clips.
+        generated: per clip a list of motions for its caption; or several such, by name.
+        reconstructions: the tokenizer's reconstruction of each clip.
+        split_by: names of boolean attributes: the same rows again for the clips that have it and those that do not.
+        seed: of the random captions and the intervals.
+
+    Returns:
+        ``{source: {"clips", "seconds", "synthetic", "attributes": {attribute: {"values", "learnt"}}, "rows": {row:
+        {attribute: share, attribute + "_ci95_low" | "_ci95_high": interval over clips}}, "parts"}}``. Rows: truth,
+        reconstruction, the generated ones, ``random_caption`` (true motion of another clip, whose captions differ) and
+        ``chance``: the share of the most frequent value. An attribute is ``learnt`` if true motion of the val split
+        shows it: of one that is not, no row says anything.
+    """
+    arms = named(generated)
+    for name, many in arms.items():
+        require_one_per_clip(f"motions {name!r}", many, clips)
+    if reconstructions is not None:
+        require_one_per_clip("reconstructions", reconstructions, clips)
+    result: dict[str, dict[str, Any]] = {}
+    for source, members in by_source(clips).items():
+        if not judge.classes.get(source):
+            continue
+        own = [clips[i] for i in members]
+        truth = filled(own, judge.filler.cpu().numpy())
+        motions: dict[str, Samples] = {"truth": [[m] for m in truth]}
+        if reconstructions is not None:
+            motions["reconstruction"] = [[reconstructions[i]] for i in members]
+        motions |= {name: [many[i] for i in members] for name, many in arms.items()}
+        motions["random_caption"] = [[truth[j]] for j in other_indices(own, seed=seed)]
+        right = {name: right_answers(judge, own, many) for name, many in motions.items()}
+        result[source] = head(own) | {
+            "attributes": {
+                name: {"values": len(values), "learnt": judge.learnt(source, name)}
+                for name, values in judge.classes[source].items()
+            },
+            "rows": _rows(judge, right, own, range(len(own)), seed),
+            "parts": {
+                attribute: {
+                    label: {"clips": len(w), "rows": _rows(judge, right, own, w, seed)} for label, w in split.items()
+                }
+                for attribute, split in parts(own, split_by).items()
+            },
+        }
+    return result
+
+
+def _rows(
+    judge: Judge, right: Mapping[str, Mapping[str, Array]], clips: Sequence[Clip], members: Sequence[int], seed: int
+) -> dict[str, dict[str, float | None]]:
+    own = np.asarray(members, dtype=np.int64)
+    rows: dict[str, dict[str, float | None]] = {}
+    for name, answers in right.items():
+        row: dict[str, float | None] = {}
+        for attribute, values in answers.items():
+            known = values[own][np.isfinite(values[own])]
+            low, high = bootstrap_interval(known, seed=seed) if len(known) else (None, None)
+            row |= {
+                attribute: float(known.mean()) if len(known) else None,
+                f"{attribute}_ci95_low": low,
+                f"{attribute}_ci95_high": high,
+            }
+        rows[name] = row
+    chance: dict[str, float | None] = {}
+    for attribute in next(iter(right.values())):
+        told = Counter(v for v in _values(judge, [clips[i] for i in own], attribute) if v is not None)
+        chance[attribute] = max(told.values()) / sum(told.values()) if told else None
+    return rows | {"chance": chance}
+
+
+def believed_shares(
+    t2m: Mapping[str, Mapping[str, Any]], judged: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The generated rows as shares of the reconstruction's, by R-precision and by the judge: the lower is believed.
+
+    Args:
+        t2m: of ``evaluate_t2m``.
+        judged: of ``judge_motions``.
+
+    Returns:
+        ``{source: {row: {"r_precision_top3", "judge_ATTRIBUTE" of those learnt, "believed", "believed_by"}}}`` for each
+        generated row; ``believed`` is the lowest that is known, None where none is.
+    """
+    result: dict[str, dict[str, dict[str, Any]]] = {}
+    for source, figures in t2m.items():
+        ceiling = figures["rows"].get("reconstruction")
+        if ceiling is None:
+            continue
+        verdicts = judged.get(source, {})
+        learnt = [a for a, about in verdicts.get("attributes", {}).items() if about["learnt"]]
+        result[source] = {}
+        for name in figures["samples_per_caption"]:
+            shares = {
+                "r_precision_top3": _share(figures["rows"][name]["r_precision_top3"], ceiling["r_precision_top3"])
+            }
+            for a in learnt:
+                rows = verdicts["rows"]
+                shares[f"judge_{a}"] = _share(rows[name][a], rows["reconstruction"][a])
+            known = {k: v for k, v in shares.items() if v is not None}
+            lowest = min(known, key=known.__getitem__, default=None)
+            result[source][name] = shares | {
+                "believed": known[lowest] if lowest is not None else None,
+                "believed_by": lowest,
+            }
+    return result
+
+
+def _share(value: float | None, ceiling: float | None) -> float | None:
+    return value / ceiling if value is not None and ceiling else None

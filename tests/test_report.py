@@ -1,0 +1,464 @@
+"""The page: complete, self-contained, and safe whatever the captions say."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from clutch_llm.evaluation.arms import empty_row
+
+from pipelines.report import RenderOptions, write_report
+from pipelines.report.charts import format_number, line_chart, nice_ticks, thin
+from pipelines.report.media import motion_uris
+from pipelines.report.sections import longest
+from pipelines.report.tables import T2M_COLUMNS, duration, format_value, goal_text, metric_table, percent
+
+CLIPS = Path(__file__).parents[1] / "packages/clutch-llm/tests/evaluation_clips.py"
+_spec = importlib.util.spec_from_file_location("evaluation_clips", CLIPS)
+assert _spec is not None
+evaluation_clips = importlib.util.module_from_spec(_spec)
+sys.modules["evaluation_clips"] = evaluation_clips
+_spec.loader.exec_module(evaluation_clips)  # type: ignore[union-attr]
+
+EVIL = """<script>alert("x")</script><img src=https://evil.example/a.png onerror='go()'> "quoted" & {{ 7 * 7 }}"""
+SMALL = RenderOptions(size=(48, 36), max_frames=8, max_codes=2)
+VOID = {"meta", "br", "img", "link", "input", "hr", "source"}
+
+
+class Page(HTMLParser):
+    """Tags with attributes, visible text, and whether every tag is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def _t2m_row(value: float) -> dict[str, float | None]:
+    return empty_row() | {"r_precision_top3": value, "kid_mean": -0.0123, "kid_std": 0.004, "mpjpe_abs_mm": 51.26}
+
+
+def _change(change: float, low: float, high: float, margin: float, no_worse: bool) -> dict[str, Any]:
+    return {"change": change, "ci95_low": low, "ci95_high": high, "margin": margin, "no_worse": no_worse}
+
+
+def _metrics() -> dict[str, Any]:
+    head = {"synthetic": False, "clips": 40, "seconds": 61.0, "group_size": 32, "groups": 1, "overlap": True}
+    errors = {"mpjpe_root_mm": 11.11, "mpjpe_abs_mm": 22.22, "pa_mpjpe_mm": 4.44, "acceleration_error_m_s2": 0.5}
+    m2t = {"retrieval_top1": 0.321, "retrieval_top1_std": 0.01, "mm_dist": 0.9, "bleu_1": 0.432, "rouge_l": 0.5}
+    unseen = {"true": {"clips": 7, "rows": {"generated": _t2m_row(0.123)}}}
+    return {
+        "tokenizer": {
+            "waves": {"synthetic": True, "clips": 245, "seconds": 1045.0, "mpjpe_root_share_of_mean_pose": 0.24}
+            | {"rows": {"reconstruction": errors, "mean_pose": errors, "static_pose": errors}}
+        },
+        "text_to_motion": {
+            "letters": head
+            | {"rows": {"truth": _t2m_row(0.98), "reconstruction": _t2m_row(0.9), "generated": _t2m_row(0.777)}}
+            | {"parts": {"unseen_combination": unseen | {"false": unseen["true"] | {"clips": 33}}}}
+        },
+        "judge": {
+            "waves": head
+            | {
+                "attributes": {"action": {"values": 27, "learnt": True}, "luck": {"values": 2, "learnt": False}},
+                "rows": {
+                    "truth": {"action": 0.987, "luck": 0.5},
+                    "generated": {"action": 0.615, "action_ci95_low": 0.55, "action_ci95_high": 0.68, "luck": 0.51},
+                },
+                "parts": {},
+            }
+        },
+        "believed": {
+            "waves": {
+                "generated": {
+                    "r_precision_top3": 0.9,
+                    "judge_action": 0.63,
+                    "believed": 0.63,
+                    "believed_by": "judge_action",
+                }
+            }
+            | {"generated_own_length": {"believed": None, "believed_by": None}}
+        },
+        "motion_to_text": {"letters": head | {"rows": {"generated": m2t, "chance": m2t}}},
+        "refinement": {
+            "waves": head
+            | {
+                "seeds": 3,
+                "control": "control",
+                "arms": {"control": _t2m_row(0.5), "refined": _t2m_row(0.6) | {"judge_action": 0.444}},
+                "changes": {
+                    "refined": {
+                        "mpjpe_abs": _change(-0.0512, -0.07, -0.03, 0.01, True),
+                        "kid": _change(0.0223, 0.001, 0.05, 0.015, False),
+                        "judge_action": _change(-0.02, -0.06, 0.02, 0.03, False),
+                    }
+                },
+            }
+        },
+        "well_formed_share": {"unconstrained": 0.5312},
+        "goals": [
+            {"name": "Share", "source": "waves", "value": 0.24, "bound": 0.28, "at_most": True, "met": True}
+            | {"kind": "ratio"},
+            {"name": "Top 3", "source": "letters", "value": None, "bound": 0.85, "at_most": False, "met": None}
+            | {"kind": "ratio"},
+            {"name": "Jitter", "source": "waves", "value": -0.05, "bound": -0.08, "at_most": True, "met": False}
+            | {"kind": "change"},
+        ],
+    }
+
+
+def _sample(caption: str, i: int = 0) -> dict[str, Any]:
+    clip = evaluation_clips.make_clip(i, frames=8)
+    f = clip["features"]
+    return {
+        "caption": caption,
+        "source": "waves",
+        "clip_id": "a",
+        "synthetic": True,
+        "truth": f,
+        "reconstruction": f,
+        "generations": [f[:4], f],
+        "valid": clip["valid"],
+        "fps": 15,
+    }
+
+
+def _codes() -> list[dict[str, Any]]:
+    """One code of one codebook and three of another, of which the options show two."""
+    motions = [evaluation_clips.make_clip(i, frames=8)["features"] for i in range(4)]
+    names = ["trajectory", EVIL, EVIL, EVIL]
+    return [
+        {"codebook": name, "code": 40 + i, "share": 0.251 - 0.01 * i, "features": motion, "hands": [False, True]}
+        for i, (name, motion) in enumerate(zip(names, motions, strict=True))
+    ]
+
+
+def test_codes_are_shown_by_codebook_as_many_as_asked_for(page: tuple[Page, str]) -> None:
+    parsed, _ = page
+    for shown in ("What a token means", "40 25.1%", "41 24.1%", "42 23.1%"):
+        assert shown in parsed.text, shown
+    assert "43 22.1%" not in parsed.text
+
+
+def _history(n: int = 30) -> list[dict[str, float]]:
+    return [{"step": 10 * i, "loss": 5.0 / (i + 1), "joint_error_mm": 40.0 - i} for i in range(n)]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, str]:
+    motion = _sample("x", 3)
+    text = {"motion": motion["truth"], "captions": [EVIL, "fine <b>caption</b>"], "generated": EVIL, "synthetic": None}
+    path = write_report(
+        tmp_path_factory.mktemp("report") / "deep" / "index.html",
+        metrics=_metrics(),
+        curves={"tokenizer": _history(), "refine": {"refined": _history(), "control": _history(20)}, "empty": []},
+        samples=[_sample(EVIL), _sample("the left hand waves", 1)],
+        captioned=[text],
+        codes=_codes(),
+        summary={
+            "data_hash": "abc",
+            "sources": {
+                "fingerspelling": {
+                    "clips": 602,
+                    "clips_by_split": {"train": 484, "val": 49, "test": 69},
+                    "frames": 9960,
+                    "seconds": 664.0,
+                    "valid_share": {"left": 0.17, "right": 0.82},
+                    "fit_residual_mm": {"median": 8.7},
+                    "info": {"synthetic": False, "title": EVIL},
+                }
+            },
+            "letter_overlap": {
+                "letters": 187,
+                "letters_in_several_languages": 39,
+                "test_clips_with_letter_in_train": 0.94,
+            },
+            "skipped": {"count": 20, "clips": [{"clip_id": EVIL, "source": "s", "reason": "corrupt"}]},
+        },
+        run={"revision": "abc1234", "machine": EVIL, "seconds": 812, "durations": {"data": 41.2, "llm_refine": 148.0}},
+        options=SMALL,
+    )
+    source = path.read_text(encoding="utf-8")
+    assert [p.name for p in path.parent.iterdir()] == ["index.html"]
+    return Page(source), source
+
+
+def test_every_tag_is_closed(page: tuple[Page, str]) -> None:
+    assert page[0].open == []
+
+
+def test_nothing_is_fetched_from_anywhere(page: tuple[Page, str]) -> None:
+    parsed, source = page
+    for tag, attributes in parsed.tags:
+        for name in ("src", "href", "poster", "action", "data", "srcset", "style"):
+            value = attributes.get(name) or ""
+            assert not re.search(r"//|url\(", value if not value.startswith("data:video/mp4;base64,") else ""), (
+                tag,
+                value,
+            )
+            if name in ("src", "href") and value:
+                assert value.startswith(("data:", "#")), (tag, value)
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+    style = re.search(r"<style>(.*?)</style>", source, re.S)
+    assert style is not None
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
+    policy = [a["content"] for t, a in parsed.tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy"]
+    assert "default-src 'none'" in str(policy[0])
+
+
+def test_captions_are_text_whatever_they_say(page: tuple[Page, str]) -> None:
+    parsed, source = page
+    assert 'alert("x")' not in re.sub(r"&[#\w]+;", "", source)
+    assert sum(tag == "script" for tag, _ in parsed.tags) == 1
+    assert not any(tag in ("img", "b") and "evil" in str(a) for tag, a in parsed.tags)
+    assert not any(name.startswith("on") for _, a in parsed.tags for name in a)
+    assert parsed.text.count('alert("x")') >= 4
+    assert "{{ 7 * 7 }}" in parsed.text
+
+
+def test_every_section_and_figure_is_there(page: tuple[Page, str]) -> None:
+    parsed, _ = page
+    sections = [a["id"] for t, a in parsed.tags if t == "section"]
+    assert sections == [
+        "goals",
+        "motion",
+        "captions",
+        "t2m",
+        "judge",
+        "m2t",
+        "tokenizer",
+        "codes",
+        "refinement",
+        "training",
+        "data",
+        "run",
+    ]
+    links = [a["href"] for t, a in parsed.tags if t == "a"]
+    assert {f"#{s}" for s in sections} <= set(links)
+    for shown in (
+        "11.1",
+        "0.777",
+        "\N{MINUS SIGN}0.012",
+        "± 0.004",
+        "0.432",
+        "\N{MINUS SIGN}5.1%",
+        "abc1234",
+        "13 min 32 s",
+    ):
+        assert shown in parsed.text, shown
+    for shown in (
+        "484 / 49 / 69",
+        "17% / 82%",
+        "8.7",
+        "real",
+        "synthetic",
+        "llm refine",
+        "and 19 more",
+        "187 letters, 39 of them",
+        "94% of the test clips",
+        "overlap",
+        "53.1%",
+    ):
+        assert shown in parsed.text, shown
+
+
+def _section(source: str, name: str) -> str:
+    found = re.search(rf'<section id="{name}".*?</section>', source, re.S)
+    assert found is not None
+    return Page(found[0]).text
+
+
+def test_goals_are_met_or_missed_as_the_metrics_say(page: tuple[Page, str]) -> None:
+    text = _section(page[1], "goals")
+    assert "✓ 0.24 Share waves reached, goal at most 0.28" in text
+    assert "? – Top 3 letters not available, goal at least 0.85" in text
+    assert "✗ −5.0% Jitter waves not reached, goal at most −8%" in text
+
+
+def test_the_judge_stands_beside_and_the_lower_is_believed(page: tuple[Page, str]) -> None:
+    text = _section(page[1], "judge")
+    assert "0.615 0.55 to 0.68" in text
+    assert "0.987" in text
+    assert "0.51" not in text
+    assert "not shown: luck" in text
+    assert "as long as the true motion" in text
+    assert "generated: 0.63 of the reconstruction, by the judge’s action" in text
+    assert "generated, its own length: – of the reconstruction" in text
+
+
+def test_clips_with_unseen_attributes_have_a_table_of_their_own(page: tuple[Page, str]) -> None:
+    text = _section(page[1], "t2m")
+    assert "unseen combination 7 clips" in text
+    assert "not unseen combination 33 clips" in text
+    assert "0.123" in text
+
+
+def test_changes_say_by_how_much_and_whether_they_are_no_worse(page: tuple[Page, str]) -> None:
+    text = _section(page[1], "refinement")
+    minus = "−"
+    assert f"{minus}5.1% refined: absolute MPJPE {minus}7.0% to {minus}3.0%; no worse, margin +1.0%" in text
+    assert "0.022 refined: KID 0.001 to 0.050; may be worse, margin 0.015" in text
+    assert f"{minus}0.020 refined: judge: action {minus}0.060 to 0.020; may be worse, margin 0.03" in text
+    assert "0.444" in text
+
+
+def test_figures_that_are_not_numbers_are_a_dash(tmp_path: Path) -> None:
+    nan = float("nan")
+    summary = {"sources": {"few": {"clips": 1, "valid_share": {"left": nan, "right": 1.0}}}}
+    rows = {"generated": _t2m_row(nan) | {"kid_std": nan}}
+    metrics = {"text_to_motion": {"few": {"synthetic": False, "clips": 1, "seconds": 1.0, "rows": rows}}}
+    text = Page(write_report(tmp_path / "p.html", metrics=metrics, summary=summary).read_text(encoding="utf-8")).text
+    assert "nan" not in text.lower().replace("finance", "")
+    assert "– / 100%" in text
+
+
+def test_the_papers_figures_are_marked_as_not_comparable(page: tuple[Page, str]) -> None:
+    _, source = page
+    blocks = re.findall(r"<details>.*?</details>", source, re.S)
+    published = [b for b in blocks if "45.94" in b or "0.721" in b or "0.571" in b or "0.297" in b]
+    assert len(published) == 4
+    assert all("not comparable" in b for b in published)
+    rest = re.sub(r"<details>.*?</details>|data:video/mp4;base64,[^\"]*", "", source, flags=re.S)
+    assert "45.94" not in rest
+
+
+def test_motion_can_be_stopped_and_named(page: tuple[Page, str]) -> None:
+    parsed, source = page
+    videos = [a for t, a in parsed.tags if t == "video"]
+    assert len(videos) == 1 + 2 * 4 + 1 + 3
+    assert all(v["aria-label"] and "muted" in v and "autoplay" not in v for v in videos)
+    assert any(t == "button" for t, _ in parsed.tags)
+    assert "prefers-reduced-motion" in source
+
+
+def test_tables_have_headings_for_rows_and_columns(page: tuple[Page, str]) -> None:
+    scopes = [a.get("scope") for t, a in page[0].tags if t == "th"]
+    assert set(scopes) == {"row", "col"}
+
+
+def test_an_empty_run_is_still_a_page(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "index.html", metrics={})
+    parsed = Page(path.read_text(encoding="utf-8"))
+    assert parsed.open == []
+    assert not any(t == "section" for t, _ in parsed.tags)
+
+
+def test_a_motion_of_the_wrong_shape_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\(T, 198\)"):
+        write_report(tmp_path / "index.html", metrics={}, samples=[_sample("x") | {"truth": np.zeros((8, 3))}])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_of_one_motion_are_the_same_and_of_two_are_not() -> None:
+    a, b = (evaluation_clips.make_clip(i, frames=8)["features"] for i in (0, 1))
+    first, second, third = motion_uris([a, a, b], [None, None, None], fps=15, options=SMALL)
+    assert first == second != third
+    assert first.startswith("data:video/mp4;base64,")
+
+
+def test_the_longest_motion_stands_at_the_top() -> None:
+    short, long = _sample("short"), _sample("long")
+    long["generations"] = [np.repeat(long["truth"], 2, 0)]
+    assert longest([short, short, long, long]) == 2
+    assert longest([{}, short]) == 1
+    assert longest([]) == 0
+
+
+@pytest.mark.parametrize("size", [(47, 36), (2, 2)])
+def test_impossible_picture_sizes_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="even size"):
+        RenderOptions(size=size)
+
+
+def _polyline(svg: str) -> list[tuple[float, float]]:
+    root = ElementTree.fromstring(svg)
+    (line,) = [e for e in root.iter() if e.tag == "polyline"]
+    return [tuple(map(float, p.split(","))) for p in line.attrib["points"].split()]  # type: ignore[misc]
+
+
+def test_a_chart_rises_where_its_values_rise() -> None:
+    points = _polyline(line_chart("loss", {"run": [(0, 1.0), (10, 2.0), (20, 4.0)]}))
+    assert points[0][0] < points[1][0] < points[2][0]
+    assert points[0][1] > points[1][1] > points[2][1]
+    assert points[1][1] - points[2][1] == pytest.approx(2 * (points[0][1] - points[1][1]), abs=0.2)
+
+
+def test_a_wide_range_is_drawn_by_its_logarithm() -> None:
+    points = _polyline(line_chart("loss", {"run": [(0, 100.0), (1, 10.0), (2, 1.0)]}))
+    assert points[2][1] - points[1][1] == pytest.approx(points[1][1] - points[0][1], abs=0.2)
+
+
+def test_charts_escape_names_and_leave_out_what_is_not_finite() -> None:
+    svg = line_chart("<b>", {'"><script>': [(0, 1.0), (1, float("nan")), (2, 3.0)]})
+    assert "<script" not in svg
+    assert len(_polyline(svg)) == 2
+    assert line_chart("x", {"a": [(0, 1.0)]}) == ""
+    assert line_chart("x", {}) == ""
+    assert len(_polyline(line_chart("x", {"a": [(0, 2.0), (1, 2.0)]}))) == 2
+
+
+def test_thinning_keeps_the_last_point() -> None:
+    points = [(float(i), float(i)) for i in range(1000)]
+    kept = thin(points, 100)
+    assert len(kept) <= 102
+    assert kept[-1] == points[-1]
+
+
+def test_ticks_are_round_numbers_inside_the_range() -> None:
+    assert nice_ticks(0.13, 0.87) == pytest.approx([0.25, 0.5, 0.75])
+    assert nice_ticks(0, 1200) == [0, 500, 1000]
+    assert nice_ticks(3, 3) == [3]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (1234.0, "1,234"), (0.25, "0.25"), (0.00012, "1e-4"), (-3.14159, "-3.14")]
+)
+def test_axis_numbers_are_short(value: float, text: str) -> None:
+    assert format_number(value) == text
+
+
+def test_values_are_written_for_people() -> None:
+    assert format_value(-0.0004) == "0.000"
+    assert format_value(-1.25, 1) == "\N{MINUS SIGN}1.2"
+    assert [format_value(v) for v in (None, float("nan"), "x", True)] == ["–"] * 4
+    assert percent(0.031) == "+3.1%"
+    assert [duration(s) for s in (4.24, 59, 185, 3720)] == ["4.2 s", "59 s", "3 min 05 s", "1 h 02 min"]
+    goal = {"kind": "change", "value": -0.05, "bound": -0.03, "at_most": True}
+    assert goal_text(goal) == {"value": "\N{MINUS SIGN}5.0%", "bound": "at most \N{MINUS SIGN}3%"}
+
+
+def test_columns_without_a_value_are_left_out() -> None:
+    table = metric_table("", {"truth": {"fid": 1.0}, "chance": {}}, T2M_COLUMNS)
+    assert [c.key for c in table.columns] == ["fid"]
+    assert [row["cells"][0]["text"] for row in table.rows] == ["1.00", "–"]
