@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from clutch_llm import Clutch, ClutchConfig
 from clutch_llm.evaluation import EvaluatorConfig, JudgeConfig, read_goals
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from shift_tokenizer import ShiftConfig, ShiftTokenizer
 
 from pipelines import evaluation
 from pipelines.evaluation import Protocol, generate, without_nan
@@ -365,3 +367,20 @@ def test_the_goals_of_the_configuration_read_what_is_measured(ran: Ran) -> None:
     found = evaluation.check_goals(metrics, read_goals(renamed))
     assert len(found) == len(values)
     assert all(goal["value"] is not None for goal in found)
+
+
+def test_a_real_model_can_be_asked_for_all_of_it() -> None:
+    store = Store()
+    store.all = [c for c in store.all if c["split"] == "test"][:3]
+    shift = ShiftTokenizer(ShiftConfig(width=8, codebook_size=8, code_dim=4, dilations=(1,))).eval()
+    config = ClutchConfig(d_model=16, d_ff=16, heads=2, layers=1, max_steps=8)
+    clutch = Clutch.create(config, tokenizer=shift, captions=[t for c in store.all for t in c["captions"]])
+    protocol = Protocol(samples=2, temperature=0.7, guidance=1.5)
+    motions = evaluation.draw_motions(store, clutch, protocol)
+    lengths = [len(c["features"]) for c in store.all]
+    assert [[len(m) for m in several] for several in motions["generated"]] == [[n, n] for n in lengths]
+    assert [[len(m) for m in several] for several in motions["generated_high_level"]] == [[n] for n in lengths]
+    assert all(len(m) >= 4 for several in motions["generated_own_length"] for m in several)
+    share = evaluation.measure_form(clutch, store, protocol)["unconstrained"]
+    assert share is not None
+    assert 0.0 <= share <= 1.0

@@ -8,7 +8,7 @@ import pytest
 from clutch_llm import Clutch, Sampling
 from clutch_llm.cli import build_parser, main
 from clutch_llm.motion_files import read_motion
-from hand_geometry import canonicalize, load_motion, params_to_features, relaxed_hand, save_motion
+from hand_geometry import canonicalize, features_to_joints, load_motion, params_to_features, relaxed_hand, save_motion
 from hand_geometry.exporting import import_motion
 
 
@@ -196,16 +196,24 @@ def test_details_are_asked_for(folder: Path, tmp_path: Path, capsys, monkeypatch
     assert captions(capsys, folder, "--detailed", tmp_path / "m.npz") == ["detailed True"]
 
 
-def test_gaps_hold_the_nearest_frame_that_is_seen(tmp_path: Path) -> None:
+def test_a_file_is_read_canonical_whatever_stands_where_a_hand_is_not_seen(clutch, tmp_path: Path) -> None:
+    """The right hand is seen in frames 2, 3, 7 and 8 of 10; it goes right by a centimetre a frame."""
     params, valid = hands(10, at=0.2), np.ones((10, 2), dtype=bool)
     valid[[0, 1, 4, 5, 6, 9], 1] = False
     for values in params.values():
-        values[~valid] = np.nan
+        values[~valid] = 7.0
     np.savez(tmp_path / "m.npz", **params, valid=valid, fps=np.array(15.0))
-    read = read_motion(tmp_path / "m.npz", 15.0)
+    read = read_motion(tmp_path / "m.npz", clutch.tokenizer)
     np.testing.assert_array_equal(read.valid, valid)
-    x = read.features[:, 99 + 96] - read.features[0, 99 + 96]
-    np.testing.assert_allclose(x, 0.01 * np.array([0, 0, 0, 1, 1, 1, 5, 5, 6, 6]), atol=1e-6)
+    wrists = np.asarray(features_to_joints(read.features))[..., 0, :]
+    np.testing.assert_allclose(wrists[:, 0], [[-0.14, 0, 0]] * 10, atol=1e-5)
+    x = 0.14 + 0.01 * np.array([0, 0, 0, 1, 1, 1, 5, 5, 6, 6])
+    np.testing.assert_allclose(wrists[:, 1], np.stack([x, 0 * x, 0 * x], 1), atol=1e-5)
+
+
+def test_a_file_in_which_no_hand_is_seen_is_named(folder: Path, tmp_path: Path, capsys) -> None:
+    np.savez(tmp_path / "m.npz", **hands(8), valid=np.zeros((8, 2), dtype=bool), fps=np.array(15.0))
+    assert "m.npz" in error_of(capsys, "caption", tmp_path / "m.npz", "--model", folder)
 
 
 # Everything else
@@ -306,6 +314,18 @@ def test_device_and_dtype_reach_the_model(folder: Path, tmp_path: Path, monkeypa
     main(words)
     main([*words, "--device", "cpu", "--dtype", "bfloat16"])
     assert asked == [{"device": "auto", "dtype": "float32"}, {"device": "cpu", "dtype": "bfloat16"}]
+
+
+def test_the_command_of_evaluation_is_there_and_its_errors_are_one_line(tmp_path: Path, capsys) -> None:
+    words = [
+        "--motions",
+        tmp_path / "none",
+        "--store",
+        tmp_path / "none.zarr",
+        "--evaluator",
+        tmp_path / "no-evaluator",
+    ]
+    assert str(tmp_path) in error_of(capsys, "evaluate", *words)
 
 
 def test_help_teaches_by_example(capsys) -> None:

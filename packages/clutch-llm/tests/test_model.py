@@ -82,6 +82,27 @@ def test_heads_are_rows_of_one_table_by_slot() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("tied", [True, False])
+def test_without_positions_and_pooled_prompt_the_logits_are_those_of_transformers(tied: bool) -> None:
+    """T5 v1.0 scales what the tied head reads by the root of the width; v1.1 (Flan) does not."""
+    sizes = T5Config(
+        vocab_size=TINY.size, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, tie_word_embeddings=tied,
+        feed_forward_proj="relu" if tied else "gated-gelu", scale_decoder_outputs=tied, decoder_start_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    t5 = T5ForConditionalGeneration(sizes).eval()
+    model = ClutchModel(t5, TINY, max_steps=3).eval()
+    for table in (model.slot_embedding, model.step_embedding, model.pooled_prompt):
+        table.weight.zero_()
+    prompt, written = torch.tensor([[3, 2, 1, 0, 0]]), torch.tensor([[0, 8, 4, 7]])
+    mask, positions = torch.tensor([[True] * 3 + [False] * 2]), torch.tensor([[0, 1, 2, 3]])
+    expected = t5(input_ids=prompt, attention_mask=mask.long(), decoder_input_ids=written).logits
+    encoded = model.encode(prompt, mask, torch.zeros_like(prompt))
+    torch.testing.assert_close(model.head(model.decode(written, positions, encoded, mask)), expected)
+    assert float(expected.std()) > 0.1
+
+
+@torch.no_grad()
 def test_padding_changes_nothing(clutch, examples) -> None:
     """The loss of a padded batch is the mean of the losses of its rows alone, weighted by their tokens."""
     for task in ("t2m", "m2t"):
@@ -139,6 +160,20 @@ def test_motion_embeddings_start_at_the_codebooks(clutch, tokenizer) -> None:
     whitened = (codes - codes.mean(0)) / codes.std(0)
     seen = np.corrcoef(torch.pdist(rows), torch.pdist(whitened))[0, 1]
     assert seen > 0.999
+
+
+@torch.no_grad()
+def test_motion_tokens_start_with_the_spread_of_text_tokens(clutch) -> None:
+    layout = clutch.vocabulary.layout
+    table = clutch.model.t5.shared.weight.detach()
+    for slot in (0, 1):
+        start, stop = layout.slot_range(slot)
+        assert float(table[start:stop].std()) == pytest.approx(float(table[: layout.text_size].std()), rel=1e-3)
+    assert float(clutch.model.slot_embedding.weight[1:].std()) == pytest.approx(
+        float(table[: layout.text_size].std()), rel=0.3
+    )
+    assert not clutch.model.slot_embedding.weight[0].any()
+    assert not clutch.model.step_embedding.weight[0].any()
 
 
 def test_the_papers_model_is_laid_out_without_network_or_memory() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from clutch_llm import Clutch
+from clutch_llm import Clutch, build_corpus
 from clutch_llm.errors import DataError
-from clutch_llm.windows import check_motion, cut_windows, join_texts, pairs_of
+from clutch_llm.windows import canonical_motion, check_motion, cut_windows, join_texts, pairs_of
 from hand_geometry import features_to_joints, params_to_features, relaxed_hand
 from shift_tokenizer import RateError
 
@@ -108,18 +108,39 @@ def test_a_motion_seen_throughout_is_encoded_as_it_is(clutch, clips) -> None:
     assert speaking(clutch).caption(features, detailed=True) == [f"detailed {expected}"]
 
 
+def begun(clutch: Clutch, features: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Wrists (T, 2, 3) of a motion that was made canonical."""
+    return wrists(canonical_motion(*check_motion(features, valid, CPU), clutch.tokenizer))
+
+
 @pytest.mark.parametrize("at", [(0.0, 0.0, 0.0), (1.0, -2.0, 0.5)])
 def test_a_hand_alone_begins_where_it_rests(clutch, at: tuple[float, float, float]) -> None:
-    for side, x in (("left", -0.13), ("right", 0.13)):
-        other = "right" if side == "left" else "left"
-        window = cut(clutch, hands(8, at=at), seen(8, **{other: False}))[0]
-        first = wrists(window.features)[0, 0 if side == "left" else 1]
-        np.testing.assert_allclose(first, [x, 0.0, 0.0], atol=1e-5)
+    left = begun(clutch, hands(8, at=at), seen(8, right=False))
+    np.testing.assert_allclose(left[0], [[-0.13, 0.0, 0.0], [0.13, 0.0, 0.0]], atol=1e-5)
+    right = begun(clutch, hands(8, at=at), seen(8, left=False))
+    np.testing.assert_allclose(right[[0, 7], 1], [[0.13, 0.0, 0.0], [0.20, 0.0, 0.0]], atol=1e-5)
 
 
-def test_two_hands_of_which_one_comes_later_begin_around_the_origin(clutch) -> None:
-    window = cut(clutch, hands(8, at=(1.0, 2.0, 3.0), speed=0.0), seen(8, left=np.arange(8) > 2))[0]
-    np.testing.assert_allclose(wrists(window.features)[0], [[-0.13, 0, 0], [0.13, 0, 0]], atol=1e-5)
+def test_two_hands_begin_around_the_origin_where_a_late_one_is_seen_first(clutch) -> None:
+    """The right hand comes in frame 3, when it has gone right by 3 cm."""
+    both = begun(clutch, hands(8, at=(1.0, 2.0, 3.0)), seen(8))
+    np.testing.assert_allclose(both[0], [[-0.13, 0, 0], [0.13, 0, 0]], atol=1e-5)
+    late = begun(clutch, hands(8, at=(1.0, 2.0, 3.0)), seen(8, right=np.arange(8) > 2))
+    np.testing.assert_allclose(late[0], [[-0.145, 0, 0], [0.145, 0, 0]], atol=1e-5)
+
+
+def test_canonical_features_are_taken_where_they_are(clutch) -> None:
+    """As in training: the one who gives canonical features has decided on the origin."""
+    features = hands(8, at=(0.01, 0.0, 0.0))
+    (window,) = cut(clutch, features, seen(8, left=np.arange(8) > 2))
+    np.testing.assert_array_equal(window.features[:, RIGHT], features[:, RIGHT])
+
+
+def test_windows_of_a_hand_alone_begin_around_the_middle_to_where_the_other_would_rest(clutch) -> None:
+    """The right hand goes right by a centimetre a frame: at frame 28 the middle has gone 14 cm."""
+    windows = cut(clutch, hands(56), seen(56, left=False), max_steps=7)
+    np.testing.assert_allclose(wrists(windows[0].features)[0, 1], [0.13, 0, 0], atol=1e-5)
+    np.testing.assert_allclose(wrists(windows[1].features)[0, 1], [0.27, 0, 0], atol=1e-5)
 
 
 # How long
@@ -159,8 +180,20 @@ def test_frames_and_windows_without_a_hand_are_left_out(clutch) -> None:
     valid = np.zeros((116, 2), dtype=bool)
     valid[10:42] = valid[74:106] = True
     assert [(w.start, w.stop) for w in cut(clutch, hands(116), valid)] == [(10, 42), (74, 106)]
-    (window,) = cut(clutch, hands(16, at=(1, 1, 1), speed=0.0), seen(16, left=False, right=np.arange(16) > 8))
-    assert (window.start, window.stop) == (9, 16)
+    (window,) = cut(clutch, hands(40), seen(40, left=False, right=np.arange(40) > 8))
+    assert (window.start, window.stop) == (9, 40)
+    (window,) = cut(clutch, hands(32), seen(32, left=False, right=np.arange(32) > 8))
+    assert (window.start, window.stop) == (0, 32)  # short enough as it is
+
+
+def test_clips_have_the_tokens_of_training(clutch, clips) -> None:
+    """With hands that are not seen at the beginning, in between and never."""
+    clip = dict(clips[0], valid=np.ones((32, 2), dtype=bool))
+    for hidden in (np.s_[:5, 0], np.s_[:3], np.s_[9:15, 1], np.s_[:, 1]):
+        clip["valid"] = np.ones((32, 2), dtype=bool)
+        clip["valid"][hidden] = False
+        (example,) = build_corpus([clip], clutch.tokenizer)
+        assert speaking(clutch).caption(clip["features"], clip["valid"]) == [str(example["tokens"].tolist())]
 
 
 def test_windows_have_their_times_and_one_text_in_turn(clutch) -> None:

@@ -2,8 +2,9 @@
 
 The motion, in this package's axes (x right, y down, z forward): two frames, 30 a second. The left wrist stands at
 (-0.2, 0.1, 0.5) m, then 3 cm farther right, 2 cm higher and 1 cm nearer; in the second frame the left hand is turned by
-30 degrees about x, its index knuckle by 90 about z, its middle knuckle by 40 about y. The right hand is flat and still,
-its wrist at (0.2, 0.1, 0.5).
+30 degrees about x, its index knuckle by 90 about z, its middle knuckle by 40 about y, and about x the end joint of the
+little finger by 11, the ring finger's knuckle by 12, the thumb's by 13. The right hand is flat and still, its wrist at
+(0.2, 0.1, 0.5).
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def motion(rest):
     params["global_orient"][1, 0] = [np.radians(30), 0, 0]
     params["hand_pose"][1, 0, 0] = [0, 0, np.radians(90)]  # index1
     params["hand_pose"][1, 0, 3] = [0, np.radians(40), 0]  # middle1
+    for joint, degrees in ((8, 11), (9, 12), (12, 13)):  # MANO's order: index, middle, pinky, ring, thumb
+        params["hand_pose"][1, 0, joint] = [np.radians(degrees), 0, 0]
     return params
 
 
@@ -80,6 +83,9 @@ def test_bvh_is_in_centimetres_and_degrees_with_y_up_at_thirty_frames_a_second(m
     assert curve("left_wrist", "Xrotation") == [0.0, 30.0]
     assert curve("left_index1", "Zrotation") == [0.0, -90.0]
     assert curve("left_middle1", "Yrotation") == [0.0, -40.0]
+    assert curve("left_pinky3", "Xrotation") == [0.0, 11.0]
+    assert curve("left_ring1", "Xrotation") == [0.0, 12.0]
+    assert curve("left_thumb1", "Xrotation") == [0.0, 13.0]
     assert curve("right_index1", "Zrotation") == [0.0, 0.0]
     assert curve("clock_30fps", "Yrotation") == [0.0, 0.1]
     # At rest the wrists lie where they are first seen, 40 cm apart, not both at the origin.
@@ -118,6 +124,10 @@ def test_glb_is_in_metres_and_seconds_under_a_node_that_turns_y_up(motion, tmp_p
     half = 0.70710678
     np.testing.assert_allclose(curves["left_index1", "rotation"], [[0, 0, 0, 1], [0, 0, half, half]], atol=1e-6)
     np.testing.assert_allclose(curves["left_middle1", "rotation"][1], [0, 0.342020, 0, 0.939693], atol=1e-6)
+    np.testing.assert_allclose(curves["left_ring1", "rotation"][1], [0.104528, 0, 0, 0.994522], atol=1e-6)
+    for finger in ("thumb", "index", "middle", "ring", "pinky"):
+        tip = names[f"right_{finger}_tip"]
+        assert tip in tree["nodes"][names[f"right_{finger}3"]]["children"]
     # Nodes stand at rest, where the mesh was bound, not in the first frame.
     wrist = tree["nodes"][names["right_wrist"]]
     np.testing.assert_allclose(wrist["translation"], RIGHT_WRIST, atol=5e-4)

@@ -79,6 +79,12 @@ def test_movement_is_named(axis: int, step: float, words: str) -> None:
     assert measure_shape(joints, np.ones(20, bool), 1).movement == words
 
 
+def test_a_movement_may_waver_on_its_way() -> None:
+    joints = hand(frames=20)
+    joints[:, :, 0] += (np.linspace(0, 0.2, 20) + 0.004 * (-1.0) ** np.arange(20))[:, None]
+    assert measure_shape(joints, np.ones(20, bool), 1).movement == "moving right"
+
+
 def test_turning_and_swinging_are_named() -> None:
     turns = [hand(turn=Rotation.from_euler("y", a, degrees=True), frames=1)[0] for a in np.linspace(0, 120, 20)]
     assert measure_shape(np.stack(turns), np.ones(20, bool), 1).movement == "turning"

@@ -120,6 +120,8 @@ def test_long_recordings_are_skipped_or_refused_when_asked(tmp_path: Path) -> No
     assert "Expected at most 64 frames at 15 fps in long.npz, got 65" in skipped["reason"]
     with pytest.raises(SourceError, match=r"at most 64 frames .* long\.npz, got 65.*--long cut"):
         build([NpzSource(tmp_path / "in", long="refuse")], tmp_path / "refuse.zarr")
+    cut = build([NpzSource(tmp_path / "in")], tmp_path / "cut.zarr")
+    assert cut.summary()["sources"]["npz"]["cut"] == {"recordings": 1, "pieces": 2}
     whole = build([NpzSource(tmp_path / "in", max_frames=68)], tmp_path / "whole.zarr").clips()
     assert [len(c["features"]) for c in whole] == [68, 64]
     assert "pieces" not in whole[0]["attributes"]
@@ -211,7 +213,7 @@ def test_invalid_and_broken_numbers_become_invalid_frames(tmp_path: Path) -> Non
     valid = np.ones((20, 2), bool)
     valid[:, 0] = False
     transl = np.zeros((20, 2, 3))
-    transl[5, 1] = np.nan
+    transl[5, 1, 2] = np.nan  # one number of a frame is enough
     write_motion(tmp_path / "a.npz", valid=valid, transl=transl)
     (clip,) = build([NpzSource(tmp_path)], tmp_path / "out.zarr").clips()
     assert not clip["valid"][:, 0].any()

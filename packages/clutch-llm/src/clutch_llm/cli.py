@@ -1,4 +1,4 @@
-"""``clutch``: generate hand motion from text, caption motion, look into a model folder."""
+"""``clutch``: generate hand motion from text, caption motion, look into a model folder, measure motions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clutch_llm.errors import ClutchError
+from clutch_llm.evaluation.cli import add_commands
 
 if TYPE_CHECKING:
     from clutch_llm.clutch import Clutch
@@ -74,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     info = commands.add_parser("info", help="what a model folder holds", parents=[common])
     info.set_defaults(run=_info)
+    add_commands(commands)
     return parser
 
 
@@ -83,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from shift_tokenizer.errors import ShiftTokenizerError
 
     args = build_parser().parse_args(arguments)
-    level = logging.INFO if args.verbose else logging.WARNING
+    level = logging.INFO if getattr(args, "verbose", False) else logging.WARNING
     logging.basicConfig(level=level, format="%(name)s: %(message)s")
     try:
         args.run(args)
@@ -122,7 +124,7 @@ def _caption(args: argparse.Namespace) -> None:
     from clutch_llm.windows import join_texts
 
     clutch = _open(args, device=args.device, dtype=args.dtype)
-    motions = [read_motion(path, clutch.fps) for path in args.motions]
+    motions = [read_motion(path, clutch.tokenizer) for path in args.motions]
     captioned = clutch.caption_windows(
         [m.features for m in motions], [m.valid for m in motions], clutch.fps, detailed=args.detailed
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
+from shift_tokenizer import ShiftTokenizer
 from shift_tokenizer.rates import same_rate
 
 from clutch_llm.errors import ConfigError, DataError
+from clutch_llm.windows import canonical_motion, check_motion
 
 if TYPE_CHECKING:
     from clutch_llm.clutch import Motion
@@ -25,8 +28,8 @@ PAGE = ".html"
 class MotionInput(NamedTuple):
     """A motion as `Clutch.caption` takes it: features (T, 198) and valid (T, 2) at the model's rate."""
 
-    features: np.ndarray
-    valid: np.ndarray
+    features: torch.Tensor
+    valid: torch.Tensor
 
 
 def check_target(path: Path) -> None:
@@ -92,7 +95,6 @@ def _write(path: Path, motion: Motion, text: str) -> None:
 
 def _parameters(motion: Motion, text: str) -> dict[str, Any]:
     """A motion as hand_geometry's writers take it."""
-    import torch
     from hand_geometry import features_to_params
 
     params = features_to_params(torch.from_numpy(motion["features"]))
@@ -100,43 +102,25 @@ def _parameters(motion: Motion, text: str) -> dict[str, Any]:
     return {**params, "fps": motion["fps"], "valid": valid, "captions": [text]}
 
 
-def read_motion(path: Path, fps: float) -> MotionInput:
-    """Read a motion in any format that is written, resampled to the model's rate where it has another, and say so.
+def read_motion(path: Path, tokenizer: ShiftTokenizer) -> MotionInput:
+    """Read a motion in any format that is written, make it canonical, resample it to the model's rate and say so.
 
-    Frames in which a hand is not seen may hold anything; see `windows` on where the motion begins.
+    Args:
+        path: the file.
+        tokenizer: the model's; its rate is taken, and it fills what is not seen.
 
     Raises:
         HandGeometryError: when the file is missing, broken, or of no known format.
-        DataError: when it has no frames.
+        DataError: when it has no frames, or no hand is seen in it.
     """
-    from hand_geometry import canonicalize, params_to_features, resample_params
-    from hand_geometry.exporting import import_motion
+    from hand_geometry.motion_io import read_features
 
-    motion = import_motion(path)
-    if not len(motion["transl"]):
-        raise DataError(f"Expected a motion of at least one frame in {path}, got none.")
-    rate = float(motion["fps"])
-    params = _hold_unseen(motion)
-    if not same_rate(rate, fps):
-        logger.warning("%s: resampled from %g frames a second to the model's %g", path, rate, fps)
-        params = resample_params(params, rate, fps)
-    features = np.asarray(params_to_features(canonicalize(params)), dtype=np.float32)
-    return MotionInput(features, np.asarray(params["valid"], dtype=bool))
-
-
-def _hold_unseen(motion: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Parameters in which a hand that is not seen holds its nearest seen frame, and zeros where it never is.
-
-    What stands in such frames may be NaN, which the first frame's origin and resampling would spread to the other hand.
-    """
-    valid = np.asarray(motion["valid"], dtype=bool)
-    held = {name: np.array(motion[name], dtype=np.float32) for name in ("global_orient", "hand_pose", "transl")}
-    frames = np.arange(len(valid))
-    for side in range(2):
-        seen = np.flatnonzero(valid[:, side])
-        for values in held.values():
-            if len(seen):
-                values[:, side] = values[seen[np.abs(frames[:, None] - seen).argmin(1)], side]
-            else:
-                values[:, side] = 0.0
-    return {**held, "valid": valid}
+    motion, fps = read_features(path), tokenizer.config.fps
+    if not same_rate(motion["fps"], fps):
+        logger.warning("%s: resampled from %g frames a second to the model's %g", path, motion["fps"], fps)
+        motion = read_features(path, fps)
+    try:
+        features, valid = check_motion(motion["features"], motion["valid"], tokenizer.mean.device)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return MotionInput(canonical_motion(features, valid, tokenizer), valid)

@@ -1,8 +1,8 @@
 """From features of any length to windows that a model was trained for: seen, canonical, whole latent steps.
 
-Convention: features (T, 198) are as in `hand_geometry`, left hand then right, canonical: the mean of both wrists in
-the first frame is the origin. A window of a longer motion is made canonical again, as pieces of long clips are in
-training. Where one hand is never seen, the other begins where it would rest, as in the clips of training.
+Convention: features (T, 198) are as in `hand_geometry`, left hand then right, canonical as the clips of training are:
+the mean of both wrists in the first frame is the origin; a hand that is not seen there counts where it is seen next; a
+hand that is never seen counts as resting beside the other one. A window of a longer motion is made canonical again.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def check_motion(features: object, valid: object, device: torch.device) -> tuple
     Raises:
         DataError: when a shape does not fit, no hand is ever seen, or a hand that is seen is not finite.
     """
-    rows = torch.as_tensor(np.asarray(features), dtype=torch.float32, device=device)
+    rows = torch.as_tensor(_array(features), dtype=torch.float32, device=device)
     if rows.ndim != 2 or rows.shape[1] != FEATURES or len(rows) == 0:
         raise DataError(
             f"Expected motion features of shape (T, {FEATURES}) with T >= 1, got {tuple(rows.shape)}. "
             "Make them with hand_geometry.params_to_features."
         )
-    seen = np.ones((len(rows), 2), dtype=bool) if valid is None else np.asarray(valid)
+    seen = np.ones((len(rows), 2), dtype=bool) if valid is None else _array(valid)
     if seen.shape != (len(rows), 2):
         raise DataError(
             f"Expected valid of shape ({len(rows)}, 2), one flag for each hand and frame, got {seen.shape}."
@@ -78,15 +78,36 @@ def check_motion(features: object, valid: object, device: torch.device) -> tuple
     return rows, mask
 
 
+def _array(value: object) -> np.ndarray:
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+
+def canonical_motion(features: torch.Tensor, valid: torch.Tensor, tokenizer: ShiftTokenizer) -> torch.Tensor:
+    """Move both hands so that the motion begins where the clips of training do, see the module's convention.
+
+    Args:
+        features: (T, 198), of any origin; anything finite may stand where a hand is not seen.
+        valid: (T, 2) bool, true somewhere.
+        tokenizer: fills the frames in which a hand is not seen.
+
+    Returns:
+        (T, 198); the frames in which a hand is not seen are filled.
+    """
+    first = int(valid.any(1).nonzero()[0, 0])
+    filled = _complete(tokenizer.fill_unseen(features, valid), valid, first)
+    return _moved(filled, _origin(filled[first]))
+
+
 def cut_windows(
     features: torch.Tensor, valid: torch.Tensor, tokenizer: ShiftTokenizer, *, max_steps: int
 ) -> list[Window]:
     """The fewest windows of nearly equal length that cover a motion, each of at most ``max_steps`` latent steps.
 
-    Frames before the first and after the last in which a hand is seen are left out, and so are windows without any.
+    A motion that is short enough is its only window. Of a longer one, frames before the first and after the last that
+    show a hand are left out, and so are windows without any.
 
     Args:
-        features: (T, 198), canonical where `check_motion` let it through.
+        features: (T, 198), canonical; a window that begins with the first frame is taken as it is.
         valid: (T, 2) bool, true somewhere.
         tokenizer: fills the frames in which a hand is not seen.
         max_steps: latent steps of the longest window.
@@ -94,17 +115,18 @@ def cut_windows(
     step = tokenizer.config.frames_per_latent
     seen = valid.any(1).nonzero()[:, 0]
     first, last = int(seen[0]), int(seen[-1]) + 1
-    steps = -(-(last - first) // step)
+    begin, end = (first, last) if len(features) > max_steps * step else (0, len(features))
+    steps = -(-(end - begin) // step)
     count = -(-steps // max_steps)
-    edges = [first + step * (steps * k // count) for k in range(count)] + [last]
+    edges = [begin + step * (steps * k // count) for k in range(count)] + [end]
     whole = _complete(tokenizer.fill_unseen(features, valid), valid, first)
     windows = []
     for start, stop in pairwise(edges):
         rows, mask = whole[start:stop], valid[start:stop]
         if not mask.any():
             continue
-        if start > 0 or not mask[0].all():
-            rows = _canonical(rows)
+        if start > 0:
+            rows = _moved(rows, _origin(rows[0]))
         missing = -len(rows) % step
         padded = torch.cat([rows, rows[-1:].expand(missing, -1)])
         windows.append(Window(padded, torch.cat([mask, mask.new_zeros(missing, 2)]), start, stop))
@@ -112,19 +134,20 @@ def cut_windows(
 
 
 def _complete(features: torch.Tensor, valid: torch.Tensor, first: int) -> torch.Tensor:
-    """Where a hand is never seen, put it at rest, and the other one where it rests in frame ``first``."""
+    """Where a hand is never seen, put its wrist where it rests beside the other one of frame ``first``."""
     hands = features.unflatten(1, (2, -1)).clone()
-    for side, alone in enumerate((~valid.any(0)).tolist()):
-        if alone:
-            rest = torch.stack([torch.as_tensor(relaxed_hand(name)["transl"]) for name in SIDES]).to(features)
-            hands[:, 1 - side, TRANSLATION] += rest[1 - side] - hands[first, 1 - side, TRANSLATION]
-            hands[:, side, TRANSLATION] = rest[side]
+    rest = torch.stack([relaxed_hand(name)["transl"] for name in SIDES]).to(features)
+    for side in (~valid.any(0)).nonzero()[:, 0].tolist():
+        hands[:, side, TRANSLATION] = hands[first, 1 - side, TRANSLATION] - rest[1 - side] + rest[side]
     return hands.flatten(1)
 
 
-def _canonical(features: torch.Tensor) -> torch.Tensor:
-    """Move both hands (T, 198) so that the mean of the wrists in the first frame is the origin."""
-    origin = torch.as_tensor(canonical_origin(features_to_params(features[:1].cpu()))).to(features)
+def _origin(frame: torch.Tensor) -> torch.Tensor:
+    """The mean of the wrists of a frame (198,), shape (3,)."""
+    return torch.as_tensor(canonical_origin(features_to_params(frame[None].cpu()))).to(frame)
+
+
+def _moved(features: torch.Tensor, origin: torch.Tensor) -> torch.Tensor:
     hands = features.unflatten(1, (2, -1)).clone()
     hands[..., TRANSLATION] -= origin
     return hands.flatten(1)

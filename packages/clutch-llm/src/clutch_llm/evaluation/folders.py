@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from clutch_llm.atomic import write_beside
 from clutch_llm.errors import CheckpointError
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -19,13 +20,8 @@ CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write beside ``path`` and rename; file modes follow the umask."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with write_beside(path) as beside:
+        beside.write_bytes(content)
 
 
 def write_json(path: Path, record: Any) -> None:

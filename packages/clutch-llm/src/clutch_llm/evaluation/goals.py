@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from clutch_llm.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 Metrics = Mapping[str, Any]
 
@@ -75,11 +78,8 @@ def check_goals(metrics: Metrics, goals: Sequence[Goal]) -> list[dict[str, Any]]
 
     Returns:
         One dict per goal: ``name``, ``source``, ``value``, ``bound``, ``at_most`` (whether the bound is an upper one),
-        ``kind`` and ``met`` (None where the value is not available). A goal of a section or a source that was not
-        measured is left out.
-
-    Raises:
-        ConfigError: for a figure that is not among those measured.
+        ``kind`` and ``met`` (None where the value is not available; a figure that is not among those measured is told
+        in a warning). A goal of a section or a source that was not measured is left out.
     """
     found = []
     for goal in goals:
@@ -114,12 +114,11 @@ def _look_up(metrics: Metrics, figure: str, source: str) -> float | None:
     for k, name in enumerate(path):
         if not isinstance(found, Mapping) or name not in found:
             known = ", ".join(found) if isinstance(found, Mapping) else "no names"
-            raise ConfigError(
-                f"Expected {name!r} of {'.'.join([section, *path[:k]])!r} for a goal, got {known}. Correct the figure."
-            )
+            where = ".".join([section, *path[:k]])
+            logger.warning("A goal is not available: expected %r of %r for %s, got %s.", name, where, source, known)
+            return None
         found = found[name]
     if found is not None and (isinstance(found, bool) or not isinstance(found, int | float)):
-        raise ConfigError(
-            f"Expected a number at {figure!r} for a goal, got {type(found).__name__}. Correct the figure."
-        )
+        logger.warning("A goal is not available: expected a number at %r, got %s.", figure, type(found).__name__)
+        return None
     return found
