@@ -1,0 +1,1 @@
+"""Captions of motion: written from motion codes, parsed for their claims, and held against the codes."""
