@@ -69,7 +69,7 @@ def contact_scores(
     if a.shape != b.shape:
         raise ShapeError("target", str(a.shape[:-1]), b.shape[:-1], "Compare motions of the same length.")
     if level == "clip":
-        a, b = a.any(-2, keepdims=True), b.any(-2, keepdims=True)
+        a, b = np.any(a, axis=-2, keepdims=True), np.any(b, axis=-2, keepdims=True)
     hits, found, wanted = ((x.reshape(-1, *x.shape[-2:]).sum((1, 2))) for x in (a & b, a, b))
     return ContactScores(*(_mean_ratio(x, y) for x, y in ((hits, found), (hits, wanted), (2 * hits, found + wanted))))
 

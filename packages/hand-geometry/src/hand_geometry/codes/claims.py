@@ -43,7 +43,7 @@ VOCABULARY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pointing": (("",), DIRECTIONS),
     "turn": (("",), TURN_VALUES),
     "shape": (("",), (*PATHS[1:5], "horizontal-line", "vertical-line")),
-    "circling": (("",), ("clockwise", "counterclockwise")),
+    "circling": (("",), ("clockwise", "counterclockwise", "forward", "back")),
     "speed": (("",), SPEED_CLASSES),
     "size": (("",), SIZE_CLASSES),
     "count": (("",), tuple(str(n) for n in range(MOST_COUNTED + 1))),

@@ -56,7 +56,8 @@ class Movement:
         flex: (5,) flexing of thumb to pinky.
         palm_change, pointing_change: (3,) change of the palm's normal and of the fingers' direction.
         path: "line", "arc", "circle", "zigzag", "curve" or "none" (the wrist hardly travels).
-        circling: "clockwise" or "counterclockwise" as the wearer sees it; "" without a circle.
+        circling: "clockwise" or "counterclockwise" as the wearer sees it, "forward" or "back" over the top of a
+            circle beside the wearer; "" without a circle.
         plane: The axis that the circle goes about: "x", "y", "z" or "".
         extent: Greatest distance between two ends of the wrist's path.
     """

@@ -11,6 +11,8 @@ from hand_geometry.codes.thresholds import CodeThresholds
 
 Floats = NDArray[np.float32]
 
+SENSES = {"x": ("back", "forward"), "y": ("clockwise", "counterclockwise"), "z": ("clockwise", "counterclockwise")}
+"""Senses of a rotation about +axis and -axis."""
 PATHS = ("none", "line", "arc", "circle", "zigzag", "curve")
 
 
@@ -34,7 +36,8 @@ def path_of(points: Floats, t: CodeThresholds) -> Path:
 
     Returns:
         Its shape. A circle is clockwise if it turns so about the axis that the wearer looks along: ahead for one
-        drawn on a wall, down for one on a table, to the right for one beside the head.
+        drawn on a wall, down for one on a table. One beside the wearer goes "forward" or "back" over its top: seen
+        from the left and from the right it would turn differently, as a mirror shows it.
     """
     centred = points - points.mean(1, keepdims=True)
     _, vectors = np.linalg.eigh(centred @ centred.T)
@@ -47,8 +50,8 @@ def path_of(points: Floats, t: CodeThresholds) -> Path:
         if abs(turns) >= t.circle_turns:
             normal = np.cross(vectors[:, -1], vectors[:, -2])
             axis = int(np.abs(normal).argmax())
-            clockwise = turns * normal[axis] > 0
-            sense = "clockwise" if clockwise else "counterclockwise"
+            positive = int(turns * normal[axis] > 0)
+            sense = SENSES["xyz"[axis]][1 - positive]
             return Path("circle", abs(turns), pace, sense, "xyz"[axis], extent)
     if width <= t.line_share * extent:
         return Path("line", 0.0, 0.0, "", "", extent)
