@@ -123,6 +123,16 @@ def test_the_claims_of_codes_are_all_fulfilled_by_them(seed: int) -> None:
     assert {claim.kind for claim in claims} >= {"hands", "count", "speed", "size"}
 
 
+def test_claims_of_each_second_say_when(lifting: MotionCodes) -> None:
+    claims = lifting.claims(every=1.0)
+    assert {holds(claim, lifting) for claim in claims} == {"fulfilled"}
+    assert sorted({claim.when for claim in claims}) == ["0.0-1.0", "1.0-2.0", "2.0-3.0", "3.0-4.0", "4.0-4.3"]
+    assert parse_claim("hands:right=moves@1.0-2.0") in claims
+    assert parse_claim("hands:right=still@4.0-4.3") in claims
+    with pytest.raises(InputError, match="every"):
+        lifting.claims(every=0.0)
+
+
 def test_the_claims_of_a_lift_say_what_it_is(lifting: MotionCodes) -> None:
     texts = {str(claim) for claim in lifting.claims()}
     assert texts >= {"hands:left=still", "hands:right=moves", "count:right=2", "direction:right=up", "shape:right=line"}

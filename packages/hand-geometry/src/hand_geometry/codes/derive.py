@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,13 +12,34 @@ from hand_geometry.codes.api import MotionCodes
 from hand_geometry.codes.claims import MOST_COUNTED, SWINGS, VOCABULARY, Claim
 from hand_geometry.codes.evaluate import FULFILLED, evaluate
 from hand_geometry.codes.movement import Movement
+from hand_geometry.codes.relation import PATTERNS
 from hand_geometry.codes.vocabulary import DIRECTIONS
+from hand_geometry.errors import InputError
+
+_TIMED = ("hands", "fingers", "handshape", "palm", "pointing", "contact", "relation")
 
 
 def derive_claims(codes: MotionCodes) -> list[Claim]:
     """True claims of a clip in a fixed order, without repetition; each is fulfilled by the codes."""
     candidates = dict.fromkeys((*_of_hands(codes), *_of_movements(codes), *_of_states(codes), *_of_both(codes)))
     return [claim for claim in candidates if evaluate(claim, codes).status == FULFILLED]
+
+
+def claims_by_time(codes: MotionCodes, every: float) -> list[Claim]:
+    """True claims of each stretch of ``every`` seconds; the last stretch may be shorter.
+
+    Raises:
+        InputError: If ``every`` is below 0.1.
+    """
+    if not every >= 0.1:
+        raise InputError(f"every: Expected at least 0.1 s, got {every}.")
+    timeless = dict.fromkeys((*_of_hands(codes), *_of_states(codes), *_of_both(codes)))
+    found = []
+    for k in range(math.ceil(round(codes.seconds / every, 6))):
+        when = f"{k * every:.1f}-{min((k + 1) * every, codes.seconds):.1f}"
+        timed = (replace(c, when=when) for c in timeless if c.kind in _TIMED and c.value not in PATTERNS)
+        found += [claim for claim in timed if evaluate(claim, codes).status == FULFILLED]
+    return found
 
 
 def _of_hands(codes: MotionCodes) -> Iterator[Claim]:
