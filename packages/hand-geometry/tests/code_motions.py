@@ -26,7 +26,7 @@ def hand(pose: str | Array = "flat", side: str = "right", frames: int = 1) -> Ar
 def two_hands(right: Array, left: Array | None = None) -> Array:
     """Joints (T, 2, 21, 3) of a right hand (T, 21, 3) 13 cm to the right, and a resting left hand 13 cm to the left."""
     still = np.repeat(hand(side="left"), len(right), 0) if left is None else left
-    return np.stack([still + [-0.13, 0, 0], right + [0.13, 0, 0]], 1)
+    return np.stack([still + np.array([-0.13, 0, 0]), right + np.array([0.13, 0, 0])], 1)
 
 
 def moved(path: Array, pose: str = "flat") -> Array:

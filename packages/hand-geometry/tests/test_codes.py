@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
+from code_motions import FPS, along, bumps, hand, moved, random_motion, two_hands
 from hand_geometry import MotionCodes, load_pose, motion_codes
 from hand_geometry.codes import CodeThresholds, Movement
 from hand_geometry.errors import InputError, ShapeError
-
-from code_motions import FPS, along, bumps, hand, moved, random_motion, two_hands
 
 UP, RIGHT, FORWARD = (0, -1, 0), (1, 0, 0), (0, 0, 1)
 
@@ -229,7 +228,7 @@ def test_very_short_clips_have_codes(frames: int) -> None:
 
 
 def test_thresholds_are_checked() -> None:
-    with pytest.raises(InputError, match="CodeThresholds.move_m: Expected a positive number"):
+    with pytest.raises(InputError, match=r"CodeThresholds\.move_m: Expected a positive number"):
         CodeThresholds(move_m=-1.0)
     with pytest.raises(InputError, match="Expected slow_hz < fast_hz"):
         CodeThresholds(slow_hz=3.0)

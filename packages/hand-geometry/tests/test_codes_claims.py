@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
+from code_motions import FPS, along, bumps, moved, random_motion, two_hands
 from hand_geometry import Claim, MotionCodes, motion_codes, parse_claim
 from hand_geometry.codes import KINDS, Norm, evaluate, holds, vocabulary_claims
 from hand_geometry.errors import InputError
-
-from code_motions import FPS, along, bumps, moved, random_motion, two_hands
 
 
 @pytest.fixture(scope="module")

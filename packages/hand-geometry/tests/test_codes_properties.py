@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from code_motions import FPS, mirrored, random_motion
 from hand_geometry import MotionCodes, motion_codes
 from hand_geometry.codes import Event, State
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-
-from code_motions import FPS, mirrored, random_motion
 
 SEEDS = st.integers(0, 10_000)
 MANY = settings(max_examples=20, deadline=None)

@@ -2,11 +2,10 @@ import math
 
 import numpy as np
 import pytest
+from code_motions import FPS, hand, moved, two_hands
 from hand_geometry import contact_scores, contact_statistics, load_pose
 from hand_geometry.contact_metrics import contact_mask
 from hand_geometry.errors import InputError, ShapeError
-
-from code_motions import FPS, hand, moved, two_hands
 
 
 def pinching(frames: slice) -> np.ndarray:

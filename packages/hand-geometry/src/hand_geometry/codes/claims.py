@@ -33,7 +33,7 @@ _LEVELS = tuple(dict.fromkeys(word for axis in RELATIVE for word in axis if word
 
 _FINGER_SUBJECTS = (*FINGERS, ALL_FINGERS)
 VOCABULARY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "hands": (("",), ("moves", "still")),
+    "hands": (("",), ("moves", "still", "alone")),
     "fingers": (_FINGER_SUBJECTS, (*FINGER_STATES[:5], "straight", "closed", "bends", "extends", "spread", "together")),
     "number": (("",), tuple(str(n) for n in range(6))),
     "handshape": (("",), (*HANDSHAPES[1:], "thumbs-up", "thumbs-down")),
@@ -46,12 +46,13 @@ VOCABULARY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "circling": (("",), ("clockwise", "counterclockwise", "forward", "back")),
     "speed": (("",), SPEED_CLASSES),
     "size": (("",), SIZE_CLASSES),
-    "count": (("",), tuple(str(n) for n in range(MOST_COUNTED + 1))),
+    "count": (("",), (*(str(n) for n in range(MOST_COUNTED + 1)), "several")),
     "relation": (("",), (*PATTERNS, "approach", "part", "near", "far", *_LEVELS)),
     "order": (("",), ("left-first", "right-first", "together")),
     "rest": (("",), ("hold", "returns", "one-way")),
 }
-"""Kind -> its subjects and values. "partly" is one of the
+"""Kind -> its subjects and values. A hand
+moves "alone" if the other one does nothing like it; "several" is more than once. "partly" is one of the
 directions of an oblique movement. The ``relation`` words of place say where the right hand is, seen from the left."""
 
 KINDS = tuple(VOCABULARY)

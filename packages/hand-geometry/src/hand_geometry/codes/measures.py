@@ -21,6 +21,10 @@ def moves(claim: Claim, codes: MotionCodes, hand: int) -> Answer:
     """Whether a hand moves."""
     found = movements(claim, codes, hand)
     spans = max((m.spans for m in found), default=0.0)
+    if claim.value == "alone":
+        other = max((m.spans for m in movements(claim, codes, 1 - hand)), default=0.0)
+        said = f"moves by {spans:.1f} spans, the other hand by {other:.1f}"
+        return (None if codes.hands[1 - hand].seen < 0.5 else share_answer(spans / max(other, 1e-9), 4.0, 1.6)), said
     return bool(found) == (claim.value == "moves"), f"moves by {spans:.1f} spans" if found else "still"
 
 
@@ -30,6 +34,8 @@ def counted(claim: Claim, codes: MotionCodes, hands: tuple[int, ...]) -> Answer:
     low = max(sum(max(m.count_low, 1) for m in several) for several in found)
     high = max(sum(max(m.count_high, 1) for m in several) for several in found)
     count = max(sum(max(m.count, 1) for m in several) for several in found)
+    if claim.value == "several":
+        return (True if low > 1 else False if high < 2 else None), f"{count} times"
     number = int(claim.value)
     return low <= number <= high, f"{count} times" + ("" if low == high else f" ({low} to {high})")
 
