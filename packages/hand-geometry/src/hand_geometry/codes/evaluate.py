@@ -22,7 +22,7 @@ class Norm:
     Attributes:
         slow_hz, fast_hz: Repetitions a second below and above which it is slow and fast.
         small, large: The same for its size.
-        size_by: What tells its size: "spans", "travel", "turn" or "flex", see ``measures.SIZES``.
+        size_by: What tells its size: "spans", "travel", "turn" or "flex", see ``measures.SIZES``; "" if nothing does.
     """
 
     slow_hz: float
@@ -103,6 +103,8 @@ def _pooled(claim: Claim, codes: MotionCodes, norm: Norm | None, hands: tuple[in
     if claim.kind == "speed":
         limits = (norm.slow_hz, norm.fast_hz) if norm else (t.slow_hz, t.fast_hz)
         return _verdict(measures.classed(claim, codes, hands, "tempo_hz", limits), codes, hands)
+    if norm is not None and not norm.size_by:
+        return Verdict(NOT_MEASURABLE, "the size of this action does not show")
     norm = norm or Norm(t.slow_hz, t.fast_hz, t.small_spans, t.large_spans)
     return _verdict(measures.classed(claim, codes, hands, norm.size_by, (norm.small, norm.large)), codes, hands)
 

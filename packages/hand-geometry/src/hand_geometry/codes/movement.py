@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hand_geometry.codes.contact import ContactDistances
 from hand_geometry.codes.geometry import Measurements
 from hand_geometry.codes.paths import Path, path_of
-from hand_geometry.codes.phase import burst_phase, flutters, phase_of, turning_points
+from hand_geometry.codes.phase import burst_phase, flutter_rate, flutters, phase_of, turning_points
 from hand_geometry.codes.runs import close_gaps, runs_of
 from hand_geometry.codes.thresholds import CodeThresholds
 
@@ -39,7 +39,7 @@ class Movement:
         start, end: Seconds.
         count: Repetitions; 0 for a movement that goes one way.
         count_low, count_high: The least and most that the measurement allows.
-        tempo_hz: Repetitions a second; 0.6 of one for a movement that goes one way.
+        tempo_hz: Repetitions a second (of a flutter, ups of each finger a second); 0.6 of one for a movement that goes one way.
         speed: "slow", "medium" or "fast", by ``tempo_hz``.
         spans: The range of the phase.
         size: "small", "medium" or "large", by ``spans``.
@@ -187,7 +187,7 @@ def _analyse(
     one_way = abs(end - rest) > 0.5 * spread
     lesser = min(float(phase.max()) - rest, rest - float(phase.min())) / spread
     two_sided = not one_way and lesser > t.two_sided_share
-    tempo = _tempo(phase, span.channels[6:11], count, path, two_sided, fps)
+    tempo = _tempo(phase, span.channels[6:11], count, path, two_sided, fluttering, fps)
     centred = phase - phase.mean()
     moved = ((others - others.mean(1, keepdims=True)) @ centred) / (centred @ centred) * spread
     net = others[:3, -2:].mean(1) - others[:3, :2].mean(1)
@@ -238,25 +238,27 @@ def _counts(phase: Floats, spread: float, path: Path, t: CodeThresholds) -> tupl
     return counts[0], min(counts), max(counts)
 
 
-def _tempo(phase: Floats, flex: Floats, count: int, path: Path, two_sided: bool, fps: float) -> float:
+def _tempo(phase: Floats, flex: Floats, count: int, path: Path, two_sided: bool, fluttering: bool, fps: float) -> float:
     """Repetitions a second.
 
-    From when the phase is first and last away from its rest by a tenth of its range: a bump of a raised cosine is so
-    for 0.8 of its length, a sine for nearly all of it. A circle's is its angular speed. A movement that goes one way
+    From when the phase is first and last away from its rest by a fifth of its range: a bump of a raised cosine is so
+    for 0.7 of its length, a sine for all but 0.13. A circle's is its angular speed, a flutter's that of its fingers. A movement that goes one way
     counts as 0.6 of a repetition (a stroke and a pause); fingers that move one after the other count one each.
     """
     if path.turns:
         return path.turns_a_frame * fps
     rest, end = float(phase[:2].mean()), float(phase[-2:].mean())
-    least = 0.1 * float(np.ptp(phase))
+    if fluttering:
+        return flutter_rate(flex, fps)
+    least = 0.2 * float(np.ptp(phase))
     if count:
         first, last = _crossings(np.abs(phase - rest), least)
-        return (count - (0.06 if two_sided else 0.2)) * fps / max(last - first, 1.0)
+        return (count - (0.13 if two_sided else 0.3)) * fps / max(last - first, 1.0)
     middles = [_crossings(np.abs(f - f[:2].mean()), 0.5 * float(np.ptp(f)))[0] for f in flex if np.ptp(f) > _STEP_SPANS]
     if len(middles) > 1 and np.ptp(middles) > 0.1 * fps:
         return (len(middles) - 1) * fps / float(np.ptp(middles))
     first, last = _crossings(np.abs(phase - rest), least)[0], _crossings(np.abs(phase - end), least)[1]
-    return 0.6 * 0.6 * fps / max(last - first, 1.0)  # a tenth to nine tenths of a smooth step take 0.6 of it
+    return 0.6 * 0.45 * fps / max(last - first, 1.0)  # a fifth to four fifths of a smooth step take 0.45 of it
 
 
 def _crossings(signal: Floats, level: float) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter1d
 
 Floats = NDArray[np.float32]
 
-_FLUTTERS = 3.5
+_FLUTTERS = 2.8
 _UNISON = 0.6
 _BURST_S = 0.12
 
@@ -29,6 +29,18 @@ def flutters(flex: Floats, share: float) -> bool:
     step = np.diff(flex, axis=1)
     together = float(step.sum(0) @ step.sum(0)) / (5 * float((step * step).sum()) + 1e-9)  # 1: all as one
     return together < _UNISON
+
+
+def flutter_rate(flex: Floats, fps: float) -> float:
+    """How often each finger goes up a second: the median over the fingers, between their first and last top."""
+    rates = []
+    for finger in flex:
+        tops = turning_points(finger, 0.3 * float(np.ptp(finger)))[0]
+        steps = np.diff(tops)
+        if len(steps):
+            steps = steps[steps < 2.0 * np.median(steps)]  # a pause between bursts is no period
+            rates.append(fps / float(steps.mean()))
+    return float(np.median(rates)) if rates else 0.0
 
 
 def burst_phase(flex: Floats, fps: float) -> Floats:

@@ -22,6 +22,8 @@ from hand_geometry.codes.lookup import busy_hands, main_movement
 from hand_geometry.codes.measures import SIZES
 
 _CLASSES = {"speed": ("slow", "medium", "fast"), "size": ("small", "medium", "large")}
+_MOST_WRONG = 0.15
+"""A measure that puts more clips than this on the wrong side of a border does not tell the size."""
 CALIBRATION_SEED, CALIBRATION_CLIPS = 1000, 10800
 
 
@@ -53,6 +55,8 @@ def _norm(values: Mapping[str, list[tuple[int, int, float]]]) -> Norm:
         borders = [_border([(c, v) for _, c, v in values[measure]], k) for k in (0, 1)]
         sizes[measure] = (borders[0][1] + borders[1][1], borders[0][0], borders[1][0])
     best = min(sizes, key=lambda measure: sizes[measure][0])
+    if sizes[best][0] > _MOST_WRONG * len(values[best]):
+        return Norm(tempo[0], tempo[1], 0.0, 0.0, "")
     return Norm(tempo[0], tempo[1], *sizes[best][1:], best)
 
 
