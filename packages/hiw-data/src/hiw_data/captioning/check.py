@@ -59,18 +59,20 @@ class CaptionCheck:
         return asdict(self)
 
 
-def check_caption(text: str, codes: MotionCodes) -> CaptionCheck:
+def check_caption(text: str, codes: MotionCodes, *, implied: bool = True) -> CaptionCheck:
     """Holds each claim of a caption against the motion's codes.
 
     Args:
         text: A caption in English, from anywhere.
         codes: Of the clip that it describes.
+        implied: Whether what is understood rather than said is held against the codes: that a hand which alone is named
+            moves alone. Not so for a text that describes one hand of two on purpose.
 
     Returns:
         Each claim supported, contradicted or not measurable, with the evidence. Speed and size are relative to the action
         where its norm is known (see ``norms``); where it is not, only the opposite class counts as a contradiction.
     """
-    said = parse_caption(text)
+    said = [claim for claim in parse_caption(text) if implied or not claim.implied]
     return CaptionCheck(text, tuple(_checked(claim, said, codes) for claim in said))
 
 

@@ -18,7 +18,7 @@ _ONE = r"\b(?:one|a single|only one) (?:hand|palm|fist|arm)\b"
 _OTHER = r"\b(?:the )?other (?:hand|palm|fist|arm|one)?\b"
 _MENTION = re.compile(rf"(?P<both>{_BOTH})|(?P<side>{_SIDE}|{_WITH_SIDE})|(?P<one>{_ONE})|(?P<other>{_OTHER})")
 _SPLIT = re.compile(r" (?:[.;:]|, (?:and )?then|then|while|whereas|after which|, but|but) ")
-_HAND_AGAIN = re.compile(rf" (?:, and|,|and|as) (?=(?:the |his |her |their )?(?:left|right|other) (?:{_NOUN}|one)\b)")
+_HAND_AGAIN = re.compile(rf" (?:, and|,|and|as) (?=(?:the |his |her |their )?(?:left|right|other) {_NOUN}\b|the other\b)")
 _LETTER = re.compile(
     r"\b(?:spells?|spelling|signs?|signing) (?:the )?letters? .*?sign language|\bthe letter \w+\b|sign language"
 )

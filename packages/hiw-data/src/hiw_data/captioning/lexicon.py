@@ -69,7 +69,7 @@ ACTIONS = (
     ("pull", r"(?:grab|grabs|grabbing) (?:a|the) handle and pull(?:s|ing)?(?: it)?|pull(?:s|ing)?(?: (?:a|the) handle)?"),
     ("throw", r"(?:throw|throws|throwing|toss|tosses|tossing)(?: (?:a ball|something|it|an object))?"),
     ("beckon", r"beckon(?:s|ing)?|call(?:s|ing)? somebody near"),
-    ("turn", r"(?:turn|turns|turning|rotat(?:e|es|ing)|flip|flips|flipping)(?: to face)?(?: (?:the|its|their|his|her|both))?"
+    ("turn", r"(?:turn|turns|turning|rotat(?:e|es|ing))(?: to face)?(?: (?:the|its|their|his|her|both))?"
              r"(?= palms?\b)"),
     ("drum", r"drum(?:s|ming)?(?: on (?:a|the) table)?|beat(?:s|ing)? (?:a|the) drum"),
     ("shake", r"shak(?:e|es|ing)(?: (?:a bottle|something|the bottle|it))?"),

@@ -49,8 +49,8 @@ def parse_caption(text: str) -> list[CaptionClaim]:
     Returns:
         The claims. Empty if the text claims nothing.
     """
-    found: list[CaptionClaim] = []
-    clauses = clauses_of(normalise(text))
+    words, found = _places(normalise(text))
+    clauses = clauses_of(words)
     action = ""
     for clause in clauses:
         claims = list(_read(clause, action))
@@ -59,6 +59,28 @@ def parse_caption(text: str) -> list[CaptionClaim]:
     found = [replace(c, action=c.action or _only_action(found)) if c.claim else c for c in found]
     whole = (*found, *_implied(found, clauses))
     return list({(c.claim or c.words, c.negated): c for c in reversed(whole)}.values())[::-1]
+
+
+_PLACE = re.compile(
+    r"(?:(?:,|and|with) )?(?:the )?(left|right) hand (?:is |are |stays |held |being )*(above|over|below|under|in front of|behind|<forward> of)"
+    r" (?:the )?(?:left|right|other)(?: hand| one)?"
+)
+_BEGINS = re.compile(r"(?:the )?(left|right) hand (?:first|begins|starts|leads)\b|(left|right) hand (?:moves|begins|goes) first")
+
+
+def _places(words: str) -> tuple[str, list[CaptionClaim]]:
+    """Which hand is where, and which begins: claims that name both hands; and the words without them."""
+    found = []
+    for match in _PLACE.finditer(words):
+        of_right = match[1] == "right"
+        near = {"above": "above", "over": "above", "below": "below", "under": "below", "behind": "behind"}
+        value = near.get(match[2], "in-front-of")
+        opposite = {"above": "below", "below": "above", "behind": "in-front-of", "in-front-of": "behind"}
+        claim = Claim("relation", "both", value if of_right else opposite[value])
+        found.append(CaptionClaim(claim, match[0].strip(" ,")))
+    for match in _BEGINS.finditer(words):
+        found.append(CaptionClaim(Claim("order", "both", f"{match[1] or match[2]}-first"), match[0]))
+    return _PLACE.sub(" ", words), found
 
 
 def _only_action(claims: list[CaptionClaim]) -> str:
@@ -88,6 +110,8 @@ def _read(clause: Clause, before: str) -> Iterator[CaptionClaim]:
         yield from _of_action(clause, action, when)
     for claim, words, negated in read_posture(clause, action, when):
         yield CaptionClaim(claim, words, negated, action)
+        if claim and (claim.value in ("bends", "extends") or claim.subject == "turns") and not negated:
+            yield CaptionClaim(Claim("hands", hand, "moves", "", when), words)
     yield from _manner(clause, action or before, when)
     verb = clause.take(lex.OTHER_VERBS)
     yield from _way(clause, action, verb is not None, when)
@@ -133,7 +157,7 @@ def _counting(clause: Clause) -> Iterator[CaptionClaim]:
         if number <= 5:
             yield _said(clause, match, Claim("number", clause.hand, str(number), "", when))
     while match := clause.take(
-        rf"({lex.NUMBER}) (?:times|repetitions|reps|repeats|cycles)|once|twice|several times|repeatedly|many times"
+        rf"({lex.NUMBER}) (?:times?|repetitions?|reps?|repeats|cycles)|once|twice|several times|repeatedly|many times"
     ):
         value = {"once": "1", "twice": "2"}.get(match[0]) or (
             str(min(_number(match[1]), 20)) if match[1] else "several"
@@ -147,12 +171,7 @@ def _manner(clause: Clause, action: str, when: str) -> Iterator[CaptionClaim]:
         for value, pattern in words.items():
             if match := clause.take(pattern):
                 yield replace(_said(clause, match, Claim(kind, clause.hand, value, "", when)), action=action)
-    for value, pattern in lex.PATTERNS.items():
-        if match := clause.take(pattern):
-            if match[0] != "together" or clause.hand == "both":
-                yield _said(clause, match, Claim("relation", "both", value))
     for value, pattern in (
-        ("left-first", r"left (?:hand )?first"),
         ("together", r"simultaneously|at the same time"),
     ):
         if (match := clause.take(pattern)) and clause.hand == "both":
@@ -166,6 +185,10 @@ def _manner(clause: Clause, action: str, when: str) -> Iterator[CaptionClaim]:
     ):
         if (match := clause.take(pattern)) and clause.hand in ("both", "either"):
             yield _said(clause, match, Claim("relation", "both", value, "", when))
+    for value, pattern in lex.PATTERNS.items():
+        if match := clause.take(pattern):
+            if match[0] != "together" or clause.hand == "both":
+                yield _said(clause, match, Claim("relation", "both", value))
 
 
 def _way(clause: Clause, action: str, moving: bool, when: str) -> Iterator[CaptionClaim]:

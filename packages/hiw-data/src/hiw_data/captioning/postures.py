@@ -37,6 +37,8 @@ def _facing(clause: Clause, action: str, when: str) -> Iterator[Said]:
     hand = clause.hand
     if action == "turn" and (match := clause.take(rf"palms?(?: to)?(?: face)?(?: to)? {_TWO}")):
         yield Claim("palm", hand, match["first"][1:-1], "turns", when), _words(match), clause.negated(match)
+    if match := clause.take(rf"(?:tilt(?:s|ing)?|bring(?:s|ing)?)(?: (?:the|its|their|both))* palms?(?: to face)? {_TWO}"):
+        yield Claim("palm", hand, match["first"][1:-1], "turns", when), _words(match), clause.negated(match)
     face = r"(?:facing|faces?|turned|towards?|pointing|points?|directed)"
     patterns = (
         ("palm", rf"(?:the )?palms?(?: (?:is|are|was|being|held))?(?: {face})?(?: to)? {_TWO}"),
@@ -82,6 +84,8 @@ def _fingers(clause: Clause, when: str) -> Iterator[Said]:
         yield None, _words(match), clause.negated(match)
     if match := clause.take(r"thumb(?: is)? (?:<\w+> )?out"):
         yield Claim("fingers", hand, "extended", "thumb", when), _words(match), clause.negated(match)
+    if match := clause.take(r"index(?: finger)? extended and the others (?:closed|curled)"):
+        yield Claim("handshape", hand, "point", "", when), _words(match), clause.negated(match)
     every = r"(?P<all>all (?:the |four |five |of the )?fingers|(?:the )?four fingers|(?:the )?fingers)"
     some = rf"(?P<some>{lex.FINGER_LIST})(?: fingers)?"
     while match := clause.take(rf"(?:{every}|{some})(?: (?:is|are|stay|stays|held|being|fully))* {_STATE}"):
