@@ -26,6 +26,8 @@ Vector = tuple[float, ...]
 SPEED_CLASSES = ("slow", "medium", "fast")
 SIZE_CLASSES = ("small", "medium", "large")
 CHANNELS = ("travel", "turn", "flex")
+_CIRCLE_SHARE = 0.6
+"""Extent of a circle over the range of the whole movement, below which it is not what the hand does."""
 _STEP_SPANS = 2.0
 """A finger that flexes by this much takes a step of its own where fingers move one after the other."""
 
@@ -182,6 +184,8 @@ def _analyse(
     if fluttering:
         phase = burst_phase(span.channels[6:11], fps) * spread
     path = path_of(wrist, t)
+    if path.turns and path.extent < _CIRCLE_SHARE * spread * t.span_m:  # a tremor's loop beside a larger movement
+        path = Path("curve", 0.0, 0.0, "", "", path.extent)
     count, low, high = _counts(phase, spread, path, t)
     rest, end = float(phase[:2].mean()), float(phase[-2:].mean())
     one_way = abs(end - rest) > 0.5 * spread

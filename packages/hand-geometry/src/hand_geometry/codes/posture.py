@@ -133,6 +133,8 @@ def related(claim: Claim, codes: MotionCodes) -> Answer:
         return (True if pair.parallel > 0.5 else False if pair.parallel < 0.2 else None), said
     if claim.value == "mirrored":
         return share_answer(pair.mirrored, 0.35, 0.1), said
+    if {pair.pattern, claim.value} == {"alternating", "opposed"}:
+        return None, said  # of a swing half a period late they are the same
     return pair.pattern == claim.value or (None if abs(pair.mirrored) < 0.2 else False), said
 
 

@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 
 PATTERNS = ("mirrored", "parallel", "alternating", "opposed", "independent")
 _MIRROR = np.array([-1] + [1] * 11, np.float32)[:, None]
-_TOGETHER_S = 0.25
+_TOGETHER_S, _CLEARLY = 0.25, 0.2
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,14 @@ def _pair(left: Movement, right: Movement, channels: Floats, t: CodeThresholds) 
     step = np.diff(channels, axis=-1)
     mirrored = _correlation(step[:, 0] * _MIRROR, step[:, 1])
     parallel = _correlation(step[:3, 0], step[:3, 1])
-    if mirrored > t.mirrored_share:
-        pattern = "mirrored"
-    elif parallel > max(t.mirrored_share, mirrored) and "travel" in (left.channel, right.channel):
+    sideways = parallel > _correlation(step[:3, 0] * _MIRROR[:3], step[:3, 1]) + _CLEARLY
+    if sideways and parallel > t.mirrored_share and "travel" in (left.channel, right.channel):
         pattern = "parallel"
-    elif mirrored < t.alternating_share:
-        pattern = "alternating" if _same_way(left, right) else "opposed"
+    elif mirrored > t.mirrored_share:
+        pattern = "mirrored"
+    elif mirrored < t.alternating_share and not (left.fluttering or right.fluttering):
+        in_turn = _same_way(left, right) and not (left.two_sided and right.two_sided)
+        pattern = "alternating" if in_turn else "opposed"
     else:
         pattern = "independent"
     lead = right.start - left.start

@@ -16,7 +16,8 @@ from hand_geometry.codes.lookup import state_shares
 from hand_geometry.codes.vocabulary import DIRECTIONS
 
 SIDES = ("left", "right")
-_MARGIN = 0.10
+_MARGIN, _WIDE_MARGIN = 0.10, 0.25
+"""A speed or size this near to a border is not said; the tempo of a single stroke is known less well."""
 _HELD, _SHAPED = 0.75, 0.6
 _MOST_COUNTED = 10
 
@@ -228,7 +229,8 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 
 def _speed(codes: MotionCodes, m: Movement) -> list[Fact]:
     t = codes.thresholds
-    if any(abs(m.tempo_hz / border - 1) < _MARGIN for border in (t.slow_hz, t.fast_hz)):
+    margin = _MARGIN if m.count > 1 or m.circling or m.fluttering else _WIDE_MARGIN
+    if any(abs(m.tempo_hz / border - 1) < margin for border in (t.slow_hz, t.fast_hz)):
         return []
     words = {
         "slow": ("slowly", "unhurriedly", "at a slow pace"),
