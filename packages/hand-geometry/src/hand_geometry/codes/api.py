@@ -130,7 +130,7 @@ def _coded(joints: Floats, valid: NDArray[np.bool_], fps: float, t: CodeThreshol
     m = measure(joints, valid, fps, t.smoothing_s)
     contact = contact_distances(m)
     active = activity(m, fps, t)
-    events = joined([change_events(m, contact, fps, t), contact_events(m, contact, t)])
+    events = joined([change_events(m, contact, fps, t), *contact_events(m, contact, t)])
     states = joined([state_runs(m, contact, active, fps, t)])
     channels = channels_of(m, contact, t)
     movements, spans = movements_of(m, channels, active, fps, t)

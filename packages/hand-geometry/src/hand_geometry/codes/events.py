@@ -82,8 +82,8 @@ def change_events(m: Measurements, contact: ContactDistances, fps: float, t: Cod
     )
 
 
-def contact_events(m: Measurements, contact: ContactDistances, t: CodeThresholds) -> Columns:
-    """Every run of contact: thumb tip to tip, tips across hands, tip to palm, palm to palm."""
+def contact_events(m: Measurements, contact: ContactDistances, t: CodeThresholds) -> list[Columns]:
+    """Every run of contact, and of being near: thumb tip to tip, tips across hands, tip to palm, palm to palm."""
     clips, frames = contact.palms.shape
     distances = np.concatenate(
         [
@@ -100,22 +100,29 @@ def contact_events(m: Measurements, contact: ContactDistances, t: CodeThresholds
     needs = hand.copy()
     needs[-11:] = BOTH  # a tip at the other palm needs both hands
     subject = [SUBJECT[s] for s in (*np.repeat(THUMB_PAIRS, 2), *ACROSS, *np.repeat(TO_PALM, 2), "palms")]
-    mask = (distances < near[:, None, None]) & hand_validity(m, needs)
-    found = runs_of(mask.reshape(-1, frames).view(np.int8))
-    least = np.minimum.reduceat(distances.ravel(), found.row * frames + found.start)
-    on = found.value == 1
-    row, clip = np.divmod(found.row[on], clips)
-    return columns(
-        clip=clip,
-        kind=np.full(len(row), EVENT["contact"]),
-        hand=hand[row],
-        subject=np.array(subject, np.int16)[row],
-        value=np.full(len(row), VALUE["touch"]),
-        start=found.start[on],
-        stop=found.stop[on],
-        first=distances.reshape(-1, frames)[found.row[on], found.start[on]],
-        amount=least[on],
-    )
+    hidden = ~hand_validity(m, needs)
+    tables = []
+    for kind, factor in (("contact", 1.0), ("near", t.near_factor)):
+        mask = distances < near[:, None, None] * np.float32(factor)
+        mask[hidden] = False
+        found = runs_of(mask.reshape(-1, frames).view(np.int8))
+        on = found.value == 1
+        least = np.minimum.reduceat(distances.ravel(), found.row * frames + found.start)[on]
+        row, clip = np.divmod(found.row[on], clips)
+        tables.append(
+            columns(
+                clip=clip,
+                kind=np.full(len(row), EVENT[kind]),
+                hand=hand[row],
+                subject=np.array(subject, np.int16)[row],
+                value=np.full(len(row), VALUE["touch" if kind == "contact" else "near"]),
+                start=found.start[on],
+                stop=found.stop[on],
+                first=distances.reshape(-1, frames)[found.row[on], found.start[on]],
+                amount=least,
+            )
+        )
+    return tables
 
 
 def hand_validity(m: Measurements, hand: Ints) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hand_geometry.codes.api import MotionCodes
 from hand_geometry.codes.claims import SWINGS, Claim
-from hand_geometry.codes.lookup import Answer, axis_of, main_movement, movements, share_answer, vector_text
+from hand_geometry.codes.lookup import SIDES, Answer, axis_of, main_movement, movements, share_answer, vector_text
 from hand_geometry.codes.movement import SIZE_CLASSES, SPEED_CLASSES, Movement
 
 _TURNED_DEG = 8.0
@@ -145,9 +145,23 @@ def circling(claim: Claim, codes: MotionCodes, hand: int) -> Answer:
 
 def rest(claim: Claim, codes: MotionCodes, hand: int) -> Answer:
     """Held still, returning to where it began, or ending elsewhere."""
-    m = main_movement(claim, codes, hand)
     if claim.value == "hold":
-        return m is None, "still" if m is None else f"moves from {m.start:.1f} to {m.end:.1f} s"
+        travel, angle = _moved_by(claim, codes, hand)
+        most = max(travel / codes.thresholds.move_m, angle / codes.thresholds.turn_deg)
+        said = f"moves by {travel:.3f} m and {angle:.0f} degrees"
+        return (True if most < 0.8 else False if most > 1.5 else None), said
+    m = main_movement(claim, codes, hand)
     if m is None:
         return None, "no movement"
     return m.one_way == (claim.value == "one-way"), "ends elsewhere" if m.one_way else "returns"
+
+
+def _moved_by(claim: Claim, codes: MotionCodes, hand: int) -> tuple[float, float]:
+    """The largest travel (m) and turn (degrees) of an event within the claim's time, each by its share in it."""
+    first, last = claim.window(codes.seconds)
+    most = {"move": 0.0, "turn": 0.0}
+    for event in codes.events:
+        if event.kind in most and event.hand == SIDES[hand]:
+            inside = max(min(event.end, last) - max(event.start, first), 0.0) / (event.end - event.start)
+            most[event.kind] = max(most[event.kind], abs(event.amount) * inside)
+    return most["move"], most["turn"]

@@ -10,7 +10,7 @@ from hand_geometry.codes.api import MotionCodes
 from hand_geometry.codes.claims import ALL_FINGERS, Claim
 from hand_geometry.codes.geometry import FINGERS
 from hand_geometry.codes.lookup import SIDES, Answer, axis_of, event_times, main_movement, share_answer, state_shares
-from hand_geometry.codes.vocabulary import SUBJECT
+from hand_geometry.codes.vocabulary import NEIGHBOURS, SUBJECT
 
 _INSTANT_S = 0.2
 
@@ -35,6 +35,8 @@ def _facing(
     share = state_shares(codes, claim, kind, hand).get(claim.value, 0.0)
     cosine = float(mean @ axis)
     said = f"{kind} {claim.value} in {share:.0%} of the time, cosine {cosine:.2f}"
+    if claim.subject == "partly":
+        return (True if share > 0.15 else share_answer(cosine, 0.25, 0.1)), said
     if share > 0.4 or cosine > codes.thresholds.facing_share:
         return True, said
     return (False if share < 0.25 and cosine < 0.4 else None), said
@@ -49,9 +51,10 @@ def finger_state(claim: Claim, codes: MotionCodes, hand: int) -> Answer:
         bend = [sign * m.flex[FINGERS.index(name)] for name in names] if m else [0.0]
         return share_answer(min(bend) / 30, 0.6, 0.2), f"bend by {min(bend) * sign:.0f} degrees or more"
     if claim.value in ("spread", "together"):
-        pairs = ("index+middle", "middle+ring")
-        apart = max(state_shares(codes, claim, "spacing", hand, pair).get("open", 0.0) for pair in pairs)
-        return share_answer(apart if claim.value == "spread" else 1 - apart, 0.5, 0.2), f"open in {apart:.0%}"
+        shares = [state_shares(codes, claim, "spacing", hand, pair) for pair in NEIGHBOURS[1:]]
+        apart, closed = max(s.get("open", 0.0) for s in shares), min(s.get("closed", 0.0) for s in shares)
+        yes, no = (apart, closed) if claim.value == "spread" else (closed, apart)
+        return (True if yes > 0.5 else False if no > 0.7 else None), f"apart in {apart:.0%}, closed in {closed:.0%}"
     wanted = {
         "straight": ("extended", "hyperextended"),
         "closed": ("curled",),
@@ -89,24 +92,26 @@ def handshape(claim: Claim, codes: MotionCodes, hand: int) -> Answer:
 def thumb_contact(claim: Claim, codes: MotionCodes, hand: int) -> Answer:
     """Contact of the thumb's tip with a fingertip of the same hand."""
     touch = event_times(codes, claim, "contact", hand, claim.subject)
-    if claim.value == "touch":
-        return bool(touch), f"{len(touch)} contacts"
-    if claim.value == "apart":
-        return not touch, f"{len(touch)} contacts"
+    if claim.value != "approach":
+        close = event_times(codes, claim, "near", hand, claim.subject)
+        return _touching(claim.value, len(touch), len(close)), f"{len(touch)} contacts, {len(close)} times near"
     near = event_times(codes, claim, "thumb-distance", hand, claim.subject, "approach")
     return bool(touch or near), f"{len(touch)} contacts, {len(near)} approaches"
 
 
+def _touching(value: str, touch: int, close: int) -> bool | None:
+    """Whether a pair touches (or is apart); what is only near may be either."""
+    return (value == "touch") if touch else None if close else value == "apart"
+
+
 def two_hand_contact(claim: Claim, codes: MotionCodes) -> Answer:
     """Contact of the palms, of tips across hands, or of tips with the other palm."""
-    table = codes.event_table
     names = {"palms": ("palms",), "tips": tuple(n for n in SUBJECT if n.startswith("left-"))}
     wanted = names.get(claim.subject, tuple(n for n in SUBJECT if n.endswith("+palm")))
-    touch = sum(len(event_times(codes, claim, "contact", None, name)) for name in wanted) if len(table["kind"]) else 0
-    if claim.value == "touch":
-        return touch > 0, f"{touch} contacts"
-    if claim.value == "apart":
-        return touch == 0, f"{touch} contacts"
+    touch = sum(len(event_times(codes, claim, "contact", None, name)) for name in wanted)
+    if claim.value != "approach":
+        close = sum(len(event_times(codes, claim, "near", None, name)) for name in wanted)
+        return _touching(claim.value, touch, close), f"{touch} contacts, {close} times near"
     kind = "palms-distance" if claim.subject == "palms" else "palm-distance"
     near = sum(len(event_times(codes, claim, kind, None, name, "approach")) for name in wanted)
     return touch + near > 0, f"{touch} contacts, {near} approaches"

@@ -15,6 +15,7 @@ from hand_geometry.codes.thresholds import CodeThresholds
 from hand_geometry.codes.vocabulary import AXES, BOTH, DIRECTIONS, NEIGHBOURS, RELATIVE, STATE, SUBJECT, VALUE
 
 Labels = NDArray[np.int16]
+_SPACING = ("closed", "ajar", "open")
 _PALMS = ("contact", "near", "medium", "far")
 
 
@@ -32,12 +33,13 @@ def state_runs(
     """
     fingers = finger_states(m, t)
     shapes = handshapes(m, fingers, contact, t)
+    angles = np.array([t.together_deg, t.open_deg], np.float32)
     rows: list[tuple[str, str, int, Labels]] = []  # kind, subject, hand, (N, T) indices of VALUES
     for hand in (0, 1):
         for k, finger in enumerate(FINGERS):
             rows.append(("finger", finger, hand, _named(fingers[k, hand], FINGER_STATES)))
         for k, pair in enumerate(NEIGHBOURS):
-            rows.append(("spacing", pair, hand, _named(m.spacing[k, hand] > t.open_deg, ("closed", "open"))))
+            rows.append(("spacing", pair, hand, _named(np.searchsorted(angles, m.spacing[k, hand]), _SPACING)))
         rows.append(("handshape", "", hand, _named(shapes[hand], HANDSHAPES)))
         rows.append(("palm", "", hand, _named(main_direction(m.palm[:, hand]), DIRECTIONS)))
         rows.append(("pointing", "", hand, _named(main_direction(m.fingers[:, hand]), DIRECTIONS)))

@@ -54,6 +54,8 @@ class CodeThresholds:
     pinch_m: float = 0.015
     """Change of the thumb tip's distance to a fingertip that is an event."""
     palm_contact_m: float = 0.025
+    near_factor: float = 1.5
+    """Within this many times its contact distance a pair is near: too near to say that it does not touch."""
     palms_contact_m: float = 0.040
     palms_near_m: float = 0.080
     palms_medium_m: float = 0.120

@@ -23,6 +23,7 @@ EVENT_KINDS = (
     "flex",
     "spacing",
     "contact",
+    "near",
     "move",
     "body-move",
     "turn",
@@ -31,7 +32,7 @@ EVENT_KINDS = (
     "palms-distance",
     "relative",
 )
-"""What changes: a finger's flexing, the angle of two fingers, a touch, the wrist in the world and in the palm's own
+"""What changes: a finger's flexing, the angle of two fingers, a touch, and being nearly that near, the wrist in the world and in the palm's own
 axes, the palm's direction, the thumb's tip to a tip, a tip to the other palm, palm to palm, the right hand as seen
 from the left."""
 
@@ -50,7 +51,7 @@ VALUES = tuple(
         (
             *("bend", "extend", "spread", "close", "touch", *DIRECTIONS, *BODY_DIRECTIONS),
             *("supinate", "pronate", "radial", "ulnar", "flexion", "extension", "part", "approach"),
-            *(FINGER_STATES), "closed", *(HANDSHAPES), "moving", "still",
+            *(FINGER_STATES), "closed", "ajar", *(HANDSHAPES), "moving", "still",
             *("contact", "near", "medium", "far"), *(word for axis in RELATIVE for word in axis),
         )
     )

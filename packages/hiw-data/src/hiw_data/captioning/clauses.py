@@ -127,3 +127,12 @@ def _with_directions(text: str) -> str:
     for pattern, token in PHRASES_OF_DIRECTION:
         text = re.sub(rf"(?<![\w<])(?:{pattern})(?![\w>])", rf"<{token}>", text)
     return text
+
+
+def words_of(match: re.Match[str]) -> str:
+    """The words of a match as a reader would write them."""
+    words = re.sub(r"<(\w+)>", lambda m: _SPOKEN.get(m[1], m[1]), match[0])
+    return re.sub(r"\s+", " ", words.replace("#", "")).replace(" ,", ",").strip(" ,")
+
+
+_SPOKEN = {"updown": "up and down", "sideways": "from side to side", "foreback": "back and forth"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from hand_geometry.codes import Claim
 
 from hiw_data.captioning import lexicon as lex
-from hiw_data.captioning.clauses import Clause, clauses_of
+from hiw_data.captioning.clauses import Clause, clauses_of, words_of
 from hiw_data.captioning.normalise import normalise
 from hiw_data.captioning.postures import read_posture
 
@@ -106,7 +106,7 @@ def _read(clause: Clause, before: str) -> Iterator[CaptionClaim]:
     yield from _counting(clause)
     action, match = _action(clause)
     if match is not None:
-        yield CaptionClaim(Claim("hands", hand, "moves", "", when), match[0].strip(), clause.negated(match), action)
+        yield CaptionClaim(Claim("hands", hand, "moves", "", when), words_of(match), clause.negated(match), action)
         yield from _of_action(clause, action, when)
     for claim, words, negated in read_posture(clause, action, when):
         yield CaptionClaim(claim, words, negated, action)
@@ -233,7 +233,7 @@ def _way(clause: Clause, action: str, moving: bool, when: str) -> Iterator[Capti
 
 
 def _said(clause: Clause, match: re.Match[str], claim: Claim) -> CaptionClaim:
-    return CaptionClaim(claim, match[0].strip().replace("<", "").replace(">", ""), clause.negated(match))
+    return CaptionClaim(claim, words_of(match), clause.negated(match))
 
 
 def _number(word: str) -> int:
