@@ -3,10 +3,10 @@
     python benchmarks/captions.py                 both parts, two minutes
     python benchmarks/captions.py --seed 9 facts
 
-Facts: captions are written from the motion alone; every claim that they make is held against what the script says of the
-clip: its attributes, its rate, and its own tracks before noise (wrist path, turning, curl), never the motion codes. Claims
-of which the script says nothing are counted apart. What is slow and small is absolute in these captions; the script's
-rate decides about speed, and nothing in the script about size.
+Facts: captions are written from the motion alone; every claim that they make is held against what the script says of
+the clip: its attributes, its rate, and its own tracks before noise (wrist path, turning, curl), never the motion codes.
+Claims of which the script says nothing are counted apart. What is slow and small is absolute in these captions; the
+script's rate decides about speed, and nothing in the script about size.
 
 Checker: the captions are the script's own. Changed ones are written by it from attributes with one of hand, direction,
 repetitions, speed and size changed to another value that the family can have; a change counts as found if the changed
@@ -60,7 +60,9 @@ class Script:
         turned = Rotation.from_rotvec(orient.reshape(-1, 3)).as_matrix().reshape(-1, 2, 3, 3)
         self.palm, self.fingers = -turned[..., 1].copy(), -turned[..., 0].copy()  # of a right hand: -y and -x at rest
         self.fingers[:, 0] *= -1  # a left hand's fingers are along +x at rest
-        self.turn = [(Rotation.from_matrix(turned[:, h]) * Rotation.from_matrix(turned[:1, h]).inv()).as_rotvec() for h in (0, 1)]
+        self.turn = [
+            (Rotation.from_matrix(turned[:, h]) * Rotation.from_matrix(turned[:1, h]).inv()).as_rotvec() for h in (0, 1)
+        ]
         self.tracks = sketch.tracks
         self.paths = [track.position * sign for track, sign in zip(sketch.tracks, ([-1, 1, 1], [1, 1, 1]), strict=True)]
 
@@ -226,7 +228,8 @@ def checker(clips: int, seed: int) -> None:
             changed[fact] += 1
             caught[fact] += bool(kinds & KINDS[fact])
     print(f"\nthe fact-checker, clips of seed {seed}")
-    print(f"  {sum(changed.values())} captions with one fact changed: {sum(caught.values()) / sum(changed.values()):.1%} found (goal 95%)")
+    share = sum(caught.values()) / sum(changed.values())
+    print(f"  {sum(changed.values())} captions with one fact changed: {share:.1%} found (goal 95%)")
     for fact in KINDS:
         print(f"    {fact:12s} {caught[fact] / max(changed[fact], 1):7.1%} of {changed[fact]}")
     print(f"  {captions} unchanged captions: {alarms / captions:.2%} with a false alarm (goal at most 2%)")

@@ -6,8 +6,8 @@
 Speed is frames of two hands a second of CPU time on one thread, medians of several rounds. Truth is the attributes of
 the scripted source (hand, direction, repetitions, speed, size), which the codes never see; every other direction, speed
 and size that the clip's family could have had is held against the codes as well and should be contradicted. Speed and
-size are relative to the family, so they are told by norms measured on other seeds (`hiw_data.captioning.calibrate`); the
-rate in repetitions a second is absolute.
+size are relative to the family, so they are told by norms measured on other seeds (`hiw_data.captioning.calibrate`);
+the rate in repetitions a second is absolute.
 """
 
 from __future__ import annotations

@@ -15,7 +15,17 @@ from scipy.spatial.transform import Rotation
 
 SEEDS = st.integers(0, 10_000)
 MANY = settings(max_examples=20, deadline=None)
-BODY_KINDS = {"flex", "spacing", "contact", "body-move", "turn", "thumb-distance", "palm-distance", "palms-distance", "near"}
+BODY_KINDS = {
+    "flex",
+    "spacing",
+    "contact",
+    "body-move",
+    "turn",
+    "thumb-distance",
+    "palm-distance",
+    "palms-distance",
+    "near",
+}
 OTHER = {"left": "right", "right": "left", "both": "both"}
 SWAP = {"up": "down", "forward": "back", "above": "below", "behind": "in-front-of"}
 SWAP |= {b: a for a, b in SWAP.items()}
@@ -125,6 +135,10 @@ def clear(events: Iterable[Event]) -> "Counter[tuple[str, str, str, str]]":
     """Events well above their thresholds."""
     least = {"flex": 40.0, "spacing": 24.0, "turn": 33.0, "thumb-distance": 0.02, "palm-distance": 0.04}
     least |= {"palms-distance": 0.065, "relative": 0.065, "move": 0.04, "body-move": 0.04}
-    kept = [e for e in events if e.kind not in ("contact", "near") and abs(e.amount) > least[e.kind] and e.end - e.start > 0.25]
+    kept = [
+        e
+        for e in events
+        if e.kind not in ("contact", "near") and abs(e.amount) > least[e.kind] and e.end - e.start > 0.25
+    ]
     kept += [e for e in events if e.kind == "contact" and e.amount < 0.015 and e.end - e.start > 0.2]
     return Counter(plain_rough(e) for e in kept)

@@ -41,7 +41,8 @@ class Movement:
         start, end: Seconds.
         count: Repetitions; 0 for a movement that goes one way.
         count_low, count_high: The least and most that the measurement allows.
-        tempo_hz: Repetitions a second (of a flutter, ups of each finger a second); 0.6 of one for a movement that goes one way.
+        tempo_hz: Repetitions a second (of a flutter, ups of each finger a second); 0.6 of one for a movement that goes
+            one way.
         speed: "slow", "medium" or "fast", by ``tempo_hz``.
         spans: The range of the phase.
         size: "small", "medium" or "large", by ``spans``.
@@ -246,8 +247,9 @@ def _tempo(phase: Floats, flex: Floats, count: int, path: Path, two_sided: bool,
     """Repetitions a second.
 
     From when the phase is first and last away from its rest by a fifth of its range: a bump of a raised cosine is so
-    for 0.7 of its length, a sine for all but 0.13. A circle's is its angular speed, a flutter's that of its fingers. A movement that goes one way
-    counts as 0.6 of a repetition (a stroke and a pause); fingers that move one after the other count one each.
+    for 0.7 of its length, a sine for all but 0.13. A circle's is its angular speed, a flutter's that of its fingers. A
+    movement that goes one way counts as 0.6 of a repetition (a stroke and a pause); fingers that move one after the
+    other count one each.
     """
     if path.turns:
         return path.turns_a_frame * fps

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 Floats = NDArray[np.float32]
 
 _FLUTTERS = 2.8
-_UNISON = 0.6
+_UNISON = 0.75
 _BURST_S = 0.12
 
 
@@ -27,8 +27,8 @@ def flutters(flex: Floats, share: float) -> bool:
     if float(np.mean(times)) < _FLUTTERS:
         return False
     step = np.diff(flex, axis=1)
-    together = float(step.sum(0) @ step.sum(0)) / (5 * float((step * step).sum()) + 1e-9)  # 1: all as one
-    return together < _UNISON
+    parts = np.linalg.eigvalsh(step @ step.T)
+    return bool(parts[-1] < _UNISON * max(float(parts.sum()), 1e-9))  # all of it: the fingers move as one
 
 
 def flutter_rate(flex: Floats, fps: float) -> float:

@@ -51,8 +51,8 @@ def finger_state(claim: Claim, codes: MotionCodes, hand: int) -> Answer:
         bend = [sign * m.flex[FINGERS.index(name)] for name in names] if m else [0.0]
         return share_answer(min(bend) / 30, 0.6, 0.2), f"bend by {min(bend) * sign:.0f} degrees or more"
     if claim.value in ("spread", "together"):
-        shares = [state_shares(codes, claim, "spacing", hand, pair) for pair in NEIGHBOURS[1:]]
-        apart, closed = max(s.get("open", 0.0) for s in shares), min(s.get("closed", 0.0) for s in shares)
+        pairs = [state_shares(codes, claim, "spacing", hand, pair) for pair in NEIGHBOURS[1:]]
+        apart, closed = max(s.get("open", 0.0) for s in pairs), min(s.get("closed", 0.0) for s in pairs)
         yes, no = (apart, closed) if claim.value == "spread" else (closed, apart)
         return (True if yes > 0.5 else False if no > 0.7 else None), f"apart in {apart:.0%}, closed in {closed:.0%}"
     wanted = {

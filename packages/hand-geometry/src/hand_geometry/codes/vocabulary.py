@@ -32,9 +32,9 @@ EVENT_KINDS = (
     "palms-distance",
     "relative",
 )
-"""What changes: a finger's flexing, the angle of two fingers, a touch, and being nearly that near, the wrist in the world and in the palm's own
-axes, the palm's direction, the thumb's tip to a tip, a tip to the other palm, palm to palm, the right hand as seen
-from the left."""
+"""What changes: a finger's flexing, the angle of two fingers, a touch, and being nearly that near, the wrist in the
+world and in the palm's own axes, the palm's direction, the thumb's tip to a tip, a tip to the other palm, palm to
+palm, the right hand as seen from the left."""
 
 STATE_KINDS = ("finger", "spacing", "handshape", "palm", "pointing", "thumb", "motion", "palms", "relative")
 

@@ -1,8 +1,8 @@
 """Captions of motion: written from motion codes, parsed for their claims, and held against the codes.
 
-``facts`` and ``words`` say codes in English; ``normalise``, ``clauses``, ``postures`` and ``parse`` read claims from English (words
-of ``lexicon``); ``check`` holds them against the codes, by the ``norms`` of actions. ``scripted`` says what the scripted
-source's attributes mean as claims.
+``facts`` and ``words`` say codes in English; ``normalise``, ``clauses``, ``postures`` and ``parse`` read claims from
+English (words of ``lexicon``); ``check`` holds them against the codes, by the ``norms`` of actions. ``scripted`` says
+what the scripted source's attributes mean as claims.
 """
 
 from hiw_data.captioning.check import CaptionCheck, CheckedClaim, check_caption

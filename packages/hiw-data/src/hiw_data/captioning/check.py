@@ -69,8 +69,8 @@ def check_caption(text: str, codes: MotionCodes, *, implied: bool = True) -> Cap
             moves alone. Not so for a text that describes one hand of two on purpose.
 
     Returns:
-        Each claim supported, contradicted or not measurable, with the evidence. Speed and size are relative to the action
-        where its norm is known (see ``norms``); where it is not, only the opposite class counts as a contradiction.
+        Each claim supported, contradicted or not measurable, with the evidence. Speed and size are relative to the
+        action where its norm is known (see ``norms``); where it is not, only the opposite class is a contradiction.
     """
     said = [claim for claim in parse_caption(text) if implied or not claim.implied]
     return CaptionCheck(text, tuple(_checked(claim, said, codes) for claim in said))

@@ -18,7 +18,9 @@ _ONE = r"\b(?:one|a single|only one) (?:hand|palm|fist|arm)\b"
 _OTHER = r"\b(?:the )?other (?:hand|palm|fist|arm|one)?\b"
 _MENTION = re.compile(rf"(?P<both>{_BOTH})|(?P<side>{_SIDE}|{_WITH_SIDE})|(?P<one>{_ONE})|(?P<other>{_OTHER})")
 _SPLIT = re.compile(r" (?:[.;:]|, (?:and )?then|then|while|whereas|after which|, but|but) ")
-_HAND_AGAIN = re.compile(rf" (?:, and|,|and|as) (?=(?:the |his |her |their )?(?:left|right|other) {_NOUN}\b|the other\b)")
+_HAND_AGAIN = re.compile(
+    rf" (?:, and|,|and|as) (?=(?:the |his |her |their )?(?:left|right|other) {_NOUN}\b|the other\b)"
+)
 _LETTER = re.compile(
     r"\b(?:spells?|spelling|signs?|signing) (?:the )?letters? .*?sign language|\bthe letter \w+\b|sign language"
 )
@@ -41,15 +43,25 @@ class Clause:
     text: str
     said: str = field(default="")
 
-    def take(self, pattern: str | re.Pattern[str]) -> re.Match[str] | None:
+    def find(self, pattern: str) -> re.Match[str] | None:
+        """The first match of whole words."""
+        return re.search(rf"(?<![\w<])(?:{pattern})(?![\w>])", self.text)
+
+    def blank(self, match: re.Match[str]) -> None:
+        """Takes a match out of the text."""
+        self.text = self.text[: match.start()] + "#" * (match.end() - match.start()) + self.text[match.end() :]
+
+    def take(self, pattern: str) -> re.Match[str] | None:
         """The first match of whole words, which is then out of the text."""
-        match = re.search(rf"(?<![\w<])(?:{pattern})(?![\w>])" if isinstance(pattern, str) else pattern, self.text)
+        match = self.find(pattern)
         if match is not None:
-            self.text = self.text[: match.start()] + "#" * (match.end() - match.start()) + self.text[match.end() :]
+            self.blank(match)
         return match
 
     def negated(self, match: re.Match[str]) -> bool:
-        """Whether "not", "without", "never" or "no" stands at most three words before a match."""
+        """Whether "not", "without", "never" or "no" stands in a match or at most three words before it."""
+        if re.search(r"\b(?:not|never)\b", match[0]):
+            return True
         return bool(re.search(r"\b(?:not|without|never|no)\s+(?:[\w<>]+\s+){0,3}$", self.said[: match.start()]))
 
     def directions(self) -> list[str]:
@@ -71,10 +83,10 @@ def clauses_of(words: str) -> list[Clause]:
     for piece in _SPLIT.split(f" {words} "):
         start = 0
         for cut in _HAND_AGAIN.finditer(piece):
-            if _MENTION.search(piece[start : cut.start()]):
-                if not _TURNED_TOWEL.match(piece[cut.end() :].removeprefix("the ")):
-                    pieces.append(piece[start : cut.start()])
-                    start = cut.end()
+            towel = _TURNED_TOWEL.match(piece[cut.end() :].removeprefix("the "))
+            if _MENTION.search(piece[start : cut.start()]) and not towel:
+                pieces.append(piece[start : cut.start()])
+                start = cut.end()
         pieces.append(piece[start:])
     clauses: list[Clause] = []
     hand = ""

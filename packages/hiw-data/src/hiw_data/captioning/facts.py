@@ -22,8 +22,13 @@ _HELD, _SHAPED = 0.75, 0.6
 _MOST_COUNTED = 10
 
 WORDS = {
-    "left": "to the left", "right": "to the right", "up": "up", "down": "down", "forward": "forward", "back": "toward the body",
-}  # fmt: skip
+    "left": "to the left",
+    "right": "to the right",
+    "up": "up",
+    "down": "down",
+    "forward": "forward",
+    "back": "toward the body",
+}
 FACING = {**WORDS, "back": "back"}
 SWING_WORDS = {
     "side-to-side": ("from side to side", "left and right"),
@@ -80,7 +85,9 @@ def hand_facts(codes: MotionCodes, hand: str) -> HandFacts | None:
     own = [m for m in codes.movements if m.hand == hand]
     posture = tuple(_true(codes, [*_facing(codes, side), *_shape(codes, side), *_contacts(codes, hand)]))
     if not own:
-        still = Fact(Claim("hands", hand, "still"), ("[stay] still", "[do] not move", "[remain] motionless", "[keep] still"))
+        still = Fact(
+            Claim("hands", hand, "still"), ("[stay] still", "[do] not move", "[remain] motionless", "[keep] still")
+        )
         return HandFacts(hand, tuple(_true(codes, [still])), None, None, None, posture, 0.0)
     m = max(own, key=lambda movement: movement.spans)
     one = len(own) == 1
@@ -167,8 +174,8 @@ def _ways(m: Movement) -> list[Fact]:
 
 def _travel(m: Movement) -> list[Fact]:
     if m.circling in ("clockwise", "counterclockwise"):
-        words = (f"[circle] {m.circling}", f"[move] in circles {m.circling}", f"[go] round {m.circling}")
-        return [Fact(Claim("circling", m.hand, m.circling), words)]
+        verbs = ("[circle]", "[move] in circles", "[go] round")
+        return [Fact(Claim("circling", m.hand, m.circling), tuple(f"{verb} {m.circling}" for verb in verbs))]
     travel = np.array(m.net if m.fluttering or m.one_way else m.travel)
     axis, share = int(np.abs(travel).argmax()), np.sort(np.abs(travel))
     if m.path == "circle" or share[2] < 0.025 or share[2] < 1.3 * share[1]:
@@ -188,7 +195,12 @@ def _turn(m: Movement) -> list[Fact]:
     found = []
     if abs(change[axis]) > 0.7 and not m.two_sided:
         name = DIRECTIONS[2 * axis + int(change[axis] < 0)]
-        found.append(Fact(Claim("palm", m.hand, name, "turns"), (f"[tilt] the palm {WORDS[name]}", f"[bring] the palm to face {FACING[name]}")))
+        found.append(
+            Fact(
+                Claim("palm", m.hand, name, "turns"),
+                (f"[tilt] the palm {WORDS[name]}", f"[bring] the palm to face {FACING[name]}"),
+            )
+        )
     size = float(np.linalg.norm(world))
     if size > 25 and abs(world[2]) > 0.75 * size and not m.two_sided:
         sense = "clockwise" if world[2] > 0 else "counterclockwise"
@@ -210,10 +222,10 @@ def _flex(m: Movement) -> list[Fact]:
     if not names or len({bool(flex[FINGERS.index(n)] > 0) for n in names}) > 1:
         return []
     closing = flex[FINGERS.index(names[0])] > 0
-    verbs = ("bend", "curl") if closing else ("extend", "straighten")
+    ways = ("bend", "curl") if closing else ("extend", "straighten")
     claim = Claim("fingers", m.hand, "bends" if closing else "extends", "+".join(names))
     said = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return [Fact(claim, tuple(f"[{verb}] the {said} finger{'s' * (len(names) > 1)}" for verb in verbs))]
+    return [Fact(claim, tuple(f"[{verb}] the {said} finger{'s' * (len(names) > 1)}" for verb in ways))]
 
 
 def _count(m: Movement) -> list[Fact]:
@@ -254,7 +266,10 @@ def _size(codes: MotionCodes, m: Movement) -> list[Fact]:
 
 def _facing(codes: MotionCodes, side: int) -> list[Fact]:
     found = []
-    for kind, words in (("palm", ("the palm facing {}", "palm {}")), ("pointing", ("the fingers pointing {}", "fingers pointing {}"))):
+    for kind, words in (
+        ("palm", ("the palm facing {}", "palm {}")),
+        ("pointing", ("the fingers pointing {}", "fingers pointing {}")),
+    ):
         shares = state_shares(codes, Claim("hands", SIDES[side], "moves"), kind, side)
         for name in DIRECTIONS:
             if shares.get(name, 0.0) > _HELD:
@@ -273,7 +288,12 @@ def _shape(codes: MotionCodes, side: int) -> list[Fact]:
 def _contacts(codes: MotionCodes, hand: str) -> list[Fact]:
     found = {}
     for event in codes.events:
-        if event.kind == "contact" and event.hand == hand and event.subject == "thumb+index" and event.end - event.start > 0.2:
+        if (
+            event.kind == "contact"
+            and event.hand == hand
+            and event.subject == "thumb+index"
+            and event.end - event.start > 0.2
+        ):
             words = ("thumb and index finger touching", "the thumb touching the index finger")
             found[event.subject] = Fact(Claim("contact", hand, "touch", event.subject), words)
     return list(found.values())

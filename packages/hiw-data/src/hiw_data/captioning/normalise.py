@@ -1,4 +1,4 @@
-"""Text of captions brought to one form before it is parsed: case, hyphens, contractions, digits, slips of the keyboard."""
+"""Text of captions brought to one form before it is parsed: case, hyphens, contractions, digits, slips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from hiw_data.captioning.lexicon import KNOWN_WORDS, REAL_WORDS
 _REPLACEMENTS = (
     (r"\b(?:counter|anti)[ -]?clock[ -]?wise\b", "counterclockwise"),
     (r"\bclock[ -]wise\b", "clockwise"),
-    (r"\b(can|won|don|doesn|didn|isn|aren|wasn|weren|hasn|haven)'?t\b", r"\1 not"),
+    (r"\b(do|does|did|is|are|was|were|has|have)n'?t\b", r"\1 not"),
+    (r"\bcan'?t\b|\bcannot\b", "can not"),
+    (r"\bwon't\b", "will not"),
     (r"\b(\d+)\s*x\b", r"\1 times"),
     (r"(?<=\w)-(?=\w)", " "),
     (r"'s\b", " "),
@@ -57,8 +59,8 @@ def _ascii(text: str) -> str:
 def mended(word: str) -> str:
     """The word of the lexicon that a word is one slip away from, or the word itself.
 
-    A slip is a letter too many, too few or wrong, or two exchanged, not at the first letter, in a word of five letters or
-    more (four, for exchanged ones). A word that is English in its own right is never changed, nor is one with two
+    A slip is a letter too many, too few or wrong, or two exchanged, not at the first letter, in a word of five letters
+    or more (four, for exchanged ones). A word that is English in its own right is never changed, nor is one with two
     neighbours of different meaning.
 
     >>> mended("rigth"), mended("there"), mended("clokwise")

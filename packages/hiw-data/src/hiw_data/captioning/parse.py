@@ -1,7 +1,7 @@
 """From a caption in English to the claims that it makes of the motion.
 
-The grammar is patterns over normalised words, clause by clause: what is read is taken out, so that no word is read twice. Words
-that say nothing measurable (what is held, why) make no claim, or a claim without a measurement.
+The grammar is patterns over normalised words, clause by clause: what is read is taken out, so that no word is read
+twice. Words that say nothing measurable (what is held, why) make no claim, or a claim without a measurement.
 """
 
 from __future__ import annotations
@@ -62,10 +62,14 @@ def parse_caption(text: str) -> list[CaptionClaim]:
 
 
 _PLACE = re.compile(
-    r"(?:(?:,|and|with) )?(?:the )?(left|right) hand (?:is |are |stays |held |being )*(above|over|below|under|in front of|behind|<forward> of)"
+    r"(?:(?:,|and|with) )?(?:the )?(left|right) hand (?:is |are |stays |held |being )*"
+    r"(above|over|below|under|in front of|behind)"
     r" (?:the )?(?:left|right|other)(?: hand| one)?"
 )
-_BEGINS = re.compile(r"(?:the )?(left|right) hand (?:first|begins|starts|leads)\b|(left|right) hand (?:moves|begins|goes) first")
+_BEGINS = re.compile(
+    r"(?:the )?(left|right) hand (?:first(?= ,| \.|$)|begins|starts|leads)\b"
+    r"|(left|right) hand (?:moves|begins|goes) first"
+)
 
 
 def _places(words: str) -> tuple[str, list[CaptionClaim]]:
@@ -80,7 +84,7 @@ def _places(words: str) -> tuple[str, list[CaptionClaim]]:
         found.append(CaptionClaim(claim, match[0].strip(" ,")))
     for match in _BEGINS.finditer(words):
         found.append(CaptionClaim(Claim("order", "both", f"{match[1] or match[2]}-first"), match[0]))
-    return _PLACE.sub(" ", words), found
+    return _BEGINS.sub(" ", _PLACE.sub(" ", words)), found
 
 
 def _only_action(claims: list[CaptionClaim]) -> str:
@@ -102,36 +106,45 @@ def _read(clause: Clause, before: str) -> Iterator[CaptionClaim]:
     if match := clause.take(lex.STILL):
         held = re.match(r"held|hold|stays? in|remains? in", match[0])
         claim = Claim("rest", hand, "hold", "", when or "middle") if held else Claim("hands", hand, "still", "", when)
-        yield _said(clause, match, claim)
+        yield CaptionClaim(claim, words_of(match))
     yield from _counting(clause)
     action, match = _action(clause)
     if match is not None:
-        yield CaptionClaim(Claim("hands", hand, "moves", "", when), words_of(match), clause.negated(match), action)
+        yield CaptionClaim(Claim("hands", hand, "moves", "", when), words_of(match), action=action)
         yield from _of_action(clause, action, when)
-    for claim, words, negated in read_posture(clause, action, when):
-        yield CaptionClaim(claim, words, negated, action)
-        if claim and (claim.value in ("bends", "extends") or claim.subject == "turns") and not negated:
+    for posture, words, negated in read_posture(clause, action, when):
+        yield CaptionClaim(posture, words, negated, action)
+        if posture and (posture.value in ("bends", "extends") or posture.subject == "turns") and not negated:
             yield CaptionClaim(Claim("hands", hand, "moves", "", when), words)
     yield from _manner(clause, action or before, when)
     verb = clause.take(lex.OTHER_VERBS)
     yield from _way(clause, action, verb is not None, when)
-    if verb is not None:
-        negated = clause.negated(verb)
-        yield CaptionClaim(Claim("hands", hand, "still" if negated else "moves", "", when), verb[0])
+    if verb is not None and not clause.negated(verb):
+        yield CaptionClaim(Claim("hands", hand, "moves", "", when), verb[0])
         lifted = (re.match(r"rais|rise|rising", verb[0]) and "up") or (re.match(r"lower|drop", verb[0]) and "down")
-        if lifted and not negated:
+        if lifted:
             yield CaptionClaim(Claim("direction", hand, lifted, "partly", when), verb[0])
 
 
 def _action(clause: Clause) -> tuple[str, re.Match[str] | None]:
-    for name, pattern in lex.ACTIONS:
-        if name == "point" and re.search(
-            r"palms?|fingers? pointing|all fingers|# , pointing|extended|curled", clause.text
-        ):
-            continue
-        if match := clause.take(pattern):
+    """The first action that is not denied; all are taken out up to it."""
+    while True:
+        found = []
+        for order, (name, pattern) in enumerate(lex.ACTIONS):
+            if name == "point" and _POINTING.search(clause.text):
+                continue
+            if match := clause.find(pattern):
+                found.append((match.start(), order, name, match))
+        if not found:
+            return "", None
+        _, _, name, match = min(found, key=lambda item: item[:2])
+        clause.blank(match)
+        if not clause.negated(match):
             return name, match
-    return "", None
+
+
+_POINTING = re.compile(r"palms?|fingers? pointing|all fingers|# , pointing|extended|curled")
+"""Where "pointing" says how a hand is held, not what it does."""
 
 
 def _of_action(clause: Clause, action: str, when: str) -> Iterator[CaptionClaim]:
@@ -171,24 +184,22 @@ def _manner(clause: Clause, action: str, when: str) -> Iterator[CaptionClaim]:
         for value, pattern in words.items():
             if match := clause.take(pattern):
                 yield replace(_said(clause, match, Claim(kind, clause.hand, value, "", when)), action=action)
-    for value, pattern in (
-        ("together", r"simultaneously|at the same time"),
-    ):
+    for value, pattern in (("together", r"simultaneously|at the same time"),):
         if (match := clause.take(pattern)) and clause.hand == "both":
             yield _said(clause, match, Claim("order", "both", value))
     for value, pattern in (
         (
             "approach",
-            r"(?:come|comes|coming|move|moves|brought|bring|brings) together|approach(?:es|ing)?(?: each other)?|(?:towards?|closer to) each other",
+            r"(?:come|comes|coming|move|moves|brought|bring|brings) together|approach(?:es|ing)?(?: each other)?"
+            r"|(?:towards?|closer to) each other",
         ),
         ("part", r"(?:move|moves|moving|pull|pulls|come|comes) apart|separat(?:e|es|ing)|away from each other"),
     ):
         if (match := clause.take(pattern)) and clause.hand in ("both", "either"):
             yield _said(clause, match, Claim("relation", "both", value, "", when))
     for value, pattern in lex.PATTERNS.items():
-        if match := clause.take(pattern):
-            if match[0] != "together" or clause.hand == "both":
-                yield _said(clause, match, Claim("relation", "both", value))
+        if (match := clause.take(pattern)) and (match[0] != "together" or clause.hand == "both"):
+            yield _said(clause, match, Claim("relation", "both", value))
 
 
 def _way(clause: Clause, action: str, moving: bool, when: str) -> Iterator[CaptionClaim]:

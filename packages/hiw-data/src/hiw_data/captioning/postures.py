@@ -37,7 +37,9 @@ def _facing(clause: Clause, action: str, when: str) -> Iterator[Said]:
     hand = clause.hand
     if action == "turn" and (match := clause.take(rf"palms?(?: to)?(?: face)?(?: to)? {_TWO}")):
         yield Claim("palm", hand, match["first"][1:-1], "turns", when), words_of(match), clause.negated(match)
-    if match := clause.take(rf"(?:tilt(?:s|ing)?|bring(?:s|ing)?)(?: (?:the|its|their|both))* palms?(?: to face)? {_TWO}"):
+    if match := clause.take(
+        rf"(?:tilt(?:s|ing)?|bring(?:s|ing)?)(?: (?:the|its|their|both))* palms?(?: to face)? {_TWO}"
+    ):
         yield Claim("palm", hand, match["first"][1:-1], "turns", when), words_of(match), clause.negated(match)
     face = r"(?:facing|faces?|turned|towards?|pointing|points?|directed)"
     patterns = (
@@ -58,7 +60,8 @@ def _facing(clause: Clause, action: str, when: str) -> Iterator[Said]:
 def _contact(clause: Clause, when: str) -> Iterator[Said]:
     hand = clause.hand
     patterns = (
-        rf"(?:the )?thumb(?: finger)?(?: ?tip)? and {_TIP}(?: tips)?(?: (?:are|come|stay|pressed|brought|to))* (?P<how>{_TOUCHES}|together|apart)",
+        rf"(?:the )?thumb(?: finger)?(?: ?tip)? and {_TIP}(?: tips)?"
+        rf"(?: (?:are|come|stay|pressed|brought|to|do|does|is|not|never))* (?P<how>{_TOUCHES}|together|apart)",
         rf"(?:the )?thumb(?: ?tip)?(?: is)? {_TOUCHES}(?: the tip of)? {_TIP}",
         rf"{_TOUCHES} {_TIP}(?: with| to)(?: the)? thumb",
         rf"{_TIP}(?: is)? {_TOUCHES} (?:the )?thumb",
@@ -112,6 +115,5 @@ def _shapes(clause: Clause, action: str, when: str) -> Iterator[Said]:
         if value in ("open", "flat"):
             if match := clause.take(pattern):
                 yield Claim("fingers", clause.hand, "extended", "fingers", when), words_of(match), clause.negated(match)
-        elif action != "fist" or value != "fist":
-            if match := clause.take(pattern):
-                yield Claim("handshape", clause.hand, value, "", when), words_of(match), clause.negated(match)
+        elif (action != "fist" or value != "fist") and (match := clause.take(pattern)):
+            yield Claim("handshape", clause.hand, value, "", when), words_of(match), clause.negated(match)

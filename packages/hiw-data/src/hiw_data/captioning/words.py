@@ -1,7 +1,7 @@
 """Captions from motion alone: facts said in varied, grammatical English, at three lengths.
 
-Only what was measured is said (see ``facts``). Synonyms and word order are drawn by seed; the same codes and seed give the same
-words, and the codes of a mirrored clip give the mirrored words.
+Only what was measured is said (see ``facts``). Synonyms and word order are drawn by seed; the same codes and seed give
+the same words, and the codes of a mirrored clip give the mirrored words.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from hand_geometry.codes import Claim, MotionCodes
@@ -78,12 +79,10 @@ def describe_motion(codes: MotionCodes, seed: int = 0, variants: int = VARIANTS)
     def draw(write: Callable[[np.random.Generator], MotionCaption], kind: int) -> tuple[MotionCaption, ...]:
         return _distinct(write, np.random.default_rng([seed, kind]), variants, taken)
 
-    whole = [
-        draw(lambda rng, length=length: _whole(subjects, relations, length, rng), k) if subjects else ()
-        for k, length in enumerate(LENGTHS)
-    ]
-    hands = [draw(lambda rng, f=f: _sentence(f, "long", rng), 3) if f else () for f in (left, right)]
-    related = draw(lambda rng: _relation(relations, rng), 4) if relations else ()
+    writers = [partial(_whole, subjects, relations, length) for length in LENGTHS]
+    whole = [draw(write, kind) if subjects else () for kind, write in enumerate(writers)]
+    hands = [draw(partial(_sentence, facts, "long"), 3) if facts else () for facts in (left, right)]
+    related = draw(partial(_relation, relations), 4) if relations else ()
     return MotionCaptions(whole[0], whole[1], whole[2], hands[0], hands[1], related)
 
 
@@ -112,16 +111,20 @@ def _distinct(
     return tuple(found)
 
 
-def _whole(subjects: Sequence[HandFacts], relations: Sequence[Fact], length: str, rng: np.random.Generator) -> MotionCaption:
+def _whole(
+    subjects: Sequence[HandFacts], relations: Sequence[Fact], length: str, rng: np.random.Generator
+) -> MotionCaption:
     caption = _sentence(subjects[0], length, rng, relations)
-    if len(subjects) == 1 or length == "short" and subjects[1].spans < 0.25 * subjects[0].spans:
+    if len(subjects) == 1 or (length == "short" and subjects[1].spans < 0.25 * subjects[0].spans):
         return caption
     other = _sentence(subjects[1], "short" if length != "long" else "medium", rng, plain=True)
     joint = str(rng.choice([", while ", "; ", " while "]))
     return MotionCaption(caption.text + joint + other.text, caption.claims + other.claims)
 
 
-def _sentence(facts: HandFacts, length: str, rng: np.random.Generator, relations: Sequence[Fact] = (), *, plain: bool = False) -> MotionCaption:
+def _sentence(
+    facts: HandFacts, length: str, rng: np.random.Generator, relations: Sequence[Fact] = (), *, plain: bool = False
+) -> MotionCaption:
     """One clause with its circumstances; a plain one has its subject first."""
     said: list[Fact | None] = [facts.way[0] if facts.way else None]
     phrase = _pick(facts.way[0], rng) if facts.way else "[be] seen"
