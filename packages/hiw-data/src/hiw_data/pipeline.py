@@ -71,14 +71,14 @@ def build(
     """Builds a store from sources, with a data card and a quality report.
 
     The store is written beside `out` and takes its place at the end; an interrupted build leaves what was
-    there, and what it had written itself, and the next build of the same sources with the same configuration goes on from
-    there, clip by clip. README.md (the card) and quality.json (the report) stand in the store's folder. The same sources
-    and configuration give the same bytes, interrupted or not.
+    there, and what it had written itself, and the next build of the same sources with the same configuration goes on
+    from there, clip by clip. README.md (the card) and quality.json (the report) stand in the store's folder. The same
+    sources and configuration give the same bytes, interrupted or not.
 
     Args:
         sources: such as FingerspellingSource() and ProceduralSource(); names must differ. A source with a method
-            `stream_from(fps, start)` is asked to leave out its first `start` items when a build goes on; of others they are
-            made again, and passed over.
+            `stream_from(fps, start)` is asked to leave out its first `start` items when a build goes on; of others they
+            are made again, and passed over.
         out: the store's folder, such as "data/hiw.zarr".
         config: frame rate, splits and lengths.
         overwrite: replace a store that is there.
@@ -138,7 +138,7 @@ def build(
 
 
 def _key(sources: Sequence[Source], config: BuildConfig, append: bool, out: str | Path) -> str:
-    """What makes two builds the same: configuration, sources with their plain options, and the store that is added to."""
+    """What makes two builds the same: configuration, sources with their options, and the store that is added to."""
     of = [
         [
             type(source).__qualname__,
@@ -232,7 +232,7 @@ def _report(sources: Sequence[Source], writer: StoreWriter, tally: QualityTally,
 
 
 def merge_reports(old: Mapping[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The report of a store that was added to: what stays of the old one, and the new one, which counts its sources whole."""
+    """The report of a store that was added to: what stays of the old one, and the new one's sources, counted whole."""
     sources = {**old["sources"], **new["sources"]}
     skipped = [*old["skipped"]["clips"], *new["skipped"]["clips"]]
     return {

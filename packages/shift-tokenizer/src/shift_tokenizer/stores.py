@@ -1,9 +1,9 @@
 """Clips from a Zarr store, as hiw-data writes them, for training and measuring; needs the extra `zarr`.
 
-Layout: a Zarr 3 group with `features` (frames, 198) and `valid` (frames, 2), and beside them either the file `clips.arrow`
-(schema 2 of hiw-data) with the columns "start" and "length" of each clip, and "clip_id", "source", "split"; or the array
-`clips`, the UTF-8 bytes of a JSON list with one object per clip: its "length" (all clips end to end), and optionally
-"clip_id", "source", "split". The attribute `fps` is the rate of all clips.
+Layout: a Zarr 3 group with `features` (frames, 198) and `valid` (frames, 2), and beside them either the file
+`clips.arrow` (schema 2 of hiw-data) with the columns "start" and "length" of each clip, and "clip_id", "source",
+"split"; or the array `clips`, the UTF-8 bytes of a JSON list with one object per clip: its "length" (all clips end to
+end), and optionally "clip_id", "source", "split". The attribute `fps` is the rate of all clips.
 """
 
 import json

@@ -154,5 +154,6 @@ class ObjectFiles:
 def unreadable(files: LocalFiles | ObjectFiles, key: str, why: str) -> StoreError:
     """The error of a file that cannot be read."""
     return StoreError(
-        f"Expected a readable {key} in {files}, got: {why}. `hiw validate` lists what is damaged, `hiw repair` keeps the rest."
+        f"Expected a readable {key} in {files}, got: {why}. `hiw validate` lists what is damaged, `hiw repair` "
+        "keeps the rest."
     )

@@ -75,7 +75,8 @@ def migrate(path: str | Path, out: str | Path | None = None) -> HiwStore:
         got = hashlib.sha256(b"\0".join(parts)).hexdigest()
         if got != attributes["data_hash"]:
             raise StoreError(
-                f"Expected content with hash {attributes['data_hash']} in {path}, got {got}: it is damaged. Build it again."
+                f"Expected content with hash {attributes['data_hash']} in {path}, got {got}: it is damaged. Build "
+                "it again."
             )
         writer.publish(attributes["report"] | {"migrated_from": {"schema_version": 1, "data_hash": got}})
     return HiwStore.open(target)

@@ -46,21 +46,27 @@ class Part:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.shard_frames = folder, shard_frames
         self._lock = (folder / "lock").open("wb")
+        try:
+            self._open()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _open(self) -> None:
+        folder, shard_frames = self.folder, self.shard_frames
         lock(self._lock, folder)
-        self.records = 0
         sealed, frames, tail, end = 0, 0, [], 0
         for record, end in _records(folder):  # noqa: B007 - the end of the last one counts
             if "sealed" in record:
                 sealed, frames, tail = record["sealed"] + 1, 0, []
             elif "row" in record:
                 tail.append(record)
-            self.records += 1
         for record in tail:
             features, valid = read_record(folder, record)
             if arrays_digest(features, valid).hex() != record["arrays"]:
                 raise StoreError(
-                    f"Expected the frames of {record['row']['clip_id']} in {folder} as they were written, got others (did "
-                    "the machine lose power?). Remove the folder and build again."
+                    f"Expected the frames of {record['row']['clip_id']} in {folder} as they were written, got others "
+                    "(did the machine lose power?). Remove the folder and build again."
                 )
             frames = record["start"] + record["row"]["length"]
         self._journal = (folder / "journal.jsonl").open("ab", buffering=0)
@@ -82,7 +88,6 @@ class Part:
         data = memoryview(canonical_json(record).encode() + b"\n")
         while data:
             data = data[self._journal.write(data) :]
-        self.records += 1
 
     def seal(self) -> None:
         """Closes the open shard, if anything is in it, and opens the next."""
@@ -113,7 +118,8 @@ def lock(file: BinaryIO, folder: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise StoreError(
-            f"Expected nobody else to be writing at {folder}, but another process is. Wait for it, or choose another --out."
+            f"Expected nobody else to be writing at {folder}, but another process is. Wait for it, or choose "
+            "another --out."
         ) from error
 
 

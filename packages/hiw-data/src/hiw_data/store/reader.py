@@ -86,32 +86,34 @@ class HiwStore:
             raise SchemaVersionError(self.path, attributes.get("schema_version"), schema.SCHEMA_VERSION)
         if not attributes.get("complete"):
             raise StoreError(
-                f"Expected a complete store at {self.path}, got one without its closing mark. Build it again with `hiw build`."
+                f"Expected a complete store at {self.path}, got one without its closing mark. Build it again "
+                "with `hiw build`."
             )
         for array in WIDTHS:
             try:
                 got = json.loads(self.files.read(f"{array}/zarr.json"))
             except FileNotFoundError as error:
                 raise StoreError(
-                    f"Expected a complete store at {self.path}, got one without {array}. Build it again with `hiw build`."
+                    f"Expected a complete store at {self.path}, got one without {array}. Build it again with "
+                    "`hiw build`."
                 ) from error
             expected = array_metadata(array, len(self.shards), self.shard_frames)
             if wrong := [
                 key for key in ("shape", "data_type", "chunk_grid", "codecs") if got.get(key) != expected[key]
             ]:
                 raise StoreError(
-                    f"Expected {array} of {self.path} as `hiw build` lays it out, got another {', '.join(wrong)}. Has another "
-                    "program rewritten it? Read it with Zarr, and build the store again."
+                    f"Expected {array} of {self.path} as `hiw build` lays it out, got another {', '.join(wrong)}. Has "
+                    "another program rewritten it? Read it with Zarr, and build the store again."
                 )
         if len(self) != attributes["clips"] or int(self.lengths.sum()) != attributes["frames"]:
             raise StoreError(
-                f"Expected {attributes['clips']} clips and {attributes['frames']} frames in {self.path}, got {len(self)} and "
-                f"{int(self.lengths.sum())} in its index. Do `hiw repair {self.path}`, or build it again."
+                f"Expected {attributes['clips']} clips and {attributes['frames']} frames in {self.path}, got {len(self)} "
+                f"and {int(self.lengths.sum())} in its index. Do `hiw repair {self.path}`, or build it again."
             )
 
     @cached_property
     def table(self) -> pa.Table:
-        """The index: a row a clip, columns as in `hiw_data.store.schema.ROW_SCHEMA`; mapped, so that opening reads little."""
+        """The index: a row a clip, columns as in `hiw_data.store.schema.ROW_SCHEMA`; mapped, not read."""
         try:
             return pa.ipc.open_file(self.files.table_source(schema.INDEX_FILE)).read_all()
         except (pa.ArrowInvalid, OSError) as error:
@@ -142,7 +144,7 @@ class HiwStore:
 
     @property
     def metadata(self) -> Rows:
-        """One dict per clip, in stored order, made when asked for: everything of a Clip but its arrays, with "length"."""
+        """One dict per clip, in stored order, made when asked for: all of a Clip but its arrays, with "length"."""
         return Rows(self.table)
 
     @property
@@ -162,7 +164,7 @@ class HiwStore:
 
     @property
     def data_hash(self) -> str:
-        """SHA-256 of the content (features, validity, metadata, in order), in hexadecimal; the shards do not change it."""
+        """SHA-256 of the content (features, validity, metadata, in order), in hexadecimal, however it is sharded."""
         return str(self._attributes["data_hash"])
 
     @property
@@ -208,7 +210,7 @@ class HiwStore:
     def read_frames(
         self, index: int, start: int = 0, stop: int | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Frames `start` to `stop` (default: its end) of the clip at a position: (T, 198) and (T, 2), read from the disk.
+        """Frames `start` to `stop` (default: its end) of the clip at a position, read from the disk: (T, 198), (T, 2).
 
         Raises:
             IndexError: there are no such frames.
@@ -225,7 +227,7 @@ class HiwStore:
         return features, valid.astype(bool)
 
     def words(self, index: int) -> dict[str, Any]:
-        """clip_id, source, split, captions and attributes of the clip at a position: what an item of a dataset carries."""
+        """clip_id, source, split, captions, attributes of the clip at a position: what an item of a dataset carries."""
         batch, row = self._where(index)
         words = {name: batch.column(name)[row].as_py() for name in ("clip_id", "source", "split", "captions")}
         return words | {"attributes": json.loads(batch.column("attributes")[row].as_py())}

@@ -46,8 +46,8 @@ class Repair:
 def repair(path: str | Path, out: str | Path | None = None) -> Repair:
     """Drops what cannot be read, rewrites the index, keeps the rest.
 
-    Every clip is held against its checksum. Those that are whole are written to a new store, which takes the place of the old
-    one at the very end; its report says what was dropped.
+    Every clip is held against its checksum. Those that are whole are written to a new store, which takes the place of
+    the old one at the very end; its report says what was dropped.
 
     Args:
         path: the store's folder.

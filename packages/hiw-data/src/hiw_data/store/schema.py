@@ -10,8 +10,9 @@ A store is a folder (or a prefix in an object store) that is a Zarr 3 group:
 
 Design choices. A clip lies whole in one shard, at `start` (a row of the arrays), so a shard can be written, moved,
 checked or lost alone; the rows between the last clip of a shard and its end are no clip's, and take no space. Shards
-are uncompressed, with chunks in order, so a window is one read at a known place. Metadata are columns in an Arrow file that
-is mapped, not parsed. Nothing in a store depends on when or where it was built; `data_hash` does not depend on its shards.
+are uncompressed, with chunks in order, so a window is one read at a known place. Metadata are columns in an Arrow file
+that is mapped, not parsed. Nothing in a store depends on when or where it was built; `data_hash` does not depend on its
+shards.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ ROW_SCHEMA = pa.schema(
     ],
     metadata={"format": FORMAT, "schema_version": str(SCHEMA_VERSION)},
 )
-"""Columns of `clips.arrow`. Columns of JSON text: attributes, caption_provenance, atomic_answers, motion_codes, camera."""
+"""Columns of `clips.arrow`; attributes, caption_provenance, atomic_answers, motion_codes and camera are JSON text."""
 
 STORED_KEYS = ("clip_id", "source", "split", "origin", "held_out", "captions", "attributes", *_OPTIONAL)
 """Keys of a Clip that its row holds; those it does not have are null, or left out of `HiwStore.metadata`."""

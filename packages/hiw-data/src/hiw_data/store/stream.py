@@ -19,10 +19,10 @@ from hiw_data.store.reader import HiwStore
 class HiwStream(IterableDataset[dict[str, Any]]):
     """Windows as `HiwDataset` has them, in an order that reads a few shards at a time.
 
-    An epoch's order: shards are shuffled, and so are the windows within each group of `pool` shards that follow each other.
-    That order is cut into `world` equal runs, one a process, and each run into as many as it has DataLoader workers; so no
-    window is read twice or left out, but for at most `world - 1` windows at the end of an epoch, which are dropped so that
-    every process has the same number. The order depends on the seed, the epoch and `world` alone.
+    An epoch's order: shards are shuffled, and so are the windows within each group of `pool` shards that follow each
+    other. That order is cut into `world` equal runs, one a process, and each run into as many as it has DataLoader
+    workers; so no window is read twice or left out, but for at most `world - 1` windows at the end of an epoch, which
+    are dropped so that every process has the same number. The order depends on the seed, the epoch and `world` alone.
 
     Resuming: `state_dict(batches, batch_size, workers)` says where a loader is that has given so many batches;
     `load_state_dict` makes the next iteration begin there, with the same settings.

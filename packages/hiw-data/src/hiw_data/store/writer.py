@@ -36,8 +36,9 @@ class StoreWriter:
 
     Leaving the context without `publish`, by an error or not, leaves whatever was at `out` untouched.
 
-    Several processes can write one store: each opens a writer with the same `key` and a `part` of its own, appends, and leaves;
-    then one of them opens a writer, calls `collect` and publishes. Parts follow each other in the order of their names.
+    Several processes can write one store: each opens a writer with the same `key` and a `part` of its own, appends, and
+    leaves; then one of them opens a writer, calls `collect` and publishes. Parts follow each other in the order of
+    their names.
 
     Args:
         out: the store's folder.
@@ -45,9 +46,9 @@ class StoreWriter:
         multiple: lengths of all clips are a multiple of this, and at least twice this.
         overwrite: replace a store that is there.
         append: keep the clips of the store that is there, before the new ones; its shards are linked, not copied.
-        key: names what is being written (such as a hash of its configuration). With it, what was written is kept when the
-            context is left without `publish`, or the process killed, and the next writer with this key goes on from there.
-            Without, it is removed.
+        key: names what is being written (such as a hash of its configuration). With it, what was written is kept when
+            the context is left without `publish`, or the process killed, and the next writer with this key goes on from
+            there. Without, it is removed.
         part: the name of this process's part.
         shard_frames: frames of a shard; no clip may be longer. An appended store keeps its own.
 
@@ -55,7 +56,8 @@ class StoreWriter:
         metadata: per clip of this writer what decides its split (a dict); set `split` here before `publish`.
 
     Raises:
-        StoreError: something is at `out` and neither `overwrite` nor `append` is True, or it is no store and must not be
+        StoreError: something is at `out` and neither `overwrite` nor `append` is True, or it is no store and must not
+            be
             replaced, or another process is writing this part.
         OptionError: `overwrite` and `append` together, or a part's name that is no plain name.
     """
@@ -137,7 +139,7 @@ class StoreWriter:
         return records(self.folder / self.part)
 
     def note(self, **record: object) -> None:
-        """Writes a line of the caller's own to the journal, to be found by `records` when the work is taken up again."""
+        """Writes a line of the caller's own to the journal, for `records` to find when the work is taken up again."""
         self._part.note(record)
 
     def append(self, clip: Clip, **extra: object) -> None:
@@ -168,7 +170,7 @@ class StoreWriter:
         self._add(row)
 
     def collect(self) -> None:
-        """Takes up the clips of the other parts that were written with this key, and those of this one, in order of names.
+        """Takes up the clips of all parts that were written with this key, in the order of the parts' names.
 
         Raises:
             StoreError: another process is still writing one of them, or two parts have a clip of the same name.
