@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tqdm import tqdm
 
@@ -110,7 +110,7 @@ def build(
     with StoreWriter(out, fps=config.fps, multiple=config.multiple, key=key, **options) as writer:
         done = _replay(writer, tally)
         for source in sources:
-            _stream(source, writer, tally, config, done.get(source.name, 0))
+            _stream(source, writer, tally, done.get(source.name, 0))
         if not writer.metadata:
             writer.discard()
             raise NoClipsError(out, [(skipped.clip_id, skipped.reason) for skipped in tally.skipped])
@@ -170,9 +170,8 @@ def _replay(writer: StoreWriter, tally: QualityTally) -> dict[str, int]:
         if "row" in record:
             features, valid = read_record(writer.folder / writer.part, record)
             row = record["row"]
-            clip = Clip(
-                fps=writer.fps, features=features, valid=valid, **{k: v for k, v in row.items() if k != "length"}
-            )
+            clip = cast(Clip, {**row, "fps": writer.fps, "features": features, "valid": valid})
+            del clip["length"]  # type: ignore[typeddict-item]
             if "residual" in record:
                 clip["residual"] = unpack(record["residual"], 2)
             tally.add(clip)
@@ -186,33 +185,34 @@ def _replay(writer: StoreWriter, tally: QualityTally) -> dict[str, int]:
     return done
 
 
-def _stream(source: Source, writer: StoreWriter, tally: QualityTally, config: BuildConfig, start: int) -> None:
+def _stream(source: Source, writer: StoreWriter, tally: QualityTally, start: int) -> None:
     items: Iterable[Clip | SkippedClip]
     if start and hasattr(source, "stream_from"):
-        items = source.stream_from(config.fps, start)
+        items = source.stream_from(writer.fps, start)
     else:
-        items = islice(source.stream(config.fps), start, None)
+        items = islice(source.stream(writer.fps), start, None)
     with tqdm(total=len(source), initial=start, desc=source.name, unit="clip", disable=None) as bar:
         for number, item in enumerate(items, start):
             bar.update()
-            skipped = item if isinstance(item, SkippedClip) else None
-            if skipped is None:
-                try:
-                    check_clip(item)
-                    if item["source"] != source.name:
-                        raise ClipError(
-                            f"Expected source {source.name!r} in {item['clip_id']}, got {item['source']!r}."
-                        )
-                    clip = pad_clip(item, multiple=config.multiple)
-                    extra = {"residual": pack(clip["residual"])} if "residual" in clip else {}
-                    writer.append(clip, source=source.name, item=number, **extra)
-                    tally.add(clip)
-                except ClipError as error:
-                    name = item.get("clip_id") if isinstance(item, Mapping) else None
-                    skipped = SkippedClip(str(name or f"{source.name}/?"), source.name, str(error))
+            skipped = item if isinstance(item, SkippedClip) else _store(item, number, source.name, writer, tally)
             if skipped is not None:
                 tally.skip(skipped)
                 writer.note(skipped=asdict(skipped), source=source.name, item=number)
+
+
+def _store(item: Clip, number: int, source: str, writer: StoreWriter, tally: QualityTally) -> SkippedClip | None:
+    try:
+        check_clip(item)
+        if item["source"] != source:
+            raise ClipError(f"Expected source {source!r} in {item['clip_id']}, got {item['source']!r}.")
+        clip = pad_clip(item, multiple=writer.multiple)
+        extra = {"residual": pack(clip["residual"])} if "residual" in clip else {}
+        writer.append(clip, source=source, item=number, **extra)
+    except ClipError as error:
+        name = item.get("clip_id") if isinstance(item, Mapping) else None
+        return SkippedClip(str(name or f"{source}/?"), source, str(error))
+    tally.add(clip)
+    return None
 
 
 def _report(sources: Sequence[Source], writer: StoreWriter, tally: QualityTally, config: BuildConfig) -> dict[str, Any]:

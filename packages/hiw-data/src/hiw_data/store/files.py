@@ -8,7 +8,6 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -63,7 +62,7 @@ class LocalFiles:
             return
         with self._lock:  # a handle must not be closed by another thread's reading between look-up and read
             try:
-                got = os.preadv(self._handle(key), [memoryview(block).cast("B")], offset)
+                got = os.preadv(self._handle(key), [block.data.cast("B")], offset)
             except FileNotFoundError as error:
                 raise unreadable(self, key, f"{error}; or another store took its place: open it again") from error
             except OSError as error:
@@ -133,7 +132,7 @@ class ObjectFiles:
         data = data[offset - first * self.block_bytes :][: block.nbytes]
         if len(data) != block.nbytes:
             raise unreadable(self, key, f"{len(data)} bytes at {offset} instead of {block.nbytes}")
-        memoryview(block).cast("B")[:] = np.frombuffer(data, np.uint8)
+        block.data.cast("B")[:] = data
 
     def _block(self, key: str, number: int) -> bytes:
         with self._lock:

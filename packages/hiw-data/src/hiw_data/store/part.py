@@ -55,7 +55,8 @@ class Part:
     def _open(self) -> None:
         folder, shard_frames = self.folder, self.shard_frames
         lock(self._lock, folder)
-        sealed, frames, tail, end = 0, 0, [], 0
+        tail: list[dict[str, Any]] = []
+        sealed, frames, end = 0, 0, 0
         for record, end in _records(folder):  # noqa: B007 - the end of the last one counts
             if "sealed" in record:
                 sealed, frames, tail = record["sealed"] + 1, 0, []

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 import pyarrow as pa
@@ -107,8 +107,9 @@ class HiwStore:
                 )
         if len(self) != attributes["clips"] or int(self.lengths.sum()) != attributes["frames"]:
             raise StoreError(
-                f"Expected {attributes['clips']} clips and {attributes['frames']} frames in {self.path}, got {len(self)} "
-                f"and {int(self.lengths.sum())} in its index. Do `hiw repair {self.path}`, or build it again."
+                f"Expected {attributes['clips']} clips and {attributes['frames']} frames in {self.path}, got "
+                f"{len(self)} and {int(self.lengths.sum())} in its index. Do `hiw repair {self.path}`, or build it "
+                "again."
             )
 
     @cached_property
@@ -254,7 +255,7 @@ class HiwStore:
             row["betas"] = np.asarray(row["betas"], np.float32).reshape(2, 10)
         if "timestamps" in row:
             row["timestamps"] = np.asarray(row["timestamps"], np.float64)
-        return Clip(**row, fps=self.fps, features=features, valid=valid)
+        return cast(Clip, {**row, "fps": self.fps, "features": features, "valid": valid})
 
     def iterate(self, split: str | None = None, source: str | None = None) -> Iterator[Clip]:
         """The clips of a split and a source (None takes all), in stored order, one at a time.

@@ -130,17 +130,14 @@ class HiwStream(IterableDataset[dict[str, Any]]):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = get_worker_info()
         workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
-        own = self.order(self.epoch)[: len(self) * self.world]
-        own = np.split(own, self.world)[self.rank] if len(own) else own
-        own = np.array_split(own, workers)[number]
-        for place in own[self._given(workers, number) :]:
-            yield read_window(self.store, int(self.positions[place]), int(self.starts[place]), self.window)
-
-    def _given(self, workers: int, number: int) -> int:
-        """How many items of this worker had been given before the state that was loaded."""
+        given = 0
         _, epoch, batches, size, saved_workers = self._state.tolist()
-        if epoch != self.epoch:
-            return 0
-        if max(1, saved_workers) != workers:
-            raise OptionError(f"Expected {saved_workers} worker(s), as when the state was saved, got {workers}.")
-        return -(-max(0, batches - number) // workers) * size
+        if epoch == self.epoch:
+            if max(1, saved_workers) != workers:
+                raise OptionError(f"Expected {saved_workers} worker(s), as when the state was saved, got {workers}.")
+            number = (number + batches) % workers  # a loader asks worker 0 first, whoever's turn it was
+            given = -(-max(0, batches - number) // workers) * size
+        own = self.order(self.epoch)[: len(self) * self.world]
+        own = np.split(own, self.world)[self.rank]
+        for place in np.array_split(own, workers)[number][given:]:
+            yield read_window(self.store, int(self.positions[place]), int(self.starts[place]), self.window)

@@ -57,8 +57,7 @@ class StoreWriter:
 
     Raises:
         StoreError: something is at `out` and neither `overwrite` nor `append` is True, or it is no store and must not
-            be
-            replaced, or another process is writing this part.
+            be replaced, or another process is writing this part.
         OptionError: `overwrite` and `append` together, or a part's name that is no plain name.
     """
 
