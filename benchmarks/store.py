@@ -1,7 +1,7 @@
 """How fast a store is built, opened and read at random, beside other ways to keep the same frames.
 
     python benchmarks/store.py                    a tenth of 3D-HIW's size: 1.2 million frames, every reader (2 GB)
-    python benchmarks/store.py --frames 12000000 --readers hiw hiw-dataset hiw-stream     its whole size (10 GB of disk)
+    python benchmarks/store.py --frames 12000000 --readers hiw hiw-memmap hiw-dataset hiw-stream    its whole size (10 GB)
     python benchmarks/store.py --million          the index of a million clips alone, opened
 
 Clips have the scripted source's captions and attributes and random features. Each figure is from a process of its own,
@@ -36,6 +36,7 @@ READERS = {
     "npy": ".npy per clip (the released code's way)",
     "hdf5": "HDF5 (h5py), chunks of 256 frames",
     "zarr": "Zarr, chunks of 256 frames",
+    "hiw-memmap": "this store's shards, np.memmap",
     "hiw-by-zarr": "this store, read by zarr-python",
 }
 
@@ -169,6 +170,17 @@ def reader(folder: Path, kind: str) -> tuple[Callable[[int, int, int], Any], Any
         store, group = HiwStore.open(folder / "hiw.zarr"), zarr.open_group(folder / "hiw.zarr", mode="r")
         array, begin = group["features"], store.starts
         return lambda clip, a, b: array[begin[clip] + a : begin[clip] + b], store.lengths
+    if kind == "hiw-memmap":
+        store = HiwStore.open(folder / "hiw.zarr")
+        room, begin = store.shard_frames, store.starts
+        maps = [np.memmap(folder / f"hiw.zarr/features/c/{n}/0", np.uint8, "r") for n in range(len(store.shards))]
+        rows = [one[: (len(one) // 792) * 792].view(np.float32).reshape(-1, 198) for one in maps]
+
+        def window(clip: int, a: int, b: int) -> Any:
+            shard, row = divmod(int(begin[clip]), room)
+            return np.array(rows[shard][row + a : row + b])
+
+        return window, store.lengths
     starts = np.load(folder / "starts.npy")
     if kind == "npy":
         return lambda clip, a, b: np.load(folder / "npy" / f"{clip}.npy")[a:b], np.diff(starts)
