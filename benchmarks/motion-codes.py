@@ -1,7 +1,7 @@
 """Motion codes: how fast, and how often they recover the truth of scripted clips.
 
     OMP_NUM_THREADS=1 python benchmarks/motion-codes.py           both parts, a minute
-    python benchmarks/motion-codes.py --clips 2700 --seed 7 truth
+    python benchmarks/motion-codes.py --clips 2700 --seed 9 truth
 
 Speed is frames of two hands a second of CPU time on one thread, medians of several rounds. Truth is the attributes of
 the scripted source (hand, direction, repetitions, speed, size), which the codes never see; every other direction, speed
@@ -126,6 +126,7 @@ def rates(found: list[dict[str, Any]], codes: list[MotionCodes], seed: int) -> N
             if attributes != clip["attributes"]:
                 raise SystemExit(f"Clip {index}: the script draws other attributes than the clip has.")
             hand = attributes["hand"].replace("both", "left")
+            rate *= 5 if family.name == "type" else 1  # five flutters of the fingers a repetition
             errors += [abs(m.tempo_hz / rate - 1) for m in code.movements if m.hand == hand][:1]
     middle, far = np.median(errors), np.percentile(errors, 95)
     print(f"  tempo against the script's rate: median error {middle:.1%}, 95th percentile {far:.1%}")
@@ -135,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help="speed, truth; default both")
     parser.add_argument("--clips", type=int, default=1620, help="scripted clips (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=7, help="of the scripted clips (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=11, help="of the scripted clips (default %(default)s)")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - {"speed", "truth"}:
         parser.error(f"Expected parts of speed, truth, got {', '.join(sorted(unknown))}.")
