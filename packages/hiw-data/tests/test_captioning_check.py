@@ -77,7 +77,7 @@ def claims(text: str) -> set[str]:
             "hands:right=moves", "direction:right/partly=up", "direction:right/partly=left",
         }),
         (
-            "Both hands open it, turning the lid anti-clockwise with the right hand while the left hand holds it steady",
+            "Both hands open it, turning the lid anti-clockwise with the right hand; the left hand holds it steady",
             {"hands:both=moves", "hands:right=moves", "turn:right=counterclockwise", "rest:left=hold@middle"},
         ),
         (
