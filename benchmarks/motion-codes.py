@@ -64,17 +64,20 @@ def speed() -> None:
         print(f"  {name:38s} {frames_per_second(run, frames, rounds):10,.0f}")
 
 
-def truth(clips: int, seed: int) -> None:
+def truth(clips: int, seed: int, noise_mm: float) -> None:
     if seed == CALIBRATION_SEED:
         raise SystemExit(f"Expected another seed than {CALIBRATION_SEED}, on which the norms were measured.")
     found, joints = scripted_clips(clips, seed)
+    if noise_mm:
+        joints = joints + np.random.default_rng(seed).normal(scale=noise_mm / 1000, size=joints.shape)
     codes = motion_codes(joints, None, FPS)
     right: Counter[tuple[str, str]] = Counter()
     wrong: Counter[tuple[str, str]] = Counter()
     misses: Counter[tuple[str, str]] = Counter()
     for clip, code in zip(found, codes, strict=True):
         hold(clip["attributes"], code, right, wrong, misses)
-    print(f"\n{clips} scripted clips of seed {seed}: truth fulfilled / contradicted, other values contradicted")
+    print(f"\n{clips} scripted clips of seed {seed}, {noise_mm:g} mm of noise:")
+    print("  truth fulfilled / contradicted, other values contradicted")
     for fact in FACTS:
         n = sum(right[fact, status] for status in (FULFILLED, CONTRADICTED, "not measurable"))
         others = sum(count for (f, _), count in wrong.items() if f == fact)
@@ -136,14 +139,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help="speed, truth; default both")
     parser.add_argument("--clips", type=int, default=1620, help="scripted clips (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=11, help="of the scripted clips (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=15, help="of the scripted clips (default %(default)s)")
+    parser.add_argument("--noise", type=float, default=0.0, help="white noise of each coordinate of each joint, mm")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - {"speed", "truth"}:
         parser.error(f"Expected parts of speed, truth, got {', '.join(sorted(unknown))}.")
     if "speed" in (arguments.parts or ["speed"]):
         speed()
     if "truth" in (arguments.parts or ["truth"]):
-        truth(arguments.clips, arguments.seed)
+        truth(arguments.clips, arguments.seed, arguments.noise)
 
 
 if __name__ == "__main__":
