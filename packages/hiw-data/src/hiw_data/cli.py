@@ -117,13 +117,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     arguments = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    from hand_geometry.errors import HandGeometryError
+
     from hiw_data.errors import HiwDataError
 
     chosen = getattr(arguments, "run", None)  # the captioning commands bring their own
     run = chosen or {"build": _build, "import": _import, "inspect": _inspect, "card": _card}[arguments.command]
     try:
         return run(arguments) or 0
-    except (HiwDataError, OSError) as error:
+    except (HiwDataError, HandGeometryError, OSError) as error:
         print(f"hiw {arguments.command}: {error}", file=sys.stderr)
         return 1
 
