@@ -400,8 +400,8 @@ def test_pictures_of_one_motion_are_the_same_and_of_two_are_not() -> None:
     first, second, third = map(_decoded, uris)
     assert first.shape == (8, 36, 48, 3)
     same, other = (np.abs(first - picture).mean() for picture in (second, third))
-    assert same < 1.0  # of 255; the encoder's choices differ from run to run
-    assert other > 3 * max(same, 0.3)
+    assert other > 10  # of 255: 15 was measured
+    assert same < other / 4  # not 0: what the encoder chooses differs from run to run, by up to 1.3 here
 
 
 def _decoded(uri: str) -> np.ndarray:
