@@ -73,6 +73,7 @@ def hook(monkeypatch, tmp_path) -> Processes:
 
     def meet(where: str) -> None:
         hook.met.append(where)
+        hook.found.append(sorted(path.name for path in tmp_path.iterdir()))
         (tmp_path / "data.json").write_text('{"clips": 41}')
 
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -80,7 +81,7 @@ def hook(monkeypatch, tmp_path) -> Processes:
     monkeypatch.setattr(processes, "_join", object)
     monkeypatch.setattr(processes.dist, "destroy_process_group", lambda: None)
     hook = Processes()
-    hook.met = []
+    hook.met, hook.found = [], []
     monkeypatch.setattr(hook, "_meet", meet)
     return hook
 
@@ -88,6 +89,7 @@ def hook(monkeypatch, tmp_path) -> Processes:
 def test_above_rank_0_a_run_calls_the_shared_nodes_alone_and_writes_nothing(pipeline, catalog, hook, calls, tmp_path):
     run(pipeline, catalog, hook)
     assert calls == ["train"]
+    assert hook.found == [[], ["data.json"]]
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"data.json": '{"clips": 41}'}
 
 
