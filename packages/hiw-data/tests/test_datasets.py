@@ -1,0 +1,234 @@
+"""Datasets in their own layouts: joints before and after agree, and so do validity, rate, words, group and side."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hand_geometry import HandPair
+from hiw_data import BuildConfig, HiwStore, OptionError, SkippedClip, SourceError, build
+from hiw_data.clips import check_clip
+from hiw_data.sources.datasets import DATASETS, dataset, dataset_source
+from hiw_data.sources.recordings import MOTION_MAKER, clip_joints
+
+from .dataset_files import WRITERS, Written
+from .mano_files import PlainHand, write_mano
+
+TENTH_OF_A_MILLIMETRE = 1e-4
+
+
+@pytest.fixture(scope="session")
+def mano(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mano(tmp_path_factory.mktemp("mano"))
+
+
+def clips_of(name: str, written: Written, mano: Path, **options: object) -> list:
+    source = dataset_source(name, written.folder, mano=mano, **options)
+    return list(source.stream(written.fps))
+
+
+def hand_model(name: str, written: Written, mano: Path) -> HandPair | Path:
+    """What the dataset's joints are computed with: GRAB's is the subject's template."""
+    if name != "grab":
+        return mano
+    pair = HandPair.load(mano, left_shapedirs="as-shipped")
+    for side, key in (("left", "lhand"), ("right", "rhand")):
+        model = getattr(pair, side)
+        template = PlainHand(mano, side).template * 1.07 + [0.002, 0, 0]
+        setattr(pair, side, type(model)(type(model.asset)(**{**vars(model.asset), "v_template": template})))
+        assert (written.folder / f"tools/subject_meshes/male/s1_{key}.ply").is_file()
+    return pair
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_joints_come_back_to_a_tenth_of_a_millimetre(name: str, tmp_path: Path, mano: Path) -> None:
+    written = WRITERS[name](tmp_path, mano)
+    (clip,) = clips_of(name, written, mano)
+    assert not isinstance(clip, SkippedClip), clip
+    check_clip(clip)
+    assert np.array_equal(clip["valid"], written.valid)
+    joints = clip_joints(clip, hand_model(name, written, mano))
+    error = np.linalg.norm(joints - written.joints, axis=-1)[written.valid]
+    assert error.max() < TENTH_OF_A_MILLIMETRE, error.max(axis=0)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_wrists_of_the_open_hand_lie_where_the_datasets_do(name: str, tmp_path: Path, mano: Path) -> None:
+    from hand_geometry import features_to_joints
+
+    written = WRITERS[name](tmp_path, mano)
+    (clip,) = clips_of(name, written, mano)
+    wrists = np.asarray(features_to_joints(clip["features"]))[:, :, 0] + clip["attributes"]["frame_origin"]
+    assert np.abs(wrists - written.joints[:, :, 0])[written.valid].max() < TENTH_OF_A_MILLIMETRE
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_words_rate_group_split_and_name_are_the_datasets(name: str, tmp_path: Path, mano: Path) -> None:
+    written = WRITERS[name](tmp_path, mano)
+    (clip,) = clips_of(name, written, mano)
+    assert clip["clip_id"] == f"{name}/{written.clip}"
+    assert clip["fps"] == written.fps
+    assert clip["captions"][: len(written.captions)] == written.captions
+    assert clip["attributes"]["caption_makers"][: len(written.makers)] == written.makers
+    assert len(clip["attributes"]["caption_makers"]) == len(clip["captions"])
+    assert clip.get("group") == written.group
+    assert clip["split"] == written.split
+    if not written.captions:
+        assert set(clip["attributes"]["caption_makers"]) == {MOTION_MAKER}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("damage", ["cut", "empty", "hostile"])
+def test_a_damaged_file_is_skipped_with_its_reason(name: str, damage: str, tmp_path: Path, mano: Path) -> None:
+    written = WRITERS[name](tmp_path, mano)
+    content = written.file.read_bytes()
+    marker = tmp_path / "was_run"
+    hostile = pickle.dumps(Hostile(str(marker)))
+    written.file.write_bytes({"cut": content[: len(content) // 3], "empty": b"", "hostile": hostile}[damage])
+    (skipped,) = clips_of(name, written, mano)
+    assert isinstance(skipped, SkippedClip)
+    assert skipped.clip_id.startswith(f"{name}/")
+    assert skipped.reason.startswith("Expected")
+    assert not marker.exists()
+
+
+class Hostile:
+    """A pickle that would make a file if it were run."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return open, (self.path, "w")
+
+
+def test_another_frame_rate_is_resampled(tmp_path: Path, mano: Path) -> None:
+    written = WRITERS["arctic"](tmp_path, mano)
+    (clip,) = dataset_source("arctic", tmp_path, mano=mano).stream(15.0)
+    assert len(clip["features"]) == 6
+    joints = clip_joints(clip, mano)
+    assert np.linalg.norm(joints - written.joints[::2], axis=-1).max() < TENTH_OF_A_MILLIMETRE
+
+
+def test_pieces_keep_the_words_that_are_about_them_and_their_place(tmp_path: Path, mano: Path) -> None:
+    written = WRITERS["vitra"](tmp_path, mano)
+    path = written.file
+    episode = np.load(path, allow_pickle=True).item()
+    tail = {key: np.concatenate([episode[key]] * 2) for key in ("video_decode_frame", "extrinsics")}
+    episode |= tail | {"text": [("first half", (0, 12)), ("second half", (12, 24))], "text_rephrase": []}
+    for side in ("left", "right"):
+        hand = episode[side]
+        episode[side] = {k: v if k == "beta" else np.concatenate([v, v]) for k, v in hand.items()}
+    np.save(path, np.array(episode, dtype=object), allow_pickle=True)
+    first, second = dataset_source("vitra", tmp_path, max_frames=12).stream(15.0)
+    assert (first["captions"], second["captions"]) == (["first half"], ["second half"])
+    assert (first["origin"], second["attributes"]["start_seconds"]) == (second["origin"], 0.8)
+    for clip in (first, second):
+        error = np.linalg.norm(clip_joints(clip, mano) - written.joints, axis=-1)
+        assert error[written.valid].max() < TENTH_OF_A_MILLIMETRE
+
+
+def test_hawor_without_its_chunks_takes_its_own_validity_and_says_so(tmp_path: Path, mano: Path) -> None:
+    written = WRITERS["hawor"](tmp_path, mano)
+    for chunk in (tmp_path / "kitchen/cam_space").rglob("*.json"):
+        chunk.unlink()
+    for folder in ("0", "1", ""):
+        (tmp_path / "kitchen/cam_space" / folder).rmdir()
+    source = dataset_source("hawor", written.folder, mano=mano)
+    (clip,) = source.stream(30.0)
+    assert clip["valid"].all()
+    assert "HaWoR filled in count as seen (1 recordings)" in source.info().notes[0]
+
+
+def test_gigahands_segments_are_clips_of_their_own_frames(tmp_path: Path, mano: Path) -> None:
+    written = WRITERS["gigahands"](tmp_path, mano)
+    rows = [
+        {"scene": "p001-tea", "sequence": "003", "start_frame_id": 0, "end_frame_id": 4, "clarify_annotation": "one"},
+        {"scene": "p001-tea", "sequence": "003", "start_frame_id": 8, "end_frame_id": -1, "clarify_annotation": "two"},
+        {"scene": "p002-tea", "sequence": "003", "start_frame_id": 0, "end_frame_id": -1, "clarify_annotation": "no"},
+    ]
+    folder = tmp_path / "again"
+    (tmp_path / "hand_poses").rename(folder.parent / "again_hand_poses")
+    folder.mkdir()
+    (tmp_path / "again_hand_poses").rename(folder / "hand_poses")
+    (folder / "annotations_v2.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    one, two = dataset_source("gigahands", folder, mano=mano).stream(30.0)
+    assert (one["captions"], two["captions"]) == (["one"], ["two"])
+    error = np.linalg.norm(clip_joints(one, mano) - written.joints[:5], axis=-1)
+    assert error[written.valid[:5]].max() < TENTH_OF_A_MILLIMETRE
+    assert np.array_equal(two["valid"], written.valid[8:])
+
+
+def test_arctics_protocol_states_the_splits(tmp_path: Path, mano: Path) -> None:
+    WRITERS["arctic"](tmp_path, mano)
+    (tmp_path / "splits_json").mkdir()
+    (tmp_path / "splits_json/protocol_p1.json").write_text(json.dumps({"train": [], "val": ["s05/box_grab_01"]}))
+    (clip,) = dataset_source("arctic", tmp_path, mano=mano).stream(30.0)
+    assert clip["split"] == "val"
+    assert "group" not in clip
+
+
+def test_grab_without_the_template_says_so(tmp_path: Path, mano: Path) -> None:
+    written = WRITERS["grab"](tmp_path, mano)
+    for mesh in (tmp_path / "tools").rglob("*.ply"):
+        mesh.unlink()
+    source = dataset_source("grab", written.folder, mano=mano)
+    list(source.stream(120.0))
+    assert "template mesh is not there" in source.info().notes[0]
+
+
+@pytest.mark.parametrize("captions", ["own", "motion", "both"])
+def test_measured_captions_join_or_replace_the_datasets(captions: str, tmp_path: Path, mano: Path) -> None:
+    written = WRITERS["vitra"](tmp_path, mano)
+    (clip,) = clips_of("vitra", written, mano, captions=captions)
+    makers = clip["attributes"]["caption_makers"]
+    assert (MOTION_MAKER in makers, makers[0] == MOTION_MAKER) == {
+        "own": (False, False),
+        "motion": (True, True),
+        "both": (True, False),
+    }[captions]
+
+
+def test_mano_files_are_asked_for_where_they_are_needed(tmp_path: Path, mano: Path) -> None:
+    WRITERS["arctic"](tmp_path / "a", mano)
+    with pytest.raises(SourceError, match="Expected `mano`, the folder of MANO_LEFT and MANO_RIGHT that ARCTIC"):
+        dataset_source("arctic", tmp_path / "a")
+    with pytest.raises(SourceError, match="Expected MANO files in"):
+        dataset_source("arctic", tmp_path / "a", mano=tmp_path)
+    written = WRITERS["vitra"](tmp_path / "v", mano)
+    (clip,) = dataset_source("vitra", written.folder).stream(15.0)  # holds wrists, needs none
+    assert clip["attributes"]["hand_model"] == "mano"
+    with pytest.raises(OptionError, match="Give their folder"):
+        clip_joints(clip)
+
+
+def test_a_folder_without_the_datasets_files_is_said_clearly(tmp_path: Path, mano: Path) -> None:
+    for name in DATASETS:
+        with pytest.raises(SourceError, match="See `hiw sources`"):
+            dataset_source(name, tmp_path, mano=mano)
+    with pytest.raises(SourceError, match="Check the path"):
+        dataset_source("grab", tmp_path / "none", mano=mano)
+    with pytest.raises(OptionError, match="a dataset of hawor"):
+        dataset("hawker")
+
+
+def test_every_dataset_goes_into_one_store(tmp_path: Path, mano: Path) -> None:
+    sources = []
+    for name, write in WRITERS.items():
+        write(tmp_path / name, mano)
+        sources.append(dataset_source(name, tmp_path / name, mano=mano))
+    store = build(sources, tmp_path / "out.zarr", BuildConfig(fps=30.0))
+    assert {clip["source"] for clip in store.clips()} == set(WRITERS)
+    again = HiwStore.open(tmp_path / "out.zarr")
+    clip = next(c for c in again.clips() if c["source"] == "arctic")
+    assert np.array(clip["attributes"]["betas"]).shape == (2, 10)
+    assert again.summary()["sources"]["arctic"]["info"]["licence"] == "MPI non-commercial licence"
+
+
+def test_every_listed_dataset_is_tested_here() -> None:
+    assert set(WRITERS) == set(DATASETS)
+    assert torch.get_num_threads() >= 1
