@@ -20,6 +20,19 @@ _WHERE = {
     "arctic": ("arctic", "ARCTIC"),
     "gigahands": ("gigahands", "GIGAHANDS"),
     "hot3d": ("hot3d", "HOT3D"),
+    "hamer": ("crops", "HAMER"),
+    "wilor-mini": ("crops", "WILOR_MINI"),
+    "h2o": ("h2o", "H2O"),
+    "interhand": ("interhand", "INTERHAND"),
+    "dexycb": ("dexycb", "DEXYCB"),
+    "taco": ("taco", "TACO"),
+    "oakink2": ("oakink2", "OAKINK2"),
+    "ho3d": ("ho3d", "HO3D"),
+    "leap": ("leap", "LEAP"),
+    "egodex": ("egodex", "EGODEX"),
+    "holoassist": ("holoassist", "HOLOASSIST"),
+    "aria": ("aria", "ARIA"),
+    "handx": ("handx", "HANDX"),
 }
 
 DATASETS = tuple(_WHERE)

@@ -9,6 +9,7 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,30 +45,17 @@ def read_npz_objects(path: Path) -> dict[str, Any]:
         return dict(_members(stream, room))
 
 
-def npz_names(path: Path) -> list[str]:
-    """Names of the entries of an .npz, without reading them."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"no .npz: {error}") from error
-
-
-def read_npz_object(path: Path, name: str) -> Any:
-    """One entry of an .npz."""
+def npz_objects(path: Path) -> Iterator[tuple[str, Any]]:
+    """Names and values of an .npz as of `read_npz_objects`, one after the other."""
     with open(path, "rb") as stream:
-        for _, value in _members(stream, path.stat().st_size, name):
-            return value
-    raise ValueError(f"no entry {name!r}")
+        yield from _members(stream, path.stat().st_size)
 
 
-def _members(stream: BinaryIO, room: int, wanted: str | None = None) -> Any:
+def _members(stream: BinaryIO, room: int) -> Iterator[tuple[str, Any]]:
     try:
         with zipfile.ZipFile(stream) as archive:
             for entry in archive.infolist():
                 name = entry.filename.removesuffix(".npy")
-                if wanted is not None and name != wanted:
-                    continue
                 if entry.file_size > min(LARGEST, room * _MOST_INFLATED):
                     raise ValueError(f"an entry {name!r} of {entry.file_size} bytes in a file of {room}")
                 yield name, _npy(io.BytesIO(archive.read(entry)))
@@ -90,7 +78,12 @@ def _npy(stream: BinaryIO) -> Any:
 
 def read_json(path: Path) -> Any:
     """A JSON file in UTF-8."""
-    return json.loads(path.read_text(encoding="utf-8-sig"))
+    return parse_json(path.read_text(encoding="utf-8-sig"))
+
+
+def parse_json(text: str) -> Any:
+    """A JSON text."""
+    return json.loads(text)
 
 
 def read_json_lines(path: Path) -> list[Any]:
