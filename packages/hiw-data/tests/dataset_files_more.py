@@ -248,7 +248,7 @@ def leap_frames(joints: np.ndarray, valid: np.ndarray, fps: float) -> list[dict[
                 frame["hands"].append({"id": 20 + s, "type": side})
                 for finger in range(5):
                     names = ("mcpPosition", "pipPosition", "dipPosition", "tipPosition")
-                    points = joints[t, s, 1 + 4 * finger : 5 + 4 * finger] * 1000
+                    points = joints[t, s, 1 + 4 * finger : 5 + 4 * finger] * [1000, -1000, -1000]
                     frame["pointables"].append(
                         {"handId": 20 + s, "type": finger} | dict(zip(names, points.tolist(), strict=True))
                     )

@@ -19,7 +19,7 @@ from hiw_data.sources.recordings import MOTION_MAKER, clip_joints
 from .dataset_files import WRITERS as FIRST_WRITERS
 from .dataset_files import Written
 from .dataset_files_more import KEYPOINT_WRITERS, MANO_WRITERS, leap_frames, open_joints
-from .mano_files import PlainHand, write_mano
+from .mano_files import PlainHand, random_motion, write_mano
 
 TENTH_OF_A_MILLIMETRE = 1e-4
 
@@ -35,6 +35,10 @@ def mano(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clips_of(name: str, written: Written, mano: Path, **options: object) -> list:
     source = dataset_source(name, written.folder, mano=mano, workers=0, **options)
     return list(source.stream(written.fps))
+
+
+def makers_of(clip: dict) -> list[str]:
+    return [made["maker"] for made in clip["caption_provenance"]]
 
 
 def hand_model(name: str, written: Written, mano: Path) -> HandPair | Path:
@@ -80,12 +84,12 @@ def test_words_rate_group_split_and_name_are_the_datasets(name: str, tmp_path: P
     assert clip["clip_id"] == f"{name}/{written.clip}"
     assert clip["fps"] == written.fps
     assert clip["captions"][: len(written.captions)] == written.captions
-    assert clip["attributes"]["caption_makers"][: len(written.makers)] == written.makers
-    assert len(clip["attributes"]["caption_makers"]) == len(clip["captions"])
+    assert makers_of(clip)[: len(written.makers)] == written.makers
+    assert len(makers_of(clip)) == len(clip["captions"])
     assert clip.get("group") == written.group
     assert clip["split"] == written.split
     if not written.captions:
-        assert set(clip["attributes"]["caption_makers"]) == {MOTION_MAKER}
+        assert set(makers_of(clip)) == {MOTION_MAKER}
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -133,6 +137,7 @@ def test_pieces_keep_the_words_that_are_about_them_and_their_place(tmp_path: Pat
     np.save(path, np.array(episode, dtype=object), allow_pickle=True)
     first, second = dataset_source("vitra", tmp_path, max_frames=12).stream(15.0)
     assert (first["captions"], second["captions"]) == (["first half"], ["second half"])
+    assert np.allclose(second["timestamps"], 0.8 + np.arange(12) / 15)
     assert (first["origin"], second["attributes"]["start_seconds"]) == (second["origin"], 0.8)
     for clip in (first, second):
         error = np.linalg.norm(clip_joints(clip, mano) - written.joints, axis=-1)
@@ -192,7 +197,7 @@ def test_grab_without_the_template_says_so(tmp_path: Path, mano: Path) -> None:
 def test_measured_captions_join_or_replace_the_datasets(captions: str, tmp_path: Path, mano: Path) -> None:
     written = WRITERS["vitra"](tmp_path, mano)
     (clip,) = clips_of("vitra", written, mano, captions=captions)
-    makers = clip["attributes"]["caption_makers"]
+    makers = makers_of(clip)
     assert (MOTION_MAKER in makers, makers[0] == MOTION_MAKER) == {
         "own": (False, False),
         "motion": (True, True),
@@ -208,7 +213,7 @@ def test_mano_files_are_asked_for_where_they_are_needed(tmp_path: Path, mano: Pa
         dataset_source("arctic", tmp_path / "a", mano=tmp_path)
     written = WRITERS["vitra"](tmp_path / "v", mano)
     (clip,) = dataset_source("vitra", written.folder).stream(15.0)  # holds wrists, needs none
-    assert clip["attributes"]["hand_model"] == "mano"
+    assert clip["hand_model"] == "mano"
     with pytest.raises(OptionError, match="Give their folder"):
         clip_joints(clip)
 
@@ -232,7 +237,8 @@ def test_every_dataset_goes_into_one_store(tmp_path: Path, mano: Path) -> None:
     assert {clip["source"] for clip in store.clips()} == set(EVERY)
     again = HiwStore.open(tmp_path / "out.zarr")
     clip = next(c for c in again.clips() if c["source"] == "arctic")
-    assert np.array(clip["attributes"]["betas"]).shape == (2, 10)
+    assert np.array_equal(clip["betas"], random_motion(12, 5)["betas"].astype(np.float32))
+    assert clip["hand_model"] == "mano"
     assert again.summary()["sources"]["arctic"]["info"]["licence"] == "MPI non-commercial licence"
 
 
@@ -352,3 +358,16 @@ def test_aria_without_a_trajectory_stays_in_the_devices_frame_and_says_so(tmp_pa
     (clip,) = source.stream(10.0)
     assert clip["attributes"]["frame"] == "device"
     assert "frame of the moving device" in source.info().notes[0]
+
+
+@pytest.mark.parametrize("name", ["hot3d", "dexycb", "aria", "interhand", "hawor"])
+def test_directions_are_told_only_where_the_axes_are_the_wearers(name: str, tmp_path: Path, mano: Path) -> None:
+    written = EVERY[name](tmp_path, mano)
+    (clip,) = clips_of(name, written, mano, captions="motion")
+    words = set(" ".join(clip["captions"]).replace(",", " ").split())
+    told = words & {"up", "down", "forward", "back", "upward", "downward", "leftward", "rightward", "backward"}
+    assert clip["captions"]
+    assert dataset(name).axes == ("camera" if name in ("dexycb", "hawor") else "other")
+    if dataset(name).axes == "other":
+        assert told == set()
+        assert "palm" not in words

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from hiw_data.captioning.check import CaptionCheck, check_caption
     from hiw_data.captioning.words import describe_motion
     from hiw_data.clips import Clip, SkippedClip
-    from hiw_data.dataset import HiwDataset, collate
     from hiw_data.errors import (
         ClipError,
         DiskFullError,
@@ -26,7 +25,11 @@ if TYPE_CHECKING:
     from hiw_data.sources.npz import NpzSource
     from hiw_data.sources.procedural import ProceduralSource
     from hiw_data.splits import assign_split
-    from hiw_data.store import SCHEMA_VERSION, HiwStore
+    from hiw_data.store.dataset import HiwDataset, collate
+    from hiw_data.store.reader import HiwStore
+    from hiw_data.store.schema import SCHEMA_VERSION
+    from hiw_data.store.stream import HiwStream
+    from hiw_data.store.writer import StoreWriter
 
 __version__ = "0.1.0"
 
@@ -38,8 +41,9 @@ _WHERE = {
     "describe_motion": "captioning.words",
     "Clip": "clips",
     "SkippedClip": "clips",
-    "HiwDataset": "dataset",
-    "collate": "dataset",
+    "HiwDataset": "store.dataset",
+    "collate": "store.dataset",
+    "HiwStream": "store.stream",
     "ClipError": "errors",
     "DiskFullError": "errors",
     "HiwDataError": "errors",
@@ -54,8 +58,9 @@ _WHERE = {
     "NpzSource": "sources.npz",
     "ProceduralSource": "sources.procedural",
     "assign_split": "splits",
-    "SCHEMA_VERSION": "store",
-    "HiwStore": "store",
+    "SCHEMA_VERSION": "store.schema",
+    "HiwStore": "store.reader",
+    "StoreWriter": "store.writer",
 }
 
 __all__ = [
@@ -69,6 +74,7 @@ __all__ = [
     "HiwDataError",
     "HiwDataset",
     "HiwStore",
+    "HiwStream",
     "NoClipsError",
     "NpzSource",
     "OptionError",
@@ -79,6 +85,7 @@ __all__ = [
     "SourceError",
     "SourceInfo",
     "StoreError",
+    "StoreWriter",
     "assign_split",
     "build",
     "check_caption",

@@ -54,6 +54,7 @@ DEXYCB = Dataset(
     needs="<date>-subject-NN/<seq>/{pose.npz,meta.yml}, calibration/mano_*/mano.yml",
     licence="CC BY-NC 4.0 (not verified); toolkit GPL-3",
     hands="MANO, one hand, master camera's frame, 30 fps (streamed; the effective rate is not stated)",
+    axes="camera",
     mano="needed",
     rules="PCA F- C1, left as shipped",
     met=LAYOUT_ONLY,

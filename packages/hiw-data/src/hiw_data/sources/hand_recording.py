@@ -202,6 +202,8 @@ class Dataset:
         rules: codes of `mano_rules`.
         met: what of it was seen here: real files, a sample, or the layout alone.
         certainty: "high", "medium" or "low": how sure layout and conventions are.
+        axes: "camera" where they are x right, y down, z forward; "other" where they are not, or are not known, so that
+            measured captions must not tell directions.
         synthetic: True if no human made the movements.
         limits: what the clips are not good for.
         extra: the extra of hiw-data that reading needs, or "".
@@ -219,6 +221,7 @@ class Dataset:
     met: str
     certainty: str
     left_shapedirs: LeftShapedirs = "as-shipped"
+    axes: str = "other"
     synthetic: bool = False
     limits: str = ""
     extra: str = ""

@@ -59,6 +59,7 @@ HO3D = Dataset(
     needs="{train,evaluation}/<seq>/meta/<id>.pkl",
     licence="research only, no redistribution",
     hands="MANO, right hand, OpenCV camera, 30 fps (not stated)",
+    axes="camera",
     mano="needed",
     rules="F+ C1 C4",
     met=LAYOUT_ONLY,

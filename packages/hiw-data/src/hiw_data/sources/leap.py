@@ -1,7 +1,8 @@
 """Recordings of a Leap Motion controller, as leapjs-playback saves them: JSON, or LZString of it in Base64 (.json.lz).
 
-Millimetres, y up. The wrist is not in these files, and stays hidden in the fit. Frames are dictionaries, or arrays
-packed after a first row that names their entries.
+Millimetres, y up, z to the person; turned to y down, z forward. The wrist is not in these files, and stays hidden in
+the fit. Frames are dictionaries, or arrays packed after a first row that names their entries. Dropped samples (gaps of
+at most 0.05 s) are bridged.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from hiw_data.sources.hand_recording import Context, Dataset, KeypointRecording,
 from hiw_data.sources.mano_rules import SIDES
 from hiw_data.sources.plain_files import parse_json
 from hiw_data.sources.time_grid import bridge_dropped, time_grid
+
+_TO_METRES = np.array([0.001, -0.001, -0.001])
+"""Millimetres with y up and z to the person, to x right, y down, z forward."""
 
 _JOINTS = ("mcpPosition", "pipPosition", "dipPosition", "tipPosition")
 
@@ -37,7 +41,7 @@ def read_leap(path: Path, context: Context) -> Iterator[KeypointRecording]:
                 if kind in shown and finger.get("handId") == shown[kind] and not finger.get("tool"):
                     first = 1 + 4 * int(finger["type"])
                     for k, joint in enumerate(_JOINTS):
-                        keypoints[row, side, first + k] = np.asarray(finger[joint], float) / 1000
+                        keypoints[row, side, first + k] = np.asarray(finger[joint], float) * _TO_METRES
                         seen[row, side, first + k] = True
     seen &= np.isfinite(keypoints).all(-1)
     bridge_dropped(keypoints, seen, rows, fps)
@@ -104,6 +108,7 @@ LEAP = Dataset(
     needs="*.json or *.json.lz of leapjs-playback",
     licence="yours, or of whom you have them from",
     hands="20 joints a hand without the wrist, fitted to the open hand; 37 to 115 fps",
+    axes="camera",
     mano="not used",
     rules="fitted, wrist hidden",
     met="real files of leapjs-playback, one and two hands; packed frames from the public player's code alone",

@@ -3,8 +3,8 @@
 Convention:
     Features are read through the open hand everywhere else, so a clip's `transl` puts the open hand's *wrists* where
     the dataset's are (the rule of `hand_geometry.retarget_motion`). What is needed to get the dataset's own joints back
-    is in the clip's attributes: `hand_model`, `left_shapedirs`, `betas` (left, right), and `frame_origin`, which
-    canonical features are relative to. `clip_joints` does it.
+    is in the clip: `hand_model`, `betas` (left, right), and among the attributes `left_shapedirs` and `frame_origin`,
+    which canonical features are relative to. `clip_joints` does it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from hiw_data.sources.fit_worker import Track
 from hiw_data.sources.fitting import fit_tracks
 from hiw_data.sources.hand_recording import MOTION_MAKER, Context, Dataset, Found, HandRecording, KeypointRecording
 from hiw_data.sources.mano_rules import SIDES, ManoHands, open_rest_wrists
+from hiw_data.sources.measured import measured_words
 from hiw_data.sources.recording import FPS_RANGE
 
 logger = logging.getLogger(__name__)
@@ -190,10 +191,9 @@ class RecordingSource:
             end = first + round((piece.end or len(piece.features)) / fps * recording.fps)
             texts, makers = self._words(recording, piece, start, end, fps)
             attributes: dict[str, Any] = {"synthetic": self.dataset.synthetic, **recording.attributes}
-            attributes |= piece.attributes(fps) | {"caption_makers": makers, "hand_model": model}
-            attributes["frame_origin"] = _origin(motion, first, finished, piece)
-            if recording.betas is not None and model != OPEN_HAND:
-                attributes |= {"betas": recording.betas.tolist(), "left_shapedirs": self.dataset.left_shapedirs}
+            attributes |= piece.attributes(fps) | {"frame_origin": _origin(motion, first, finished, piece)}
+            if model != OPEN_HAND:
+                attributes["left_shapedirs"] = self.dataset.left_shapedirs
             clip = Clip(
                 clip_id=f"{self.name}/{recording.name}{piece.suffix()}",
                 source=self.name,
@@ -204,7 +204,12 @@ class RecordingSource:
                 captions=texts,
                 attributes=attributes,
                 origin=recording.name,
+                caption_provenance=[{"maker": maker} for maker in makers],
+                hand_model=model,
+                timestamps=first / recording.fps + (piece.start + np.arange(len(piece.features))) / fps,
             )
+            if recording.betas is not None and model != OPEN_HAND:
+                clip["betas"] = recording.betas.astype(np.float32)
             if recording.group is not None:
                 clip["group"] = recording.group
             if np.isfinite(piece.residual).any():
@@ -218,7 +223,7 @@ class RecordingSource:
         own = [n for n in recording.narrations if n.text.strip() and n.about(start, end)] * (self.captions != "motion")
         words = [(" ".join(n.text.split()), n.maker) for n in own]
         if self.captions != "own" or all(n.label for n in own):
-            words += [(text, MOTION_MAKER) for text in _measured(piece, fps)]
+            words += [(text, MOTION_MAKER) for text in measured_words(piece, fps, self.dataset.axes == "camera")]
         if not words:
             raise ClipError(f"Expected words of {recording.name}, got none, and nothing could be measured.")
         unique: dict[str, str] = {}
@@ -259,7 +264,8 @@ def clip_joints(clip: Mapping[str, Any], model: HandPair | str | Path | None = N
     """The joints of a clip in its dataset's own frame and shape.
 
     Args:
-        clip: of a `RecordingSource`, with its attributes `betas`, `hand_model`, `left_shapedirs` and `frame_origin`.
+        clip: of a `RecordingSource`, with its `betas`, `hand_model`, and its attributes `left_shapedirs` and
+            `frame_origin`.
         model: the hands that the dataset was made with: a `HandPair`, or the folder of the MANO files; None for clips
             whose `hand_model` is the open hand.
 
@@ -270,7 +276,7 @@ def clip_joints(clip: Mapping[str, Any], model: HandPair | str | Path | None = N
         OptionError: the clip is of MANO hands and none were given.
     """
     attributes = clip["attributes"]
-    of_open_hand = attributes.get("hand_model", OPEN_HAND) == OPEN_HAND
+    of_open_hand = clip.get("hand_model", OPEN_HAND) == OPEN_HAND
     origin = np.asarray(attributes.get("frame_origin", (0.0, 0.0, 0.0)), np.float32)
     if of_open_hand:
         return np.asarray(features_to_joints(clip["features"])) + origin
@@ -280,7 +286,7 @@ def clip_joints(clip: Mapping[str, Any], model: HandPair | str | Path | None = N
     if not isinstance(pair, HandPair):
         pair = HandPair.load(str(model), left_shapedirs=attributes.get("left_shapedirs", "as-shipped"))
     params = {key: torch.as_tensor(np.asarray(v)) for key, v in features_to_params(clip["features"]).items()}
-    betas = torch.tensor(attributes["betas"], dtype=torch.float32)
+    betas = torch.as_tensor(np.asarray(clip["betas"], np.float32))
     zero = torch.zeros(1, 2, 3)
     rest = pair(zero, torch.zeros(1, 2, 15, 3), betas, zero, vertices=False).joints[0, :, 0]
     transl = params["transl"] + torch.as_tensor(open_rest_wrists() + origin, dtype=torch.float32) - rest
@@ -314,18 +320,6 @@ def _seen(recording: KeypointRecording, side: int) -> np.ndarray:
     return np.asarray(recording.seen[:, side].sum(1) >= _MIN_POINTS)
 
 
-def _measured(piece: MotionPiece, fps: float) -> list[str]:
-    """A short, a middle and a long sentence on what the motion shows."""
-    from hand_geometry import MotionCodes, motion_codes
-
-    from hiw_data.captioning import describe_motion
-
-    codes = motion_codes(np.asarray(features_to_joints(piece.features)), piece.valid, fps)
-    assert isinstance(codes, MotionCodes)
-    told = describe_motion(codes, variants=1)
-    return [caption.text for length in (told.short, told.medium, told.long) for caption in length[:1]]
-
-
 def _origin(motion: FittedMotion, first: int, finished: MotionPiece, piece: MotionPiece) -> list[float]:
     """What canonical features lack to the recording's own frame, metres."""
     side = int(np.flatnonzero(motion.valid[first])[0])
@@ -336,4 +330,4 @@ def _origin(motion: FittedMotion, first: int, finished: MotionPiece, piece: Moti
     return [float(x) for x in origin]
 
 
-__all__ = ["CAPTIONS", "OPEN_HAND", "SIDES", "RecordingSource", "clip_joints", "open_hand_motion"]
+__all__ = ["CAPTIONS", "MOTION_MAKER", "OPEN_HAND", "SIDES", "RecordingSource", "clip_joints", "open_hand_motion"]
