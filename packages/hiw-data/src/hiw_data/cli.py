@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiw_data.captioning.cli import add_commands
+from hiw_data.sources.cli import add_commands as add_source_commands
 from hiw_data.store.cli import add_commands as add_store_commands
 
 EPILOG = """examples:
@@ -107,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     card = commands.add_parser("card", help="print the data card of a store")
     card.add_argument("store", type=Path)
     add_commands(commands)
+    add_source_commands(commands)
     add_store_commands(commands)
     return top
 
