@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from hiw_data.tracking.detections import Detection, Detections
+from hiw_data.tracking.fragments import without_fragments
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class TwoHands:
         landmarks: (T, 2, 21, 3), pixels and depths, hand 0 left, 1 right; NaN where a hand was not seen.
         seen: (T, 2) bool.
         width, height: of the picture, pixels.
-        counts: what was mended: `doubles` (detections dropped), `relabelled` (detections whose label was outvoted),
+        counts: what was mended: `fragments` (fingers taken for a hand, dropped), `doubles` (detections dropped), `relabelled` (detections whose label was outvoted),
             `short` (detections of tracklets too short to trust), `other_hands` (detections of third hands),
             `second_look` (detections kept that only a closer look found).
     """
@@ -85,7 +86,8 @@ def two_hands(detections: Detections, config: IdentityConfig | None = None) -> T
         The two hands that were seen most, left and right.
     """
     config = config or IdentityConfig()
-    frames, doubles, doubled_votes = _without_doubles(detections.frames, config.double)
+    whole, fragments = without_fragments(detections.frames, detections.times)
+    frames, doubles, doubled_votes = _without_doubles(whole, config.double)
     tracklets = _link(frames, detections.times, config, doubled_votes)
     step = float(np.median(np.diff(detections.times))) if len(detections.times) > 1 else 1.0
     enough = [t for t in tracklets if len(t.frames) * step >= config.shortest]
@@ -93,7 +95,8 @@ def two_hands(detections: Detections, config: IdentityConfig | None = None) -> T
     short = sum(len(t.frames) for t in tracklets) - sum(len(t.frames) for t in kept)
     sides = _sides(kept, len(frames), config.overlap)
     landmarks = np.full((len(frames), 2, 21, 3), np.nan)
-    counts = {"doubles": doubles, "relabelled": 0, "short": short, "other_hands": 0, "second_look": 0}
+    counts = {"fragments": fragments, "doubles": doubles, "short": short}
+    counts |= {"relabelled": 0, "other_hands": 0, "second_look": 0}
     taken = np.zeros((len(frames), 2), bool)
     order = sorted(range(len(kept)), key=lambda i: -len(kept[i].frames))
     for index in order:

@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 
 from hiw_data.tracking.base import Frame
 from hiw_data.tracking.detections import Detection
+from hiw_data.tracking.fragments import without_fragments
 
 Look = Callable[[NDArray[np.uint8]], Sequence[Detection]]
 """Hands in a small picture, in its own pixels."""
+
+_ROUNDS = 2
+"""What looks like a hand may turn out as its fingers once the hand is found beside; then it is looked for again."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,8 @@ class SecondLookConfig:
     Attributes:
         enlarge: side of the square that is looked at, in sizes of the hand.
         moved: how far a hand may have moved in a frame, in its sizes.
-        grown: by which factor its size may differ from when it was last seen in a whole picture: a detector that looks
-            closely likes to take fingers for a hand.
+        shrunk, grown: by which factors its size may differ from when it was last seen in a whole picture. A detector
+            likes to take fingers for a hand, so the whole hand may be much larger than what was seen of it.
         apart: another hand of the frame that is nearer than this (mean over landmarks, in sizes) is the same hand.
         patience: seconds after which a lost hand is no longer looked for.
         most_hands: frames that have so many hands are not looked at again.
@@ -36,7 +40,8 @@ class SecondLookConfig:
 
     enlarge: tuple[float, ...] = (2.0, 3.0)
     moved: float = 0.6
-    grown: float = 1.6
+    shrunk: float = 0.62
+    grown: float = 2.6
     apart: float = 0.35
     patience: float = 0.7
     most_hands: int = 2
@@ -57,13 +62,18 @@ def second_look(
         config: what to believe.
 
     Returns:
-        For each frame what was given, and what was found besides, marked `second_look`.
+        For each frame what was given, less fragments of hands, and what was found besides, marked `second_look`.
     """
     config = config or SecondLookConfig()
-    found = [list(row) for row in hands]
+    times = np.array([frame.time for frame in frames])
     order = list(range(len(frames)))
-    for sweep in (order, order[::-1]):
-        _sweep(frames, found, sweep, look, config)
+    found, dropped = without_fragments(hands, times)
+    for _ in range(_ROUNDS):
+        for sweep in (order, order[::-1]):
+            _sweep(frames, found, sweep, look, config)
+        found, dropped = without_fragments(found, times)
+        if not dropped:
+            break
     return found
 
 
@@ -98,7 +108,7 @@ def _sweep(
             again = _look_for(hand, frames[k].image, found[k], look, config)
             if again is not None:
                 found[k].append(again)
-                hand.hand, hand.time = again, time
+                hand.hand, hand.time, hand.size = again, time, max(hand.size, again.size)
         sought = [hand for hand in sought if abs(time - hand.time) <= config.patience]
         sought += [_Sought(hand, time, hand.size) for hand in present]
 
@@ -110,17 +120,25 @@ def _look_for(
         part, corner = _square(image, lost.hand.centre, enlarge * lost.size)
         if min(part.shape[:2]) < 16:
             continue
-        seen = [replace(h, landmarks=h.landmarks + [*corner, 0.0], second_look=True) for h in look(part)]
-        likely = [hand for hand in seen if _could_be(hand, lost, others, config)]
-        if likely:
-            return min(likely, key=lost.hand.distance)
+        for mirrored in (False, True):  # a detector does not see the same in a mirror
+            found = _mirror_look(part, look) if mirrored else look(part)
+            seen = [replace(h, landmarks=h.landmarks + [*corner, 0.0], second_look=True) for h in found]
+            likely = [hand for hand in seen if _could_be(hand, lost, others, config)]
+            if likely:
+                return min(likely, key=lost.hand.distance)
     return None
+
+
+def _mirror_look(part: NDArray[np.uint8], look: Look) -> list[Detection]:
+    found = look(np.ascontiguousarray(part[:, ::-1]))
+    flip, shift = np.array([-1.0, 1.0, 1.0]), np.array([part.shape[1], 0.0, 0.0])
+    return [replace(hand, side=1 - hand.side, landmarks=hand.landmarks * flip + shift) for hand in found]
 
 
 def _could_be(hand: Detection, lost: _Sought, others: Sequence[Detection], config: SecondLookConfig) -> bool:
     ratio = hand.size / lost.size
     near = np.linalg.norm(hand.centre - lost.hand.centre) <= config.moved * lost.size
-    alike = 1 / config.grown <= ratio <= config.grown
+    alike = config.shrunk <= ratio <= config.grown
     return bool(near and alike and all(hand.distance(other) > config.apart for other in others))
 
 
