@@ -113,7 +113,9 @@ def _summary(store: Any, name: str) -> str:
     seconds = sum(c["end_seconds"] - c["start_seconds"] for c in clips)
     one_handed = sum(" and " not in c["hands"] for c in clips)
     pixels = sorted(c["reprojection_px"] for c in clips if "reprojection_px" in c)
-    lines = [f"{len(clips)} clips of {len({c['file'] for c in clips})} videos, {seconds:.1f} s; {one_handed} show one hand"]
+    lines = [
+        f"{len(clips)} clips of {len({c['file'] for c in clips})} videos, {seconds:.1f} s; {one_handed} show one hand"
+    ]
     if pixels:
         middle, worst = pixels[len(pixels) // 2], pixels[-1]
         lines.append(f"distance of the fit in the image: median {middle:.1f} px, worst clip {worst:.1f} px")

@@ -146,7 +146,9 @@ class VideoSource:
         results = run_jobs(_annotate, jobs, self.workers)
         for job, done in tqdm(results, total=len(jobs), desc="annotating", unit="video", disable=None):
             if done.fault:
-                yield SkippedClip(f"{self.name}/{job.stem}@rest", self.name, f"Expected a whole file, but {done.fault}.")
+                yield SkippedClip(
+                    f"{self.name}/{job.stem}@rest", self.name, f"Expected a whole file, but {done.fault}."
+                )
             if done.pieces is None:
                 yield SkippedClip(f"{self.name}/{job.stem}", self.name, done.reason)
                 continue
@@ -226,9 +228,7 @@ class _Loader:
         return pieces_from_arrays(*kept)
 
 
-def run_jobs(
-    function: Callable[[_Job], _Done], jobs: Sequence[_Job], workers: int
-) -> Iterator[tuple[_Job, _Done]]:
+def run_jobs(function: Callable[[_Job], _Done], jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, _Done]]:
     """Runs jobs in order, in this process or in several. A process that dies costs its job alone, after a second try."""
     if workers == 1 or len(jobs) < 2:
         for job in jobs:

@@ -69,7 +69,7 @@ class VideoReader:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             self._seek(container, stream)
-            last, origin = -1.0, _origin(stream)
+            last, origin, stated = -1.0, _origin(stream), _seconds(container, stream)
             try:
                 for picture in container.decode(stream):
                     time = None if picture.time is None else float(picture.time) - origin
@@ -82,7 +82,6 @@ class VideoReader:
                         yield Frame(time, self._upright(picture))
             except (av.error.FFmpegError, ValueError, MemoryError) as error:
                 self.fault = f"decoding ended with: {_message(error)}"
-        stated = _seconds(container, stream)
         if not self.fault and self.end == float("inf") and last >= 0 and last < 0.9 * stated - 0.5:
             self.fault = f"the file states {stated:.1f} s"
 

@@ -14,7 +14,12 @@ _PALM = [0, 1, 5, 9, 13, 17]
 
 
 def without_fragments(
-    frames: Sequence[Sequence[Detection]], times: NDArray[np.float64], *, seconds: float = 1.0, box: float = 0.6, palm: float = 0.72
+    frames: Sequence[Sequence[Detection]],
+    times: NDArray[np.float64],
+    *,
+    seconds: float = 1.0,
+    box: float = 0.6,
+    palm: float = 0.72,
 ) -> tuple[list[list[Detection]], int]:
     """Frames without fragments of hands, and how many went.
 

@@ -5,7 +5,7 @@ Needs the extra `tracking` (mediapipe 0.10.21 or later) and its model file, see 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from itertools import islice
@@ -23,6 +23,8 @@ from hiw_data.tracking.second_look import second_look
 
 _CHUNK = 64
 """Frames that are kept for the second look: 180 MB at 1280 x 720."""
+_STEADY, _SEARCH_EVERY = 5, 8
+"""After so many pictures with the same number of hands, more are looked for in every so-manieth alone."""
 
 
 class MediaPipeTracker:
@@ -79,7 +81,9 @@ class MediaPipeTracker:
         found: list[Sequence[Detection]] = []
         size = (0, 0)
         with ExitStack() as stack:
-            first = stack.enter_context(self._landmarker(self.max_hands, self.confidence, video=True))
+            watch = _Watch(
+                lambda n: stack.enter_context(self._landmarker(n, self.confidence, video=True)), self.max_hands
+            )
             closer = stack.enter_context(self._landmarker(2, self.second_confidence, video=False))
 
             def look(image: NDArray[np.uint8]) -> list[Detection]:
@@ -90,7 +94,7 @@ class MediaPipeTracker:
                 hands: list[Sequence[Detection]] = []
                 for frame in chunk:
                     last = max(last + 1, round(1000 * frame.time))  # milliseconds, and it wants them to increase
-                    hands.append(_detections(first.detect_for_video(_picture(frame.image), last), frame.image))
+                    hands.append(watch.hands(frame.image, last))
                 size = (chunk[0].image.shape[1], chunk[0].image.shape[0])
                 found += second_look(chunk, hands, look) if self.second_look else hands
                 times += [frame.time for frame in chunk]
@@ -111,6 +115,43 @@ class MediaPipeTracker:
             min_tracking_confidence=confidence,
         )
         return vision.HandLandmarker.create_from_options(options)
+
+
+class _Watch:
+    """Looks for as many hands as there may be only now and then, while the same number is seen.
+
+    Searching the whole picture costs more than following the hands that were found; but the tracker searches in every
+    frame that has fewer hands than it was told to find.
+
+    Args:
+        make: a tracker for so many hands, to be called with pictures in order.
+        most: hands at most.
+    """
+
+    def __init__(self, make: Callable[[int], Any], most: int) -> None:
+        self._make, self._most = make, most
+        self._trackers: dict[int, Any] = {}
+        self._same = self._count = self._since = 0
+
+    def hands(self, image: NDArray[np.uint8], milliseconds: int) -> list[Detection]:
+        """Hands of the next picture."""
+        picture = _picture(image)
+        steady = self._same >= _STEADY and 0 < self._count < self._most
+        self._since += 1
+        if steady and self._since < _SEARCH_EVERY:
+            found = _detections(self._tracker(self._count).detect_for_video(picture, milliseconds), image)
+            if len(found) == self._count:
+                return found
+        self._since = 0
+        found = _detections(self._tracker(self._most).detect_for_video(picture, milliseconds), image)
+        self._same = self._same + 1 if len(found) == self._count else 0
+        self._count = len(found)
+        return found
+
+    def _tracker(self, hands: int) -> Any:
+        if hands not in self._trackers:
+            self._trackers[hands] = self._make(hands)
+        return self._trackers[hands]
 
 
 def _chunks(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
