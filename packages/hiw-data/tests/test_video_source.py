@@ -1,4 +1,4 @@
-"""Videos that are whole, turned, uneven, cut short and empty; from file to store; and on again after an interruption."""
+"""Videos that are whole, turned, uneven, cut short, empty; from file to store; on again after an interruption."""
 
 from __future__ import annotations
 

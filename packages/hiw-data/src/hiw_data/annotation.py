@@ -165,8 +165,8 @@ def pieces_from_arrays(arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any
     """What `pieces_to_arrays` gave."""
     pieces, at = [], 0
     for number, of, start, end, length in arrays["edges"].tolist():
-        parts = [arrays[name][at : at + length] for name in ("features", "valid", "residual")]
-        pieces.append(MotionPiece(*parts, number=number, of=of, start=start, end=end))
+        features, valid, residual = (arrays[n][at : at + length] for n in ("features", "valid", "residual"))
+        pieces.append(MotionPiece(features, valid, residual, number, of, start, end))
         at += length
     filled, distance = arrays["filled"].tolist(), arrays["reprojection"].tolist()
     return FittedPieces(tuple(pieces), float(notes["start"]), dict(notes["notes"]), tuple(filled), tuple(distance))
@@ -190,7 +190,8 @@ def make_clip(
         fitted: of one stretch.
         index: of the piece.
         config: of the captions.
-        source, stem: the clip is named source/stem, and #0, #1, ... if there are several.
+        source: of the clip.
+        stem: the clip is named source/stem, and #0, #1, ... if there are several.
         fps: of the clip.
         caption: from elsewhere, of the whole stretch, or None.
         attributes: of every clip of the stretch.

@@ -47,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     raw = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(prog="hiw", description=__doc__, epilog=EPILOG, formatter_class=raw)
-    commands = top.add_subparsers(dest="command", required=True, metavar="{annotate,build,import,inspect,card,check-captions,describe}")
+    names = "{annotate,build,import,inspect,card,check-captions,describe}"
+    commands = top.add_subparsers(dest="command", required=True, metavar=names)
 
     build = commands.add_parser("build", help="build a store from the sources that ship with the package")
     build.add_argument(

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-HELP = """Videos of hands become a store of motion and words: each is tracked, fitted to MANO parameters, cut into clips,
-cleaned, and told in words from its measured motion.
+HELP = """Videos of hands become a store of motion and words: each is tracked, fitted to MANO parameters, cut into
+clips, cleaned, and told in words from its measured motion.
 
   hiw annotate videos/ --out my.zarr
   hiw annotate kitchen.mp4 --fov 90 --out kitchen.zarr

@@ -17,8 +17,8 @@ _TIPS = [0, 4, 8, 12, 16, 20]
 def activity_vector(features: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Where wrists and fingertips are at eight moments of a clip, shape (576,), metres.
 
-    Two clips that are near each other in this show nearly the same motion. A hand that is not seen at a moment counts as
-    at the origin.
+    Two clips that are near each other in this show nearly the same motion. A hand that is not seen at a moment counts
+    as at the origin.
 
     Args:
         features: (T, 198), canonical.

@@ -1,4 +1,4 @@
-"""Clips that jerk more than the others: the mean of the three largest accelerations, as in CLUTCH, by robust z-scores."""
+"""Clips that jerk more than the others: mean of the three largest accelerations, as in CLUTCH, by robust z-scores."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def outliers(peaks: Sequence[tuple[float, float]], *, most_z: float = 4.0) -> li
         if row[column] > most_z:
             what, unit = (("moves", "m/s^2"), ("turns", "rad/s^2"))[column]
             reasons[i] = (
-                f"Expected accelerations like those of the other clips (z up to {most_z:g}), got a hand that {what} with "
-                f"{peak[column]:.0f} {unit} at its peak (z {row[column]:.1f})."
+                f"Expected accelerations like those of the other clips (z up to {most_z:g}), got a hand that {what} "
+                f"with {peak[column]:.0f} {unit} at its peak (z {row[column]:.1f})."
             )
     return reasons

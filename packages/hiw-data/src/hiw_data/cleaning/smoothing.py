@@ -34,4 +34,5 @@ def smooth_motion(
         params = smooth_savgol(params, window=window, order=order)
     if gaussian_seconds > 0:
         params = smooth_gaussian(params, sigma=gaussian_seconds * motion.fps)
-    return replace(motion, **{name: np.asarray(params[name], np.float32) for name in names})
+    orient, pose, transl = (np.asarray(params[name], np.float32) for name in names)
+    return replace(motion, global_orient=orient, hand_pose=pose, transl=transl)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +207,12 @@ class KeypointSource:
             self._without_fps += read.fps is None
             caption = read.captions[0] if read.captions else None
             attributes = {"file": path.name, "tracker": "given keypoints"}
-            stretches.append(Stretch(stem, lambda fitted=fitted: fitted, attributes, caption, stem))
+            stretches.append(Stretch(stem, partial(_same, fitted), attributes, caption, stem))
         yield from cleaned_clips(stretches, self.config, source=self.name, fps=fps, report=self.cleaning)
+
+
+def _same(fitted: FittedPieces) -> FittedPieces:
+    return fitted
 
 
 def fit_read(read: Keypoints, config: AnnotationConfig, *, fps: float, default_fps: float) -> FittedPieces:

@@ -117,14 +117,14 @@ class VideoSource:
         notes = ["Cleaning of '" + self.name + "': " + "; ".join(" ".join(row.split()) for row in self.cleaning)]
         if self.config.camera.guessed:
             notes.append(
-                f"Source '{self.name}': nobody gave a camera, so the focal length was guessed as the longer side of the "
-                "picture; depths and sizes of movements depend on it. Give --fov, --focal or --camera."
+                f"Source '{self.name}': nobody gave a camera, so the focal length was guessed as the longer side of "
+                "the picture; depths and sizes of movements depend on it. Give --fov, --focal or --camera."
             )
         return SourceInfo(
             title="Annotated video",
             synthetic=False,
-            description=f"Hands tracked in video by {self.tracker.name} {self.tracker.version} and fitted; camera {camera}; "
-            "captions from the measured motion.",
+            description=f"Hands tracked in video by {self.tracker.name} {self.tracker.version} and fitted; camera "
+            f"{camera}; captions from the measured motion.",
             licence=self.licence,
             origin=f"{len(self.files)} video files",
             limits="Depth and distance are estimates from one view; the hand has one fixed shape.",
@@ -229,7 +229,7 @@ class _Loader:
 
 
 def run_jobs(function: Callable[[_Job], _Done], jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, _Done]]:
-    """Runs jobs in order, in this process or in several. A process that dies costs its job alone, after a second try."""
+    """Runs jobs in order, in this process or in several. One that dies costs its job alone, after a second try."""
     if workers == 1 or len(jobs) < 2:
         for job in jobs:
             yield job, function(job)

@@ -18,8 +18,8 @@ _KEYS = {"fx", "fy", "cx", "cy", "width", "height"}
 class CameraModel:
     """How a pinhole camera is known.
 
-    At most one of `fov`, `focal` and `matrix` is given; with none, the focal length is guessed as the longer side of the
-    picture (a horizontal view of 53 degrees, as of a phone or a webcam).
+    At most one of `fov`, `focal` and `matrix` is given; with none, the focal length is guessed as the longer side of
+    the picture (a horizontal view of 53 degrees, as of a phone or a webcam).
 
     Attributes:
         fov: horizontal field of view, degrees.
@@ -68,7 +68,8 @@ class CameraModel:
         """The matrix (3, 3) for a picture of this size.
 
         Args:
-            width, height: of the picture that was tracked, pixels.
+            width: of the picture that was tracked, pixels.
+            height: of the same.
             scale: its size as a share of the video's.
         """
         if self.matrix is not None:

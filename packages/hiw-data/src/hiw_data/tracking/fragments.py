@@ -1,4 +1,4 @@
-"""Fingers that a detector takes for a whole hand, told by their scale: too small for the hand that is there soon after."""
+"""Fingers that a detector takes for a whole hand, told by their scale: too small for the hand that is there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def without_fragments(
         frames: hands of each frame.
         times: (T,), seconds.
         seconds: how far in time other sightings of the same place count.
-        box, palm: a hand whose box and palm are less than these shares of the medians of those is a fragment.
+        box: a hand is a fragment if its box is less than this share of the median of those, and
+        palm: its palm less than this share.
     """
     flat = [(k, hand) for k, hands in enumerate(frames) for hand in hands]
     if not flat:

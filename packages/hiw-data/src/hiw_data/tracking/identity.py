@@ -46,9 +46,9 @@ class TwoHands:
         landmarks: (T, 2, 21, 3), pixels and depths, hand 0 left, 1 right; NaN where a hand was not seen.
         seen: (T, 2) bool.
         width, height: of the picture, pixels.
-        counts: what was mended: `fragments` (fingers taken for a hand, dropped), `doubles` (detections dropped), `relabelled` (detections whose label was outvoted),
-            `short` (detections of tracklets too short to trust), `other_hands` (detections of third hands),
-            `second_look` (detections kept that only a closer look found).
+        counts: what was mended: `fragments` (fingers taken for a hand, dropped), `doubles` (detections dropped),
+            `relabelled` (detections whose label was outvoted), `short` (those of tracklets too short to trust),
+            `other_hands` (detections of third hands), `second_look` (detections kept that only a closer look found).
     """
 
     times: NDArray[np.float64]

@@ -1,7 +1,7 @@
 """MediaPipe's hand model file: by path, from the user's cache, or assembled once from a wheel of the package index.
 
-A `.task` file is a zip of the two networks. Releases of mediapipe up to 0.10.21 carry both in their wheel; `pip` fetches
-that wheel (36 MB, nothing is installed), the two are taken out and compared with their known hashes.
+A `.task` file is a zip of the two networks. Releases of mediapipe up to 0.10.21 carry both in their wheel; `pip`
+fetches that wheel (36 MB, nothing is installed), the two are taken out and compared with their known hashes.
 """
 
 from __future__ import annotations

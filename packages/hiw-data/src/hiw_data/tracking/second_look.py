@@ -1,8 +1,8 @@
 """A closer look for hands that a tracker lost: where the hand was a moment before or after, at a larger scale.
 
-A detector sees the whole picture in a few hundred pixels; a small, blurred or half-covered hand gets lost in it, and one
-that is found late was there before. So frames are gone through forwards and then backwards, and wherever a hand of the
-neighbouring frame is missing, the detector looks again at the part of the picture around its last place.
+A detector sees the whole picture in a few hundred pixels; a small, blurred or half-covered hand gets lost in it, and
+one that is found late was there before. So frames are gone through forwards and then backwards, and wherever a hand of
+the neighbouring frame is missing, the detector looks again at the part of the picture around its last place.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _look_for(
             continue
         for mirrored in (False, True):  # a detector does not see the same in a mirror
             found = _mirror_look(part, look) if mirrored else look(part)
-            seen = [replace(h, landmarks=h.landmarks + [*corner, 0.0], second_look=True) for h in found]
+            seen = [replace(h, landmarks=h.landmarks + np.array([*corner, 0.0]), second_look=True) for h in found]
             likely = [hand for hand in seen if _could_be(hand, lost, others, config)]
             if likely:
                 return min(likely, key=lost.hand.distance)
