@@ -10,31 +10,9 @@ from hiw_data.errors import ClipError
 from hiw_data.tracking import Detection, Detections
 
 # A flat right hand seen from the back, fingers up: (x, y) in hand sizes, wrist first; OpenPose/MediaPipe order.
-SHAPE = np.array(
-    [
-        *[
-            [0.50, 1.00],
-            [0.32, 0.90],
-            [0.18, 0.76],
-            [0.08, 0.64],
-            [0.00, 0.54],
-            [0.34, 0.48],
-            [0.30, 0.30],
-            [0.28, 0.18],
-        ],
-        *[
-            [0.27, 0.07],
-            [0.50, 0.45],
-            [0.49, 0.24],
-            [0.49, 0.11],
-            [0.49, 0.00],
-            [0.64, 0.48],
-            [0.67, 0.28],
-            [0.68, 0.16],
-        ],
-        *[[0.69, 0.05], [0.76, 0.54], [0.83, 0.40], [0.87, 0.30], [0.90, 0.22]],
-    ]
-)
+_X = "50 32 18 08 00 34 30 28 27 50 49 49 49 64 67 68 69 76 83 87 90"
+_Y = "100 90 76 64 54 48 30 18 07 45 24 11 00 48 28 16 05 54 40 30 22"
+SHAPE = np.array([[int(x) / 100, int(y) / 100] for x, y in zip(_X.split(), _Y.split(), strict=True)])
 
 
 def hand(side=1, x=100.0, y=100.0, size=80.0, label=None, score=0.95):
