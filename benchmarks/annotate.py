@@ -1,7 +1,7 @@
-"""How well and how fast videos of hands become motion: detection, handedness, reprojection, speed, two calibrated views.
+"""How well and how fast videos of hands become motion: detection, reprojection, speed, views, closed loop.
 
     python benchmarks/annotate.py --data DATA                   everything that is there
-    python benchmarks/annotate.py --data DATA --only stereo
+    python benchmarks/annotate.py --data DATA --only stereo     or store, signs, loop
 
 DATA holds human_hand_video.mp4 (one right hand), real/signs/*.mp4 (one person, both hands in every frame) and
 real/stereo (one right hand from two calibrated cameras); what is missing is left out. Needs hiw-data[tracking] and
@@ -12,15 +12,17 @@ that others use, the latter says little.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from hand_geometry import fit_keypoints
+import torch
+from hand_geometry import features_to_joints, fit_keypoints, mpjpe, pa_mpjpe, params_to_features
 from hiw_data.annotate import annotate
 from hiw_data.sources.video_file import VideoReader
-from hiw_data.tracking import MediaPipeTracker, TwoHands, two_hands
+from hiw_data.tracking import Frame, MediaPipeTracker, TwoHands, even_hands, fit_hands, two_hands
 from scipy.spatial.transform import Rotation
 
 
@@ -36,13 +38,11 @@ def file_to_store(path: Path) -> None:
         wall, processor = time.perf_counter() - wall, time.process_time() - processor
         seen = sum(clip["valid"].sum(0) for clip in store.clips())
         pixels = [row["attributes"]["reprojection_px"] for row in store.metadata]
-        lengths = [row["frames"] if "frames" in row else 1 for row in store.metadata]
+        lengths = [len(clip["features"]) for clip in store.clips()]
     frames = sum(1 for _ in VideoReader(path))
     print(f"{path.name}: {frames} frames, {len(pixels)} clips; seen at 15 fps: left {seen[0]}, right {seen[1]}")
     print(f"  reprojection {np.average(pixels, weights=lengths):.2f} px in the mean over clips")
-    print(
-        f"  file to store: {frames / processor:.0f} frames a second of processor time, {frames / wall:.0f} of wall time"
-    )
+    print(f"  file to store: {frames / processor:.0f} frames/s of processor time, {frames / wall:.0f} of wall time")
 
 
 def both_hands(path: Path) -> None:
@@ -52,9 +52,7 @@ def both_hands(path: Path) -> None:
         hands = two_hands(MediaPipeTracker(second_look=look).track(VideoReader(path)))
         ms = 1e3 * (time.process_time() - started) / len(hands.seen)
         share = hands.seen.all(1).mean()
-        print(
-            f"{path.name}, {name}: both hands in {share:.0%} of {len(hands.seen)} frames; {ms:.0f} ms; {hands.counts}"
-        )
+        print(f"{path.name}, {name}: both in {share:.0%} of {len(hands.seen)} frames; {ms:.0f} ms; {hands.counts}")
 
 
 def stereo(folder: Path) -> None:
@@ -64,7 +62,12 @@ def stereo(folder: Path) -> None:
     poses = [extrinsics(folder / f"rot_trans_c{k}.dat") for k in range(2)]
     world = triangulated(views, [k @ np.c_[r, t] for k, (r, t) in zip(cameras, poses, strict=True)])
     ok = np.isfinite(world).all((1, 2))
-    print(f"stereo: {ok.sum()} frames triangulated; each view alone against that:")
+    points = world[ok] * 0.041  # metres, about
+    floor = fit_keypoints(points, side="right", landmark_offsets="mediapipe", along_ray=False, smoothness=None)
+    print(f"stereo: {ok.sum()} frames triangulated; the hand model fitted to these themselves is off by")
+    print(
+        f"  {1e3 * floor.residual.mean():.1f} mm (tracker and shape, not the fit, bound what follows); each view alone:"
+    )
     for name, seen, camera, (r, t) in zip(("above", "side"), views, cameras, poses, strict=True):
         truth = world @ r.T + t
         started = time.process_time()
@@ -83,6 +86,28 @@ def stereo(folder: Path) -> None:
             f"  {name:>5}: root-aligned {1e3 * root:.1f} mm, PA {1e3 * aligned:.1f} mm, palm rotation median "
             f"{np.degrees(np.median(turned)):.1f}, 90% {np.degrees(np.percentile(turned, 90)):.0f} degrees; {ms:.1f} ms"
         )
+
+
+def closed_loop(seeds: list[int], frames: int) -> None:
+    """Drawn motions through tracker, identity and fit; drawing and landmark table share the open hand."""
+    spec = importlib.util.spec_from_file_location("closed_loop", Path(__file__).with_name("closed-loop.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    loop = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loop)
+    totals = []
+    for seed in seeds:
+        motion = loop.known_motion(frames, seed)
+        truth = features_to_joints(params_to_features(motion))
+        pictures = (Frame(k / 30, image) for k, image in enumerate(loop.drawn(motion)))
+        even = even_hands(two_hands(MediaPipeTracker().track(pictures)))
+        fitted = fit_hands(even, loop.camera_matrix(loop.FOCAL, loop.SIZE)).motion
+        params = {name: getattr(fitted, name) for name in ("global_orient", "hand_pose", "transl")}
+        joints, valid = features_to_joints(params_to_features(params)), torch.tensor(fitted.valid)
+        root, aligned = mpjpe(joints, truth, valid, align="root"), pa_mpjpe(joints, truth, valid)
+        totals.append((1e3 * float(root), 1e3 * float(aligned), fitted.valid.all(1).mean()))
+        print("closed loop, seed {}: root-aligned {:.1f} mm, PA {:.1f} mm, both in {:.1%}".format(seed, *totals[-1]))
+    print("closed loop, mean: root-aligned {:.1f} mm, PA {:.1f} mm, both in {:.1%}".format(*np.mean(totals, 0)))
 
 
 def intrinsics(path: Path) -> np.ndarray:
@@ -135,7 +160,8 @@ def procrustes(points: np.ndarray, truth: np.ndarray) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--only", choices=["store", "signs", "stereo"])
+    parser.add_argument("--only", choices=["store", "signs", "stereo", "loop"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103, 104], help="of the drawn motions")
     arguments = parser.parse_args()
     video, signs, pair = (arguments.data / n for n in ("human_hand_video.mp4", "real/signs", "real/stereo"))
     if video.is_file() and arguments.only in (None, "store"):
@@ -145,6 +171,8 @@ def main() -> None:
             both_hands(path)
     if pair.is_dir() and arguments.only in (None, "stereo"):
         stereo(pair)
+    if arguments.only in (None, "loop"):
+        closed_loop(arguments.seeds, 90)
 
 
 if __name__ == "__main__":

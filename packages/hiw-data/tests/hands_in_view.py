@@ -53,6 +53,7 @@ class ScriptedTracker:
 
 def write_video(path: Path, frames=30, fps=30, size=(64, 48), times=None, rotate=None, codec="libx264"):
     """A tiny video whose upper half is red and whose lower half is blue."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
