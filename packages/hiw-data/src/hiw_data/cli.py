@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiw_data.captioning.cli import add_commands
+from hiw_data.cli_annotate import add_annotate
 from hiw_data.sources.cli import add_commands as add_source_commands
 from hiw_data.store.cli import add_commands as add_store_commands
 
 EPILOG = """examples:
+  hiw annotate videos/ --out my.zarr            videos of hands -> motion and words
   hiw build                                     real fingerspelling and 2500 synthetic clips -> data/hiw.zarr
   hiw build --source procedural --clips 200 --out tiny.zarr
   hiw build --source fingerspelling --languages ase fsl --out asl_lsf.zarr
@@ -50,7 +52,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     raw = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(prog="hiw", description=__doc__, epilog=EPILOG, formatter_class=raw)
-    commands = top.add_subparsers(dest="command", required=True, metavar="{build,import,inspect,card}")
+    names = "{annotate,build,import,inspect,card,check-captions,describe}"
+    commands = top.add_subparsers(dest="command", required=True, metavar=names)
 
     build = commands.add_parser("build", help="build a store from the sources that ship with the package")
     build.add_argument(
@@ -107,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
 
     card = commands.add_parser("card", help="print the data card of a store")
     card.add_argument("store", type=Path)
+    add_annotate(commands)
     add_commands(commands)
     add_source_commands(commands)
     add_store_commands(commands)
