@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hiw_data.captioning.check import CaptionCheck, check_caption
+    from hiw_data.captioning.words import describe_motion
     from hiw_data.clips import Clip, SkippedClip
     from hiw_data.dataset import HiwDataset, collate
     from hiw_data.errors import (
@@ -31,6 +33,9 @@ __version__ = "0.1.0"
 _WHERE = {
     "BuildConfig": "pipeline",
     "build": "pipeline",
+    "CaptionCheck": "captioning.check",
+    "check_caption": "captioning.check",
+    "describe_motion": "captioning.words",
     "Clip": "clips",
     "SkippedClip": "clips",
     "HiwDataset": "dataset",
@@ -56,6 +61,7 @@ _WHERE = {
 __all__ = [
     "SCHEMA_VERSION",
     "BuildConfig",
+    "CaptionCheck",
     "Clip",
     "ClipError",
     "DiskFullError",
@@ -75,7 +81,9 @@ __all__ = [
     "StoreError",
     "assign_split",
     "build",
+    "check_caption",
     "collate",
+    "describe_motion",
 ]
 
 

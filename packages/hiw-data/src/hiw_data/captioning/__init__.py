@@ -1,0 +1,47 @@
+"""Captions of motion: written from motion codes, parsed for their claims, and held against the codes.
+
+``facts`` and ``words`` say codes in English; ``normalise``, ``clauses``, ``postures`` and ``parse`` read claims from
+English (words of ``lexicon``); ``check`` holds them against the codes, by the ``norms`` of actions. ``scripted`` says
+what the scripted source's attributes mean as claims.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hiw_data.captioning.check import CaptionCheck, CheckedClaim, check_caption
+    from hiw_data.captioning.parse import CaptionClaim, parse_caption
+    from hiw_data.captioning.words import MotionCaption, MotionCaptions, describe_motion
+
+_WHERE = {
+    "CaptionCheck": "check",
+    "CheckedClaim": "check",
+    "check_caption": "check",
+    "CaptionClaim": "parse",
+    "parse_caption": "parse",
+    "MotionCaption": "words",
+    "MotionCaptions": "words",
+    "describe_motion": "words",
+}
+
+__all__ = [
+    "CaptionCheck",
+    "CaptionClaim",
+    "CheckedClaim",
+    "MotionCaption",
+    "MotionCaptions",
+    "check_caption",
+    "describe_motion",
+    "parse_caption",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used, so that `hiw --help` waits for nothing."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
