@@ -193,7 +193,7 @@ class ChatClient:
                 longest = min(point.longest_wait, point.first_wait * 2**number)
                 await self._clock.sleep(max(asked, self._random.uniform(0, longest)))
         self._unanswered += 1
-        if self._unanswered >= point.give_up_after:
+        if self._unanswered >= point.give_up_after and not self._stopped:
             self._stopped = f"{self._unanswered} questions in a row got no answer; the last one: {reason}"
             logger.error("%s is asked no more: %s", point.base_url, self._stopped)
         raise QuestionError(f"{name}: no answer in {number + 1} tries; the last one: {reason}")
