@@ -197,7 +197,8 @@ def test_a_fault_that_stays_lists_the_clip_with_its_reason(
     assert set(server.asked.values()) == {2}
     words = {
         "hang": "no answer within 1 s", "trickle": "no answer within 1 s", "429": "429", "500": "500",
-        "503-html": "503", "echo-key": "Bearer ***", "wrong-schema": "'unasked'", "no-json": "expected JSON",
+        "503-html": "503", "echo-key": "Bearer ***", "wrong-schema": "'left' is a required property",
+        "no-json": "expected JSON",
     }  # fmt: skip
     assert words.get(fault, "no answer in 2 tries") in run.results[0]["reason"]
     assert KEY not in json.dumps(run.results)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiw_data.captioning.cli import add_commands
+from hiw_data.captioning.cli_vlm import add_vlm_commands
 
 EPILOG = """examples:
   hiw build                                     real fingerspelling and 2500 synthetic clips -> data/hiw.zarr
@@ -103,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
     card = commands.add_parser("card", help="print the data card of a store")
     card.add_argument("store", type=Path)
     add_commands(commands)
+    add_vlm_commands(commands)
     return top
 
 

@@ -40,7 +40,7 @@ class LetterEmbedder:
     """Hashed groups of 2 to 4 letters within words: no model, the same on every machine; it knows no meanings."""
 
     name = "letters-1"
-    merge_distance = 0.35
+    merge_distance = 0.3
 
     def __init__(self, features: int = 1024) -> None:
         text = require("sklearn.feature_extraction.text", "vlm")
@@ -62,7 +62,8 @@ class MiniLmEmbedder:
         folder: With ``config.json``, weights and tokenizer, such as all-MiniLM-L6-v2's.
     """
 
-    merge_distance = 0.4
+    merge_distance = 0.3
+    """Between cut/slice (0.29) or cup/mug (0.29), and push/pull (0.33) or open/close (0.40)."""
 
     def __init__(self, folder: Path | str) -> None:
         transformers = require("transformers", "llm")

@@ -25,6 +25,7 @@ _IRREGULAR = {
     "passes": "pass", "presses": "press", "took": "take", "held": "hold", "cut": "cut", "put": "put", "made": "make",
     "freezes": "freeze", "seizes": "seize",
 }  # fmt: skip
+_PLURAL_ONLY = _WORDS["plural-only"]
 _E_VERBS = _WORDS["verbs-in-e"]
 
 
@@ -82,6 +83,15 @@ def base_form(word: str) -> str:
     return word
 
 
+def singular(noun: str) -> str:
+    """A noun's singular, by rules of spelling.
+
+    >>> [singular(noun) for noun in ("cups", "tomatoes", "berries", "glass", "scissors")]
+    ['cup', 'tomato', 'berry', 'glass', 'scissors']
+    """
+    return noun if noun in _PLURAL_ONLY or not noun.endswith("s") else base_form(noun)
+
+
 def _stem(stem: str) -> str:
     if stem + "e" in _E_VERBS:
         return stem + "e"
@@ -113,4 +123,4 @@ def _objects(words: list[str]) -> tuple[str, ...]:
         elif word not in _SKIPPED:
             run.append(word)
     kept = [word for word in found if word not in ("hand", "hands", "left", "right", "both")]
-    return tuple(dict.fromkeys(kept))
+    return tuple(dict.fromkeys(singular(word) for word in kept))

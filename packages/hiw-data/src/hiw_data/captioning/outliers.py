@@ -12,7 +12,8 @@ from hiw_data.captioning.problems import require
 
 LEAST_CLIPS = 30
 """Among fewer captions nothing is called an outlier."""
-_NEIGHBOURS = 20
+_MOST_NEIGHBOURS, _LEAST_NEIGHBOURS, _SHARE = 20, 5, 6
+"""A sixth of the clips within these bounds: more neighbours than there are clips of a kind hide every outlier."""
 
 
 def outlier_factors(
@@ -33,7 +34,8 @@ def outlier_factors(
     rows, back = np.unique(joint.round(6), axis=0, return_inverse=True)  # equal rows would have density infinity
     if len(rows) < LEAST_CLIPS:
         return None
-    factor = require("sklearn.neighbors", "vlm").LocalOutlierFactor(n_neighbors=min(_NEIGHBOURS, len(rows) - 1))
+    neighbours = min(_MOST_NEIGHBOURS, max(_LEAST_NEIGHBOURS, len(rows) // _SHARE))
+    factor = require("sklearn.neighbors", "vlm").LocalOutlierFactor(n_neighbors=neighbours)
     factor.fit(rows)
     return np.asarray(-factor.negative_outlier_factor_, float)[back.reshape(-1)]
 
