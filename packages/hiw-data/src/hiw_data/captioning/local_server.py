@@ -75,4 +75,4 @@ def _text(content: Any) -> str:
 
 def serve(model: LocalModel, host: str = "127.0.0.1", port: int = 8000) -> None:
     """Serves until it is stopped."""
-    require("uvicorn", "llm").run(make_app(model), host=host, port=port, log_level="warning")
+    require("uvicorn", "llm").run(make_app(model), host=host, port=port, log_level="warning", ws="none")
