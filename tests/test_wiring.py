@@ -17,7 +17,7 @@ from kedro.io import AbstractDataset, DataCatalog
 from kedro.runner import SequentialRunner
 from shift_tokenizer import ShiftConfig, TokenizerTraining
 
-from pipelines import data, evaluation, llm, tokenizer
+from pipelines import data, evaluation, llm, studies, tokenizer
 from pipelines.evaluation import Protocol
 from pipelines.pipeline_registry import register_pipelines
 
@@ -645,3 +645,35 @@ def test_a_sample_to_look_at_is_of_one_clip_throughout():
         np.testing.assert_array_equal(shown[f"valid_{k}"], one["valid"])
         assert shown[f"reconstruction_{k}"][0, 0] == number
         assert shown[f"generations_{k}"][:, 0, 0].tolist() == [number * 10, number * 11]
+
+
+def test_the_sweep_compares_each_point_with_the_control_on_val(monkeypatch):
+    """Every arm starts at the pretrained model; it differs from the stage's own settings in its point and its steps."""
+    trained, compared = [], []
+
+    def stage(clutch, store, tokens, config, checkpoints):
+        trained.append((clutch, config, checkpoints))
+        return Model(f"lam {config.lam:g}{' control' if config.control else ''}"), []
+
+    def compare(evaluator, clips, control, refined, *, texts, seed):
+        compared.append((evaluator, [c["clip_id"] for c in clips], control[0][0], refined[0][0], texts, seed))
+        return {}
+
+    monkeypatch.setattr(studies, "run_stage", stage)
+    monkeypatch.setattr(studies, "compare_refinement", compare)
+    plan = studies.SweepPlan(steps=5, grid={"lam": [1.0, 4.0]})
+    own = RefineConfig(seed=2, steps=12, lam=3.0, learning_rate=0.5)
+    rows = studies.sweep_refinement(Store(), TOKENS, "pretrained", "evaluator", own, plan, PROTOCOL, "kept")
+    assert [row["lam"] for row in rows] == [1.0, 4.0]
+    assert {clutch for clutch, *_ in trained} == {"pretrained"}
+    assert [(c.control, c.lam, c.steps, c.seed, c.learning_rate) for _, c, _ in trained] == [
+        (True, 3.0, 5, 2, 0.5),
+        (False, 1.0, 5, 2, 0.5),
+        (False, 4.0, 5, 2, 0.5),
+    ]
+    assert len({place for *_, place in trained}) == 3
+    said = f"a val hand, number 2 | {8 / 15} s, 0.5, 1.5, seed 2821466564, sample 0"
+    assert compared == [
+        ("evaluator", ["val/2"], f"lam 3 control: {said}", f"lam {lam}: {said}", ["a val hand, number 2"], 7)
+        for lam in (1, 4)
+    ]

@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = chosen or {"build": _build, "import": _import, "inspect": _inspect, "card": _card}[arguments.command]
     try:
         return run(arguments) or 0
-    except (HiwDataError, OSError, ValueError) as error:
+    except (HiwDataError, OSError) as error:
         print(f"hiw {arguments.command}: {error}", file=sys.stderr)
         return 1
 
