@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiw_data.captioning.cli import add_commands
+from hiw_data.captioning.cli_vlm import add_vlm_commands
 from hiw_data.cli_annotate import add_annotate
 from hiw_data.sources.cli import add_commands as add_source_commands
 from hiw_data.store.cli import add_commands as add_store_commands
@@ -114,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
     add_commands(commands)
     add_source_commands(commands)
     add_store_commands(commands)
+    add_vlm_commands(commands)
     return top
 
 
