@@ -1,10 +1,10 @@
 """How fast a store is built, opened and read at random, beside other ways to keep the same frames.
 
-    python benchmarks/store.py                    a tenth of 3D-HIW's size: 1.2 million frames, every reader (5 GB of disk)
+    python benchmarks/store.py                    a tenth of 3D-HIW's size, 1.2 million frames, every reader (5 GB of disk)
     python benchmarks/store.py --frames 12000000 --readers hiw    its whole size, this store alone (10 GB of disk)
 
-Clips have the scripted source's captions and attributes and random features. Each figure is from a process of its own, with the
-files in the system's page cache as far as they fit; wall time and processor time are both told, since a loaded machine
+Clips have the scripted source's captions and attributes and random features. Each figure is from a process of its own,
+with the files in the system's page cache as far as they fit; wall time and processor time are both told, since a loaded machine
 changes the first.
 """
 

@@ -53,8 +53,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     raw = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(prog="hiw", description=__doc__, epilog=EPILOG, formatter_class=raw)
-    names = "{annotate,build,import,inspect,card,check-captions,describe}"
-    commands = top.add_subparsers(dest="command", required=True, metavar=names)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     build = commands.add_parser("build", help="build a store from the sources that ship with the package")
     build.add_argument(

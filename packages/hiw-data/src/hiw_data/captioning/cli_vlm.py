@@ -71,7 +71,7 @@ def caption_store(arguments: argparse.Namespace) -> int:
     config = read_config(arguments)
     store = HiwStore.open(arguments.store)
     indices = store.select(split=arguments.split, source=arguments.source)[: arguments.limit]
-    clips = (store.read_clip(index) for index in indices)
+    clips = (store.clip(index) for index in indices)
     run = caption_clips(clips, folder_frames(arguments.frames), config, progress=True)
     with write_beside(arguments.out) as staged, staged.open("w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(result, ensure_ascii=False) + "\n" for result in run.results)
