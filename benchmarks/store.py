@@ -1,7 +1,7 @@
 """How fast a store is built, opened and read at random, beside other ways to keep the same frames.
 
     python benchmarks/store.py                    a tenth of 3D-HIW's size: 1.2 million frames, every reader (2 GB)
-    python benchmarks/store.py --frames 12000000 --readers hiw hiw-memmap hiw-dataset hiw-stream    its whole size (10 GB)
+    python benchmarks/store.py --frames 12000000 --readers hiw hiw-memmap hiw-dataset hiw-stream     its size (10 GB)
     python benchmarks/store.py --million          the index of a million clips alone, opened
 
 Clips have the scripted source's captions and attributes and random features. Each figure is from a process of its own,

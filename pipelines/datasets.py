@@ -6,7 +6,6 @@ Each is written beside its target and renamed, so that a killed run leaves the o
 from __future__ import annotations
 
 import importlib
-import os
 import shutil
 import uuid
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from clutch_llm.atomic import write_beside
 from hiw_data import HiwStore, StoreError
 from hiw_data.store.upload import upload
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Version
@@ -181,13 +181,8 @@ class ArraysDataset(AbstractDataset[dict[str, np.ndarray], dict[str, np.ndarray]
         objects = [name for name, value in data.items() if np.asarray(value).dtype == object]
         if objects:
             raise DatasetError(f"Expected plain arrays, got object arrays {objects}. Save them as text or numbers.")
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        staged = self._filepath.with_name(f".{uuid.uuid4().hex[:8]}.npz")
-        try:
+        with write_beside(self._filepath) as staged:
             np.savez_compressed(staged, allow_pickle=False, **data)
-            os.replace(staged, self._filepath)
-        finally:
-            staged.unlink(missing_ok=True)
 
     def _exists(self) -> bool:
         return self._filepath.exists()

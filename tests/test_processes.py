@@ -4,12 +4,12 @@ import json
 
 import click
 import pytest
-from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 
-from pipelines import processes
+from pipelines import processes, settings
 from pipelines.pipeline_registry import register_pipelines
 from pipelines.processes import ALONE, TOGETHER, Processes
 
@@ -147,3 +147,14 @@ def test_the_training_stages_are_shared_and_nothing_else_is():
     assert shared == {"train", "pretrain", "refine", "refine_control", "instruct"}
     for study in ("refinement_sweep", "refinement_study", "ablation"):
         assert any(ALONE in n.tags for n in register_pipelines()[study].nodes)
+
+
+def test_after_a_run_mlflow_ends_then_dvc_records_then_the_others_are_let_go():
+    manager = _create_hook_manager()
+    _register_hooks(manager, settings.HOOKS)
+    called = [type(impl.plugin).__name__ for impl in reversed(manager.hook.after_pipeline_run.get_hookimpls())]
+    assert called == ["MlflowTracking", "DvcRecord", "Processes"]
+    started = [type(impl.plugin).__name__ for impl in reversed(manager.hook.before_pipeline_run.get_hookimpls())]
+    assert started[0] == "Processes"
+    checked = [type(impl.plugin).__name__ for impl in reversed(manager.hook.after_context_created.get_hookimpls())]
+    assert checked == ["CheckedStart", "DvcRecord"]

@@ -10,9 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiw_data.captioning.cli import add_commands
+from hiw_data.captioning.cli_vlm import add_vlm_commands
+from hiw_data.cli_annotate import add_annotate
+from hiw_data.sources.cli import add_commands as add_source_commands
 from hiw_data.store.cli import add_commands as add_store_commands
 
 EPILOG = """examples:
+  hiw annotate videos/ --out my.zarr            videos of hands -> motion and words
   hiw build                                     real fingerspelling and 2500 synthetic clips -> data/hiw.zarr
   hiw build --source procedural --clips 200 --out tiny.zarr
   hiw build --source fingerspelling --languages ase fsl --out asl_lsf.zarr
@@ -49,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     raw = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(prog="hiw", description=__doc__, epilog=EPILOG, formatter_class=raw)
-    commands = top.add_subparsers(dest="command", required=True, metavar="{build,import,inspect,card}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     build = commands.add_parser("build", help="build a store from the sources that ship with the package")
     build.add_argument(
@@ -106,8 +110,11 @@ def parser() -> argparse.ArgumentParser:
 
     card = commands.add_parser("card", help="print the data card of a store")
     card.add_argument("store", type=Path)
+    add_annotate(commands)
     add_commands(commands)
+    add_source_commands(commands)
     add_store_commands(commands)
+    add_vlm_commands(commands)
     return top
 
 
@@ -125,13 +132,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     arguments = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    from hand_geometry.errors import HandGeometryError
+
     from hiw_data.errors import HiwDataError
 
     chosen = getattr(arguments, "run", None)  # the commands of captioning and of the store bring their own
     run = chosen or {"build": _build, "import": _import, "inspect": _inspect, "card": _card}[arguments.command]
     try:
         return run(arguments) or 0
-    except (HiwDataError, OSError) as error:
+    except (HiwDataError, HandGeometryError, OSError) as error:
         print(f"hiw {arguments.command}: {error}", file=sys.stderr)
         return 1
 

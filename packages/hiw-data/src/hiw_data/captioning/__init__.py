@@ -3,6 +3,11 @@
 ``facts`` and ``words`` say codes in English; ``normalise``, ``clauses``, ``postures`` and ``parse`` read claims from
 English (words of ``lexicon``); ``check`` holds them against the codes, by the ``norms`` of actions. ``scripted`` says
 what the scripted source's attributes mean as claims.
+
+``vlm`` asks vision and language models (``endpoint``, ``client``, ``limits``, ``cache``; ``questions`` with the prompts of
+``prompts/``, ``validation``), lets them choose from a closed vocabulary (``narrations``, ``embeddings``, ``vocabulary``)
+and drops what fits nothing (``outliers``); ``results`` says what is kept. ``local_model`` and ``local_server`` are a small
+language model of this machine behind the same protocol.
 """
 
 from __future__ import annotations
@@ -12,13 +17,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hiw_data.captioning.check import CaptionCheck, CheckedClaim, check_caption
+    from hiw_data.captioning.endpoint import Endpoint, Secret, endpoint_from_environment
+    from hiw_data.captioning.jobs import CaptionConfig, CaptionJob, CaptionRun
     from hiw_data.captioning.parse import CaptionClaim, parse_caption
+    from hiw_data.captioning.vlm import caption_clips
+    from hiw_data.captioning.vocabulary import Vocabulary
     from hiw_data.captioning.words import MotionCaption, MotionCaptions, describe_motion
 
 _WHERE = {
     "CaptionCheck": "check",
     "CheckedClaim": "check",
     "check_caption": "check",
+    "Endpoint": "endpoint",
+    "Secret": "endpoint",
+    "endpoint_from_environment": "endpoint",
+    "CaptionConfig": "jobs",
+    "CaptionJob": "jobs",
+    "CaptionRun": "jobs",
+    "caption_clips": "vlm",
+    "Vocabulary": "vocabulary",
     "CaptionClaim": "parse",
     "parse_caption": "parse",
     "MotionCaption": "words",
@@ -29,11 +46,19 @@ _WHERE = {
 __all__ = [
     "CaptionCheck",
     "CaptionClaim",
+    "CaptionConfig",
+    "CaptionJob",
+    "CaptionRun",
     "CheckedClaim",
+    "Endpoint",
     "MotionCaption",
     "MotionCaptions",
+    "Secret",
+    "Vocabulary",
+    "caption_clips",
     "check_caption",
     "describe_motion",
+    "endpoint_from_environment",
     "parse_caption",
 ]
 

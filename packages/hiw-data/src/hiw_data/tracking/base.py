@@ -1,0 +1,50 @@
+"""What a tracker is: anything that finds hands in a stream of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiw_data.tracking.detections import Detections
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a video.
+
+    Attributes:
+        time: seconds from the start of the file.
+        image: (height, width, 3) uint8, RGB, upright.
+    """
+
+    time: float
+    image: NDArray[np.uint8]
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Anything that finds hands; implement these members to use a tracker of your own.
+
+    `name` and `version` go into every clip. `options` is what else its results depend on, as JSON scalars: results of
+    equal name, version and options are taken from the work folder instead of being made again.
+    """
+
+    name: str
+    version: str
+
+    @property
+    def options(self) -> dict[str, object]:
+        """What the results depend on besides the video."""
+        ...
+
+    def track(self, frames: Iterable[Frame]) -> Detections:
+        """Hands of one video, or of a part of it. The frames have increasing times and one size.
+
+        Raises:
+            ClipError: there is no frame.
+        """
+        ...
