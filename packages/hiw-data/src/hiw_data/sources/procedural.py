@@ -102,10 +102,16 @@ class ProceduralSource:
 
     def stream(self, fps: float) -> Iterator[Clip | SkippedClip]:
         """All clips in order of their index, at `fps` frames a second."""
-        for first in range(0, self.clips, BLOCK):
+        yield from self.stream_from(fps, 0)
+
+    def stream_from(self, fps: float, start: int) -> Iterator[Clip | SkippedClip]:
+        """The same without the first `start`, which are not made either, for a build that goes on."""
+        for first in range(start // BLOCK * BLOCK, self.clips, BLOCK):
             indices = range(first, min(first + BLOCK, self.clips))
             sketches = [self.sketch(index, fps) for index in indices]
             for index, sketch, features in zip(indices, sketches, to_features(sketches), strict=True):
+                if index < start:
+                    continue  # of a block whose other clips are wanted: blocks are always made whole, to the same bits
                 clip_id = f"{self.name}/{self.seed}/{index:06d}"
                 a = sketch.attributes
                 held_out = HELD_OUT_COMBINATIONS.get((a["family"], a["hand"], a["direction"]), "")
