@@ -252,6 +252,21 @@ def test_a_file_damaged_anywhere_is_read_or_skipped_with_a_reason(
             assert found.reason.startswith("Expected")
 
 
+def test_absurd_numbers_are_not_seen_and_millimetres_are_told(tmp_path: Path, mano: Path) -> None:
+    written = WRITERS["arctic"](tmp_path, mano)
+    stored = np.load(written.file, allow_pickle=True).item()
+    stored["left"]["pose"][3, 4], stored["right"]["trans"][5] = 1e300, np.nan
+    np.save(written.file, np.array(stored, dtype=object), allow_pickle=True)
+    (clip,) = clips_of("arctic", written, mano)
+    assert np.argwhere(~clip["valid"]).tolist() == [[3, 0], [5, 1]]
+    for side in ("left", "right"):
+        stored[side]["trans"] = stored[side]["trans"] * 1000
+    np.save(written.file, np.array(stored, dtype=object), allow_pickle=True)
+    (skipped,) = clips_of("arctic", written, mano)
+    assert isinstance(skipped, SkippedClip)
+    assert "metre" in skipped.reason
+
+
 def test_a_template_outside_the_dataset_is_not_read(tmp_path: Path, mano: Path) -> None:
     written = WRITERS["grab"](tmp_path / "in", mano)
     (clip,) = clips_of("grab", written, mano)

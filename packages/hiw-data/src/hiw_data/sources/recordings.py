@@ -41,6 +41,8 @@ CAPTIONS = ("own", "motion", "both")
 OPEN_HAND = "open hand"
 WORST_FIT = 0.03
 """Metres between fitted and given keypoints, on average over a hand; a frame that is worse counts as not seen."""
+_FARTHEST = 1000.0
+"""Metres from the origin: what is farther is in another unit."""
 _BATCH = 16
 """Recordings whose keypoints are fitted together."""
 _MIN_POINTS = 6
@@ -147,7 +149,7 @@ class RecordingSource:
     def _fitted(self, recordings: list[KeypointRecording], fps: float) -> Iterator[Clip | SkippedClip]:
         tracks = [(number, side) for number, r in enumerate(recordings) for side in range(2) if _seen(r, side).any()]
         points = [
-            Track(recordings[k].keypoints[:, side], recordings[k].seen[:, side], side, "none") for k, side in tracks
+            Track(recordings[k].keypoints[:, side], _points(recordings[k], side), side, "none") for k, side in tracks
         ]
         fits = dict(zip(tracks, fit_tracks(points, self.workers) if points else [], strict=True))
         for number, recording in enumerate(recordings):
@@ -251,6 +253,10 @@ def open_hand_motion(recording: HandRecording) -> FittedMotion:
     if not recording.valid.any():
         raise ClipError(f"Expected a hand in at least one frame of {recording.name}, got none.")
     transl = np.where(recording.valid[..., None], recording.wrist - open_rest_wrists(), 0)
+    if (farthest := float(np.abs(transl).max())) > _FARTHEST:
+        raise ClipError(
+            f"Expected wrists in metres in {recording.name}, got one {farthest:.3g} from the origin. Correct the unit."
+        )
     residual = np.full(recording.valid.shape, np.nan) if recording.residual is None else recording.residual
     motion = FittedMotion(
         recording.global_orient.astype(np.float32),
@@ -337,7 +343,13 @@ def _reason(error: BaseException, what: str, name: str) -> str:
 
 def _seen(recording: KeypointRecording, side: int) -> np.ndarray:
     """Frames in which enough keypoints of a hand are seen to fit it, (T,)."""
-    return np.asarray(recording.seen[:, side].sum(1) >= _MIN_POINTS)
+    return np.asarray(_points(recording, side).sum(1) >= _MIN_POINTS)
+
+
+def _points(recording: KeypointRecording, side: int) -> np.ndarray:
+    """Keypoints of a hand that are seen and can be in metres, (T, 21)."""
+    near = (np.abs(recording.keypoints[:, side]) <= _FARTHEST).all(-1)
+    return np.asarray(recording.seen[:, side] & near)
 
 
 def _origin(motion: FittedMotion, first: int, finished: MotionPiece, piece: MotionPiece) -> list[float]:
