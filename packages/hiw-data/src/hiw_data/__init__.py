@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     )
     from hiw_data.pipeline import BuildConfig, build
     from hiw_data.sources.base import Source, SourceInfo
+    from hiw_data.sources.datasets import dataset_source
     from hiw_data.sources.fingerspelling import FingerspellingSource
     from hiw_data.sources.npz import NpzSource
     from hiw_data.sources.procedural import ProceduralSource
+    from hiw_data.sources.recordings import RecordingSource, clip_joints
     from hiw_data.splits import assign_split
     from hiw_data.store.dataset import HiwDataset, collate
     from hiw_data.store.reader import HiwStore
@@ -57,6 +59,9 @@ _WHERE = {
     "FingerspellingSource": "sources.fingerspelling",
     "NpzSource": "sources.npz",
     "ProceduralSource": "sources.procedural",
+    "RecordingSource": "sources.recordings",
+    "clip_joints": "sources.recordings",
+    "dataset_source": "sources.datasets",
     "assign_split": "splits",
     "SCHEMA_VERSION": "store.schema",
     "HiwStore": "store.reader",
@@ -79,6 +84,7 @@ __all__ = [
     "NpzSource",
     "OptionError",
     "ProceduralSource",
+    "RecordingSource",
     "SchemaVersionError",
     "SkippedClip",
     "Source",
@@ -89,7 +95,9 @@ __all__ = [
     "assign_split",
     "build",
     "check_caption",
+    "clip_joints",
     "collate",
+    "dataset_source",
     "describe_motion",
 ]
 
