@@ -5,6 +5,7 @@ import torch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU, where there is none."""
     if torch.cuda.is_available():
         return
     for item in items:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import shift_tokenizer
 import torch
+from clutch_llm.atomic import write_beside
 from clutch_llm.evaluation import evaluate_tokenizer
 from hand_geometry import features_to_joints
 from hiw_data import HiwStore
@@ -219,10 +219,8 @@ def _mark(store: HiwStore, model: ShiftConfig, training: TokenizerTraining) -> s
 
 
 def _keep(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value))
-    os.replace(partial, path)
+    with write_beside(path) as partial:
+        partial.write_text(json.dumps(value))
 
 
 def _baselines(rows: Any) -> dict[str, Any]:

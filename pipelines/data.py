@@ -17,12 +17,14 @@ from hiw_data import (
     build,
 )
 from hiw_data.card import data_card
+from hiw_data.sources.datasets import dataset_sources
 from kedro.pipeline import Pipeline, node
 
 SOURCES: dict[str, Callable[..., Source]] = {
     "fingerspelling": FingerspellingSource,
     "procedural": ProceduralSource,
     "npz": NpzSource,
+    **dataset_sources(),
 }
 
 

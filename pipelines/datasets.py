@@ -6,50 +6,102 @@ Each is written beside its target and renamed, so that a killed run leaves the o
 from __future__ import annotations
 
 import importlib
-import os
+import shutil
 import uuid
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from hiw_data import HiwStore
-from kedro.io import AbstractDataset, DatasetError
+from clutch_llm.atomic import write_beside
+from hiw_data import HiwStore, StoreError
+from hiw_data.store.upload import upload
+from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Version
 
 
 class NotThereError(DatasetError):
     """What a dataset should hold was not made yet, or was made elsewhere; the message says what to do."""
 
 
-class HiwStoreDataset(AbstractDataset[HiwStore, HiwStore]):
-    """A `hiw_data.HiwStore`, opened. `hiw_data.build` has put it in its place, whole; saving only checks that it did.
+class HiwStoreDataset(AbstractVersionedDataset[HiwStore, HiwStore]):
+    """A `hiw_data.HiwStore`, opened: a folder, a folder with versions, or a URL of an object store.
+
+    `hiw_data.build` puts a store in its place, whole; so saving to a plain folder only checks that it did. Saving to a
+    version copies the store there, and saving to a URL uploads it.
+
+    Args:
+        filepath: the store's folder, or its URL (s3://, gs://, az://; needs obstore).
+        version: which version to load and save, by Kedro (`versioned: true`); of folders only.
+        credentials: of the object store, as `obstore.store.from_url` takes them: access_key_id, secret_access_key,
+            region, endpoint, ...
+        fs_args: what else opens it, such as `client_options`, `block_bytes` and `cache_bytes`.
 
     Example:
         ```yaml
         hiw_store:
           type: pipelines.datasets.HiwStoreDataset
           filepath: data/hiw.zarr
+
+        shared_store:
+          type: pipelines.datasets.HiwStoreDataset
+          filepath: s3://bucket/hiw.zarr
+          credentials: bucket_keys
+          fs_args: {cache_bytes: 1000000000}
         ```
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        version: Version | None = None,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._url = filepath if "://" in filepath else None
+        if self._url and version:
+            raise DatasetError(
+                f"Expected a folder for a dataset with versions, got '{filepath}'. Leave out `versioned`."
+            )
+        super().__init__(PurePosixPath(filepath), version)
+        self._options = {**(fs_args or {}), **(credentials or {})}
         self.metadata = metadata
 
     def load(self) -> HiwStore:
         """Open the store; its schema version and completeness are checked by `hiw_data`."""
-        return HiwStore.open(self._filepath)
+        if self._url:
+            return HiwStore.open(self._url, **self._options)
+        return HiwStore.open(str(self._get_load_path()))
 
     def save(self, data: HiwStore) -> None:
-        """Check that the store was built at `filepath`."""
-        if Path(data.path).resolve() != self._filepath.resolve():
-            raise DatasetError(f"Expected a store built at '{self._filepath}', got one at '{data.path}'.")
+        """Check that the store was built at `filepath`, copy it to its version, or upload it."""
+        if self._url:
+            upload(data, self._url, **self._options)
+            return
+        target = Path(self._get_save_path())
+        if Path(data.path).resolve() == target.resolve():
+            return
+        if self._version is None:
+            raise DatasetError(f"Expected a store built at '{target}', got one at '{data.path}'.")
+        staged = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+        try:
+            shutil.copytree(data.path, staged)
+            staged.replace(target)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
 
     def _exists(self) -> bool:
-        return self._filepath.exists()
+        if not self._url:
+            return Path(self._get_load_path()).exists()
+        try:
+            self.load()
+        except StoreError:
+            return False
+        return True
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+        return {"filepath": self._url or str(self._filepath), "version": self._version}
 
 
 class PretrainedDataset(AbstractDataset[Any, Any]):
@@ -129,13 +181,8 @@ class ArraysDataset(AbstractDataset[dict[str, np.ndarray], dict[str, np.ndarray]
         objects = [name for name, value in data.items() if np.asarray(value).dtype == object]
         if objects:
             raise DatasetError(f"Expected plain arrays, got object arrays {objects}. Save them as text or numbers.")
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        staged = self._filepath.with_name(f".{uuid.uuid4().hex[:8]}.npz")
-        try:
+        with write_beside(self._filepath) as staged:
             np.savez_compressed(staged, allow_pickle=False, **data)
-            os.replace(staged, self._filepath)
-        finally:
-            staged.unlink(missing_ok=True)
 
     def _exists(self) -> bool:
         return self._filepath.exists()

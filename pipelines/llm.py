@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from clutch_llm import Clutch, ClutchConfig, InstructConfig, PretrainConfig, RefineConfig, train_stage
+from clutch_llm import Clutch, ClutchConfig, InstructConfig, PretrainConfig, RefineConfig, Sampling, train_stage
 from hand_geometry import features_to_joints
 from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftTokenizer
 
+from pipelines.evaluation import Protocol
 from pipelines.processes import TOGETHER
 from pipelines.tokenizer import with_tokens
 from pipelines.tracking import live_metrics
@@ -63,9 +64,17 @@ def refine_control(store: HiwStore, tokens: Tokens, clutch: Clutch, config: Refi
     return run_stage(clutch, store, tokens, replace(config, control=True), f"{checkpoints}/control")
 
 
-def instruct(store: HiwStore, tokens: Tokens, clutch: Clutch, config: InstructConfig, checkpoints: str) -> Trained:
-    """Tune the refined model on many wordings of each task."""
-    return run_stage(clutch, store, tokens, config, f"{checkpoints}/instruct")
+def instruct(
+    store: HiwStore,
+    tokens: Tokens,
+    clutch: Clutch,
+    config: InstructConfig,
+    protocol: Protocol,
+    checkpoints: str,
+) -> Trained:
+    """Tune the refined model on many wordings of each task; it generates by default as it will be evaluated."""
+    final, history = run_stage(clutch, store, tokens, config, f"{checkpoints}/instruct")
+    return replace(final, generation=Sampling(temperature=protocol.temperature, guidance=protocol.guidance)), history
 
 
 def _stage(function: Callable[..., Trained], name: str, inputs: list[str], outputs: list[str]) -> Pipeline:
@@ -89,5 +98,5 @@ def create_refine_pipeline() -> Pipeline:
 
 def create_instruct_pipeline() -> Pipeline:
     """`clutch_refined` -> `clutch`, the final model."""
-    inputs = ["clutch_refined", "params:instruct"]
+    inputs = ["clutch_refined", "params:instruct", "params:evaluation.protocol"]
     return _stage(instruct, "llm_instruct", inputs, ["clutch", "instruct_history"])

@@ -13,4 +13,5 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "globals": "soft"},  # an environment says only what it changes
 }
-HOOKS = (CheckedStart(), Processes(), *([MlflowTracking()] if rank() == 0 else []), DvcRecord(), ClearErrors())
+# After a run: MLflow's runs end, DVC records, and last of all the other processes are let go.
+HOOKS = (CheckedStart(), *([MlflowTracking()] if rank() == 0 else []), DvcRecord(), Processes(), ClearErrors())

@@ -39,7 +39,7 @@ class DvcRecord:
         """Keep the parameters of the run."""
         self._parameters = resolve_paths(context.config_loader["parameters"], context.project_path)
 
-    @hook_impl
+    @hook_impl(trylast=True)
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any) -> None:
         """Record what this run has made; a DVC that refuses is a warning, not the end of the run."""
         root = Path(run_params["project_path"])

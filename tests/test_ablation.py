@@ -87,7 +87,7 @@ def test_every_arm_is_trained_with_every_seed_and_again_for_equal_time(
     page = as_markdown(result).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page if line.startswith("|")]
     assert len({len(row) for row in rows}) == 1
-    assert [row[0] for row in rows[2:]] == ["*mean pose*", "*own mean pose held*", "slow", "quick", "old", one[3][0]]
+    assert [row[0] for row in rows[2:]] == ["*mean pose*", "*static pose*", "slow", "quick", "old", one[3][0]]
     assert rows[4][4:8] == ["15", "60", "100", "20"]
 
 

@@ -1,8 +1,9 @@
 """Every environment's configuration builds: right names, right types, the sizes it promises."""
 
+import inspect
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 
 import click
@@ -14,8 +15,9 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from shift_tokenizer import ShiftConfig, ShiftTokenizer
 
-from pipelines.parameters import ParameterError, check_value
-from pipelines.places import resolve_paths
+from pipelines.data import SOURCES
+from pipelines.parameters import ParameterError, check_value, expected_types
+from pipelines.places import HUB_NAMES, PATHS, resolve_paths
 
 ROOT = Path(__file__).parents[1]
 
@@ -180,11 +182,17 @@ def test_a_batch_is_shared_out_evenly_or_the_run_stops(monkeypatch):
 @pytest.mark.parametrize("environment", ["base", "test", "paper"])
 def test_every_path_is_below_the_project_wherever_it_is_asked_from(environment, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = parameters(environment, data={"sources": [{"type": "npz", "folder": "my_clips"}]})
+    found = parameters(
+        environment,
+        data={"sources": [{"type": "npz", "folder": "my_clips", "groups": "groups.csv"}]},
+        refine={"deepspeed_config": "zero.json"},
+    )
     data = "data/test" if environment == "test" else "data"
     assert found["checkpoints"] == str(ROOT / data / "checkpoints")
     assert found["data"]["store"] == str(ROOT / data / "hiw.zarr")
     assert found["data"]["sources"][0]["folder"] == str(ROOT / "my_clips")
+    assert found["data"]["sources"][0]["groups"] == str(ROOT / "groups.csv")
+    assert found["refine"].deepspeed_config == str(ROOT / "zero.json")
 
 
 def test_paths_that_say_where_they_are_stay_as_they_are(tmp_path, monkeypatch):
@@ -194,14 +202,14 @@ def test_paths_that_say_where_they_are_stay_as_they_are(tmp_path, monkeypatch):
         "store": "s3://bucket/hiw.zarr",
         "sources": [{"folder": "/clips"}, {"folder": "~/clips", "type": "npz"}],
         "base_model": "google/flan-t5-base",
-        "other": {"base_model": "t5"},
+        "other": {"base_model": "t5", "deepspeed_config": None},
         "split": "test",
     }
     assert resolve_paths(given, tmp_path) == {
         "store": "s3://bucket/hiw.zarr",
         "sources": [{"folder": "/clips"}, {"folder": "/home/ann/clips", "type": "npz"}],
         "base_model": "google/flan-t5-base",
-        "other": {"base_model": str(tmp_path / "t5")},
+        "other": {"base_model": str(tmp_path / "t5"), "deepspeed_config": None},
         "split": "test",
     }
 
@@ -209,3 +217,14 @@ def test_paths_that_say_where_they_are_stay_as_they_are(tmp_path, monkeypatch):
 def test_the_demos_configuration_names_no_dataset_in_its_weights():
     for environment in ("base", "paper", "test"):
         assert "source_weights" not in (ROOT / "conf" / environment / "parameters.yml").read_text()
+
+
+def test_every_setting_that_says_it_is_a_path_is_known_as_one():
+    """So that a new one is not forgotten: by the words of its definition."""
+    for hint in expected_types(pipelines.values()).values():
+        for line in (inspect.getdoc(hint) or "").splitlines() if is_dataclass(hint) else ():
+            said = re.match(r"\s*(\w+): (?:the )?(?:path|folder|file)\b", line)
+            assert said is None or said[1] in PATHS | HUB_NAMES, line
+    for source in SOURCES.values():
+        hints = inspect.signature(source).parameters
+        assert {name for name, p in hints.items() if "Path" in str(p.annotation)} <= PATHS

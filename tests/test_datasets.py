@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hiw_data import ProceduralSource, build
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from kedro.io import DatasetError
+from kedro.io import DatasetError, Version
 from shift_tokenizer import ShiftConfig, ShiftTokenizer
 
 from pipelines.datasets import ArraysDataset, HiwStoreDataset, NotThereError, PretrainedDataset
@@ -41,6 +42,34 @@ def test_objects_are_refused_and_leave_the_old_file(tmp_path):
 def test_a_store_that_is_not_there_says_how_to_build_it(tmp_path):
     with pytest.raises(DatasetError, match="hiw build"):
         HiwStoreDataset(filepath=str(tmp_path / "none.zarr")).load()
+
+
+def test_a_store_is_kept_under_versions(tmp_path):
+    store = build([ProceduralSource(3)], tmp_path / "a.zarr")
+    plain = HiwStoreDataset(filepath=str(tmp_path / "a.zarr"))
+    plain.save(store)
+    assert plain.exists()
+    assert plain.load().data_hash == store.data_hash
+    with pytest.raises(DatasetError, match="Expected a store built at"):
+        HiwStoreDataset(filepath=str(tmp_path / "b.zarr")).save(store)
+    versioned = HiwStoreDataset(filepath=str(tmp_path / "b.zarr"), version=Version(None, "one"))
+    versioned.save(store)
+    assert HiwStoreDataset(filepath=str(tmp_path / "b.zarr"), version=Version(None, None)).load().path == (
+        tmp_path / "b.zarr" / "one" / "b.zarr"
+    )
+    with pytest.raises(DatasetError, match="Leave out `versioned`"):
+        HiwStoreDataset(filepath="s3://bucket/a.zarr", version=Version(None, None))
+
+
+def test_a_store_by_url_gets_its_credentials(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("pipelines.datasets.HiwStore.open", lambda path, **options: opened.append((path, options)))
+    dataset = HiwStoreDataset(
+        filepath="s3://bucket/a.zarr", credentials={"access_key_id": "a"}, fs_args={"block_bytes": 1}
+    )
+    dataset.load()
+    assert opened == [("s3://bucket/a.zarr", {"block_bytes": 1, "access_key_id": "a"})]
+    assert "access_key_id" not in str(dataset)
 
 
 def test_a_model_that_is_not_there_says_what_to_run(tmp_path):

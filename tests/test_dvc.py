@@ -60,7 +60,8 @@ def test_a_stage_depends_on_what_its_pipeline_reads(stage, catalog):
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_lists_the_parameters_its_pipeline_reads(stage):
     names = {name.removeprefix("params:").split(".")[0] for name in PIPELINES[stage].inputs() if "params:" in name}
-    listed_names = {key for entry in STAGES[stage].get("params", []) for keys in entry.values() for key in keys}
+    params = STAGES[stage].get("params", [])
+    listed_names = {key.split(".")[0] for entry in params for keys in entry.values() for key in keys}
     assert listed_names == names - {"checkpoints"}
 
 

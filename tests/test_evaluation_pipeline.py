@@ -384,3 +384,15 @@ def test_a_real_model_can_be_asked_for_all_of_it() -> None:
     share = evaluation.measure_form(clutch, store, protocol)["unconstrained"]
     assert share is not None
     assert 0.0 <= share <= 1.0
+
+
+def test_arms_are_measured_against_what_they_were_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(evaluation, "evaluate_t2m", lambda *args, **options: given.update(options))
+    store = Store()
+    evaluation.measure_t2m(store, None, {}, [], Protocol(seed=3, split_by=["unseen_combination"]))
+    assert set(given["texts"]) == {"", "generated_high_level"}
+    assert given["texts"][""] == [c["captions"][1] for c in store.clips("test")]
+    assert given["texts"]["generated_high_level"] == [c["captions"][0] for c in store.clips("test")]
+    assert [c["split"] for c in given["pool_clips"]] == ["val"] * 40
+    assert (given["seed"], given["split_by"]) == (3, ["unseen_combination"])

@@ -4,12 +4,12 @@ import json
 
 import click
 import pytest
-from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 
-from pipelines import processes
+from pipelines import processes, settings
 from pipelines.pipeline_registry import register_pipelines
 from pipelines.processes import ALONE, TOGETHER, Processes
 
@@ -73,6 +73,7 @@ def hook(monkeypatch, tmp_path) -> Processes:
 
     def meet(where: str) -> None:
         hook.met.append(where)
+        hook.found.append(sorted(path.name for path in tmp_path.iterdir()))
         (tmp_path / "data.json").write_text('{"clips": 41}')
 
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -80,7 +81,7 @@ def hook(monkeypatch, tmp_path) -> Processes:
     monkeypatch.setattr(processes, "_join", object)
     monkeypatch.setattr(processes.dist, "destroy_process_group", lambda: None)
     hook = Processes()
-    hook.met = []
+    hook.met, hook.found = [], []
     monkeypatch.setattr(hook, "_meet", meet)
     return hook
 
@@ -88,6 +89,7 @@ def hook(monkeypatch, tmp_path) -> Processes:
 def test_above_rank_0_a_run_calls_the_shared_nodes_alone_and_writes_nothing(pipeline, catalog, hook, calls, tmp_path):
     run(pipeline, catalog, hook)
     assert calls == ["train"]
+    assert hook.found == [[], ["data.json"]]
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"data.json": '{"clips": 41}'}
 
 
@@ -145,3 +147,14 @@ def test_the_training_stages_are_shared_and_nothing_else_is():
     assert shared == {"train", "pretrain", "refine", "refine_control", "instruct"}
     for study in ("refinement_sweep", "refinement_study", "ablation"):
         assert any(ALONE in n.tags for n in register_pipelines()[study].nodes)
+
+
+def test_after_a_run_mlflow_ends_then_dvc_records_then_the_others_are_let_go():
+    manager = _create_hook_manager()
+    _register_hooks(manager, settings.HOOKS)
+    called = [type(impl.plugin).__name__ for impl in reversed(manager.hook.after_pipeline_run.get_hookimpls())]
+    assert called == ["MlflowTracking", "DvcRecord", "Processes"]
+    started = [type(impl.plugin).__name__ for impl in reversed(manager.hook.before_pipeline_run.get_hookimpls())]
+    assert started[0] == "Processes"
+    checked = [type(impl.plugin).__name__ for impl in reversed(manager.hook.after_context_created.get_hookimpls())]
+    assert checked == ["CheckedStart", "DvcRecord"]

@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -81,17 +79,6 @@ def test_the_shell_commands_run_in_their_order(repository, environment, run):
 def test_the_python_snippets_run(repository, environment, run):
     for snippet in blocks("python"):
         run(["python", "-c", snippet], repository, environment)
-
-
-def test_the_source_of_the_yaml_snippet_builds_a_store(repository, environment, run):
-    (settings,) = [yaml.safe_load(block) for block in blocks("yaml")]
-    example_clips(repository / "my_clips")
-    local = repository / "conf/mine"
-    shutil.copytree(repository / "conf/test", local, dirs_exist_ok=True)
-    (local / "parameters.yml").write_text(yaml.safe_dump(settings))
-    (local / "globals.yml").write_text("data: data/own\nreports: reports/own\n")
-    run(["kedro", "run", "--env", "mine", "--pipeline", "data"], repository, environment)
-    assert (repository / "data/own/hiw.zarr").is_dir()
 
 
 @pytest.mark.parametrize("command", KEDRO)

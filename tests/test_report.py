@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import inspect
+import io
 import re
 import sys
 from html.parser import HTMLParser
@@ -10,11 +13,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import av
 import numpy as np
 import pytest
 from clutch_llm.evaluation.arms import empty_row
 
-from pipelines.report import RenderOptions, write_report
+from pipelines.report import RenderOptions, create_pipeline, make_page, nodes, write_report
 from pipelines.report.charts import format_number, line_chart, nice_ticks, thin
 from pipelines.report.media import motion_uris
 from pipelines.report.sections import longest
@@ -299,6 +303,16 @@ def _section(source: str, name: str) -> str:
     return Page(found[0]).text
 
 
+def test_arrows_say_which_way_is_better(page: tuple[Page, str]) -> None:
+    text = _section(page[1], "t2m")
+    assert "top 3 ↑" in text
+    assert "KID ↓" in text
+    assert "MPJPE abs., mm ↓" in text
+    assert "action ↑" in _section(page[1], "judge")
+    tokenizer = _section(page[1], "tokenizer")
+    assert "acceleration error, m/s² ↓" in tokenizer
+
+
 def test_goals_are_met_or_missed_as_the_metrics_say(page: tuple[Page, str]) -> None:
     text = _section(page[1], "goals")
     assert "✓ 0.24 Share waves reached, goal at most 0.28" in text
@@ -382,9 +396,20 @@ def test_a_motion_of_the_wrong_shape_is_refused(tmp_path: Path) -> None:
 
 def test_pictures_of_one_motion_are_the_same_and_of_two_are_not() -> None:
     a, b = (evaluation_clips.make_clip(i, frames=8)["features"] for i in (0, 1))
-    first, second, third = motion_uris([a, a, b], [None, None, None], fps=15, options=SMALL)
-    assert first == second != third
-    assert first.startswith("data:video/mp4;base64,")
+    uris = motion_uris([a, a, b], [None, None, None], fps=15, options=SMALL)
+    first, second, third = map(_decoded, uris)
+    assert first.shape == (8, 36, 48, 3)
+    same, other = (np.abs(first - picture).mean() for picture in (second, third))
+    assert other > 10  # of 255: 15 was measured
+    assert same < other / 4  # not 0: what the encoder chooses differs from run to run, by up to 1.3 here
+
+
+def _decoded(uri: str) -> np.ndarray:
+    """Pictures (T, H, W, 3) of a video's data URI."""
+    kind, content = uri.split(",")
+    assert kind == "data:video/mp4;base64"
+    with av.open(io.BytesIO(base64.b64decode(content))) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(float)
 
 
 def test_the_longest_motion_stands_at_the_top() -> None:
@@ -462,3 +487,51 @@ def test_columns_without_a_value_are_left_out() -> None:
     table = metric_table("", {"truth": {"fid": 1.0}, "chance": {}}, T2M_COLUMNS)
     assert [c.key for c in table.columns] == ["fid"]
     assert [row["cells"][0]["text"] for row in table.rows] == ["1.00", "–"]
+
+
+def test_every_history_reaches_its_own_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    (page_node,) = create_pipeline().nodes
+    names = [name.removesuffix("_history") for name in page_node.inputs]
+    wanted = ["tokenizer", "evaluator", "judge", "pretrain", "refine", "control", "instruct"]
+    assert [n for n in inspect.signature(make_page).parameters if n in wanted] == [n for n in names if n in wanted]
+    assert [name for name in page_node.inputs if name.endswith("_history")] == [
+        f"{name}_history" for name in inspect.signature(make_page).parameters if name in wanted
+    ]
+    given: dict[str, Any] = {}
+
+    def write(path: Path, **options: Any) -> Path:
+        given.update(options)
+        path.write_text("<html>", encoding="utf-8")
+        return path
+
+    monkeypatch.setattr(nodes, "write_report", write)
+    monkeypatch.setattr(nodes, "code_examples", lambda *_: [])
+    clip = evaluation_clips.make_clip(0, frames=8)
+    samples = {name: np.array([value]) for name, value in (("clip_id", "a"), ("source", "s"), ("synthetic", True))}
+    samples |= {"caption": np.array(["true words"]), "generated_caption": np.array(["made words"])}
+    samples |= {"fps": np.array([15.0]), "truth_0": clip["features"], "valid_0": clip["valid"]}
+    samples |= {"reconstruction_0": clip["features"] + 1, "generations_0": np.stack([clip["features"] + 2])}
+    histories = {name: [{"step": 1, "loss": float(k)}] for k, name in enumerate(wanted)}
+    others: dict[str, Any] = {"store": None, "shift": None, "tokens": {}, "quality": {"clips": 3}}
+    page = make_page(metrics={"data_hash": "abc"}, samples=samples, **histories, **others)
+    assert page == "<html>"
+    assert given["curves"] == {
+        "tokenizer": histories["tokenizer"],
+        "pretraining": histories["pretrain"],
+        "refinement": {"refined": histories["refine"], "cross-entropy alone": histories["control"]},
+        "instruction tuning": histories["instruct"],
+        "evaluator": histories["evaluator"],
+        "judge": histories["judge"],
+    }
+    (shown,), (captioned,) = given["samples"], given["captioned"]
+    assert (shown["caption"], captioned["captions"], captioned["generated"]) == (
+        "true words",
+        ["true words"],
+        "made words",
+    )
+    np.testing.assert_array_equal(shown["truth"], clip["features"])
+    np.testing.assert_array_equal(captioned["motion"], clip["features"])
+    np.testing.assert_array_equal(shown["reconstruction"], clip["features"] + 1)
+    np.testing.assert_array_equal(shown["generations"][0], clip["features"] + 2)
+    assert given["summary"] == {"clips": 3}
+    assert given["run"]["data_hash"] == "abc"

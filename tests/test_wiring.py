@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from clutch_llm import ClutchConfig, InstructConfig, PretrainConfig, RefineConfig
+from clutch_llm import ClutchConfig, InstructConfig, PretrainConfig, RefineConfig, Sampling
 from hand_geometry import features_to_joints, mirror_features
 from hiw_data import BuildConfig
 from kedro.config import OmegaConfigLoader
@@ -17,7 +17,7 @@ from kedro.io import AbstractDataset, DataCatalog
 from kedro.runner import SequentialRunner
 from shift_tokenizer import ShiftConfig, TokenizerTraining
 
-from pipelines import data, evaluation, llm, tokenizer
+from pipelines import data, evaluation, llm, studies, tokenizer
 from pipelines.evaluation import Protocol
 from pipelines.pipeline_registry import register_pipelines
 
@@ -77,6 +77,7 @@ WIRES = {
             "tokens": "tokens",
             "clutch": "clutch_refined",
             "config": "params:instruct",
+            "protocol": "params:evaluation.protocol",
             "checkpoints": "params:checkpoints",
         },
         "clutch instruct_history",
@@ -324,9 +325,17 @@ class Call:
     joints: Any
 
 
+@dataclass(frozen=True)
+class Learner:
+    """Trains nothing: its name says what was done to it, in order."""
+
+    name: str
+    generation: Sampling | None = None
+
+
 @pytest.fixture
 def trained(monkeypatch) -> list[Call]:
-    """Trains nothing: a model is a text that says what was done to it, in order."""
+    """How each stage was trained."""
     calls: list[Call] = []
 
     def learn(clutch, examples, config, *, val_examples, joints_fn, checkpoint_dir, on_log, **others):
@@ -334,11 +343,11 @@ def trained(monkeypatch) -> list[Call]:
         calls.append(Call(clutch, config, *rows, checkpoint_dir, joints_fn))
         step = type(config).__name__.removesuffix("Config")
         step += "(control)" if getattr(config, "control", False) else ""
-        return f"{clutch} {step}", [{"step": 1.0, "seed": float(config.seed)}]
+        return Learner(f"{clutch.name} {step}"), [{"step": 1.0, "seed": float(config.seed)}]
 
     def create(config, *, tokenizer, captions, **others):
         calls.append(Call("none", (config, tokenizer), [(c, 0) for c in captions], [], "", None))
-        return "new"
+        return Learner("new")
 
     monkeypatch.setattr(llm, "train_stage", learn)
     monkeypatch.setattr(llm.Clutch, "create", create)
@@ -350,6 +359,7 @@ SETTINGS = {
     "params:pretrain": PretrainConfig(seed=1, steps=11),
     "params:refine": RefineConfig(seed=2, steps=12, lam=3.0),
     "params:instruct": InstructConfig(seed=3, steps=13),
+    "params:evaluation.protocol": Protocol(temperature=0.6, guidance=1.25),
     "params:checkpoints": "kept",
 }
 
@@ -368,13 +378,17 @@ def llm_run(trained) -> tuple[dict[str, Any], list[Call]]:
 
 
 def test_each_model_went_the_way_that_its_name_says(llm_run):
-    models = {name: value for name, value in llm_run[0].items() if "history" not in name}
+    models = {name: value.name for name, value in llm_run[0].items() if "history" not in name}
     assert models == {
         "clutch_pretrained": "new Pretrain",
         "clutch_refined": "new Pretrain Refine",
         "clutch_control": "new Pretrain Refine(control)",
         "clutch": "new Pretrain Refine Instruct",
     }
+
+
+def test_the_final_model_generates_as_it_is_evaluated(llm_run):
+    assert llm_run[0]["clutch"].generation == Sampling(temperature=0.6, guidance=1.25)
 
 
 def test_each_history_is_its_stages(llm_run):
@@ -645,3 +659,35 @@ def test_a_sample_to_look_at_is_of_one_clip_throughout():
         np.testing.assert_array_equal(shown[f"valid_{k}"], one["valid"])
         assert shown[f"reconstruction_{k}"][0, 0] == number
         assert shown[f"generations_{k}"][:, 0, 0].tolist() == [number * 10, number * 11]
+
+
+def test_the_sweep_compares_each_point_with_the_control_on_val(monkeypatch):
+    """Every arm starts at the pretrained model; it differs from the stage's own settings in its point and its steps."""
+    trained, compared = [], []
+
+    def stage(clutch, store, tokens, config, checkpoints):
+        trained.append((clutch, config, checkpoints))
+        return Model(f"lam {config.lam:g}{' control' if config.control else ''}"), []
+
+    def compare(evaluator, clips, control, refined, *, texts, seed):
+        compared.append((evaluator, [c["clip_id"] for c in clips], control[0][0], refined[0][0], texts, seed))
+        return {}
+
+    monkeypatch.setattr(studies, "run_stage", stage)
+    monkeypatch.setattr(studies, "compare_refinement", compare)
+    plan = studies.SweepPlan(steps=5, grid={"lam": [1.0, 4.0]})
+    own = RefineConfig(seed=2, steps=12, lam=3.0, learning_rate=0.5)
+    rows = studies.sweep_refinement(Store(), TOKENS, "pretrained", "evaluator", own, plan, PROTOCOL, "kept")
+    assert [row["lam"] for row in rows] == [1.0, 4.0]
+    assert {clutch for clutch, *_ in trained} == {"pretrained"}
+    assert [(c.control, c.lam, c.steps, c.seed, c.learning_rate) for _, c, _ in trained] == [
+        (True, 3.0, 5, 2, 0.5),
+        (False, 1.0, 5, 2, 0.5),
+        (False, 4.0, 5, 2, 0.5),
+    ]
+    assert len({place for *_, place in trained}) == 3
+    said = f"a val hand, number 2 | {8 / 15} s, 0.5, 1.5, seed 2821466564, sample 0"
+    assert compared == [
+        ("evaluator", ["val/2"], f"lam 3 control: {said}", f"lam {lam}: {said}", ["a val hand, number 2"], 7)
+        for lam in (1, 4)
+    ]

@@ -52,6 +52,28 @@ def test_a_t5_from_a_folder_is_taken_over_trained_and_saved(
     np.testing.assert_array_equal(first, second)
 
 
+def test_the_pooled_prompt_starts_as_a_rotation_without_a_base_model_and_as_zero_with_one(
+    clutch, tokenizer, small_config, make_t5_tokenizer, tmp_path: Path
+) -> None:
+    weight = clutch.model.pooled_prompt.weight.detach()
+    torch.testing.assert_close(weight @ weight.T, torch.eye(32), atol=1e-5, rtol=0)
+    make_t5_folder(tmp_path / "t5", make_t5_tokenizer(), tied=True)
+    based = Clutch.create(dataclasses.replace(small_config, base_model=str(tmp_path / "t5")), tokenizer=tokenizer)
+    assert not based.model.pooled_prompt.weight.any()
+
+
+def test_a_base_model_in_half_precision_is_trained_in_float32(
+    tokenizer, small_config, make_t5_tokenizer, tmp_path: Path
+) -> None:
+    from transformers import T5ForConditionalGeneration
+
+    make_t5_folder(tmp_path / "t5", make_t5_tokenizer(), tied=False)
+    half = T5ForConditionalGeneration.from_pretrained(tmp_path / "t5", dtype=torch.bfloat16)
+    half.save_pretrained(tmp_path / "t5")
+    based = Clutch.create(dataclasses.replace(small_config, base_model=str(tmp_path / "t5")), tokenizer=tokenizer)
+    assert {p.dtype for p in based.model.parameters()} == {torch.float32}
+
+
 def test_a_base_model_that_is_not_there_is_named(tokenizer, tmp_path: Path) -> None:
     with pytest.raises(ClutchError, match="nowhere"):
         Clutch.create(ClutchConfig(base_model=str(tmp_path / "nowhere")), tokenizer=tokenizer)

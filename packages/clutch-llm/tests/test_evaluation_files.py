@@ -237,3 +237,10 @@ def test_the_command_measures_a_folder(measures: Any, tmp_path: Path, monkeypatc
     assert f"{row['r_precision_top3']:.3f}" in shown
     assert figures["text_to_motion"]["hands"]["compared"] == 39
     assert "judge: hand" in shown
+
+
+def test_samples_are_taken_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    clips = make_clips(1)
+    _write(tmp_path, clips, [[clips[0]["features"]] * 11])
+    (paths,) = files.find_motions(tmp_path, clips).values()
+    assert [p.stem.split("-")[-1] for p in paths] == [str(k) for k in range(1, 12)]

@@ -373,6 +373,13 @@ def test_fid_and_kid_are_taken_at_equal_numbers_of_motions(evaluator: Evaluator,
     found = evaluate_t2m(evaluator, own, {"one": one, "four": four}, pool_clips=make_clips(12, first=6000))
     rows = found["procedural"]["rows"]
     assert found["procedural"]["compared"] == 12
+    others = [[clips[j]["features"]] for j in _others(own)]
+    few, many = (
+        evaluate_t2m(evaluator, own, others, pool_clips=make_clips(n, first=6000))["procedural"]["rows"]["generated"]
+        for n in (12, 40)
+    )
+    assert few["fid"] > 1.2 * many["fid"]  # as many true motions as made ones, 12: a rougher estimate than of 40
+    assert few["mm_dist"] == many["mm_dist"]
     assert rows["four"]["fid"] == pytest.approx(rows["one"]["fid"])
     assert rows["four"]["kid_mean"] == pytest.approx(rows["one"]["kid_mean"])
 

@@ -204,6 +204,16 @@ def test_each_text_gets_its_own_motion_and_each_of_its_samples(clutch, known_mod
         np.testing.assert_allclose(row[0]["features"], expected, atol=1e-5)
 
 
+def test_guidance_compares_with_the_prompt_without_a_text(clutch, known_model) -> None:
+    """Any other prompt is one that the model is not told an answer for. What both say alike cancels."""
+    with_text, without = (clutch.vocabulary.motion_to_ids(MOTIONS[k]).tolist() for k in (1, 2))
+    replies = {"generate hand motion: x</s>": with_text, "generate hand motion:</s>": without}
+    told_both = told(clutch, known_model, replies)
+    how: dict[str, Any] = {"greedy": True, "seconds": 0.3}
+    assert told_both.generate("x", guidance=3.0, **how)[0][0]["tokens"].tolist() == MOTIONS[1].tolist()
+    assert told_both.generate("x", guidance=0.0, **how)[0][0]["tokens"].tolist() == MOTIONS[2].tolist()
+
+
 def test_free_ids_are_those_of_their_text(clutch, known_model, monkeypatch) -> None:
     monkeypatch.setattr("clutch_llm.generation.CHUNK", 2)
     texts = ["the right hand makes a fist", "x", "the left hand waves"]

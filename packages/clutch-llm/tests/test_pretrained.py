@@ -26,6 +26,7 @@ def test_a_saved_model_generates_and_captions_the_same(clutch, clips, saved: Pat
     again = Clutch.from_pretrained(saved)
     assert again.config == clutch.config
     assert again.n_parameters == clutch.n_parameters
+    assert [type(m) for m in again.model.modules()] == [type(m) for m in clutch.model.modules()]
     texts = ["the left hand waves", "both hands clap"]
     plain = Sampling()
     first, second = (dataclasses.replace(c, generation=plain).generate(texts, seed=3) for c in (clutch, again))
@@ -240,6 +241,13 @@ def test_auto_is_the_accelerator_that_is_there(monkeypatch) -> None:
     assert choose_device("auto") == torch.device("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device() == torch.device("cuda")
+
+
+def test_model_and_tokenizer_go_to_the_device_together(saved: Path) -> None:
+    """The meta device stands for an accelerator."""
+    clutch = Clutch.from_pretrained(saved, device="meta")
+    assert {p.device.type for p in clutch.model.parameters()} == {"meta"}
+    assert {p.device.type for p in [*clutch.tokenizer.parameters(), clutch.tokenizer.mean]} == {"meta"}
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", ""])

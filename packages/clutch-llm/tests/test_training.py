@@ -260,8 +260,9 @@ def test_what_stands_where_a_hand_is_not_seen_changes_no_weight(clutch, examples
     assert same(weights_of(one), weights_of(other))
 
 
-def test_validation_is_on_the_held_out_examples(clutch, examples) -> None:
+def test_validation_is_on_the_held_out_examples(clutch, examples, monkeypatch) -> None:
     """Its figures are the cross-entropy a token of both directions on them, by the model as it then is."""
+    monkeypatch.setattr("clutch_llm.training.VAL_BATCH", 3)
     held_out = [e for e in examples if e["source"] == "fingerspelling"]
     train = [e for e in examples if e["source"] != "fingerspelling"]
     config = PretrainConfig(**{**STEPS, "learning_rate": 1e-12, "weight_decay": 0.0})

@@ -150,3 +150,15 @@ def test_motions_from_every_readable_format_can_be_viewed(motion_file, tmp_path)
         files.append(str(tmp_path / f"a{suffix}"))
     assert main(["view", *files, "--html", str(tmp_path / "all.html")]) == 0
     assert import_motion(files[0])["captions"] == ["both hands wave"]
+
+
+def test_a_view_of_30_degrees_is_seen_from_the_right_and_of_20_from_above(make_motion):
+    from hand_geometry import features_to_joints, frame_camera, params_to_features
+    from hand_geometry.cli_media import _angles
+
+    yaw, pitch = _angles("30,20")
+    assert (yaw, pitch) == (pytest.approx(-0.523599), pytest.approx(0.349066))
+    joints = features_to_joints(params_to_features(make_motion()))
+    straight, turned = (frame_camera(joints, (64, 48), view=view).position for view in ((0.0, 0.0), (yaw, pitch)))
+    assert turned[0] > straight[0] + 0.05  # x is right
+    assert turned[1] < straight[1] - 0.05  # y is down

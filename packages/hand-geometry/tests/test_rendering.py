@@ -181,13 +181,17 @@ def test_side_by_side_breaks_rows(frames):
 def test_pictures_are_written_whole(suffix, frames, tmp_path):
     from PIL import Image
 
-    path = write_video(tmp_path / "new" / f"hands{suffix}", frames, fps=15)
+    path = write_video(tmp_path / "new" / f"hands{suffix}", frames, fps=25)
     with Image.open(path) as image:
         if suffix == ".png":
             assert image.size == (3 * 96, 72)
         else:
             assert image.size == (96, 72)
             assert image.n_frames == 3
+            image.seek(1)
+            image.load()
+            assert image.info["duration"] == 40  # milliseconds, of 25 frames a second
+            image.seek(0)
         first = np.asarray(image.convert("RGB"))[:, :96].astype(int)
     assert np.abs(first - frames[0].astype(int)).mean() < 6
     assert [p.name for p in path.parent.iterdir()] == [path.name]

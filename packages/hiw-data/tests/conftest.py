@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from hiw_data import BuildConfig, HiwStore, ProceduralSource, build
 from hiw_data.clips import Clip
+
+sys.path.insert(0, str(Path(__file__).parent))  # helpers of the tests, such as stand_in
 
 
 def _make_clip(name: str = "a", frames: int = 8, seed: int = 0, **changes: object) -> Clip:

@@ -8,7 +8,9 @@ from hiw_data.captioning import check_caption, describe_motion, parse_caption
 from hiw_data.captioning.normalise import mended, normalise
 from hiw_data.captioning.norms import CALIBRATION_SEED, load_norms
 from hiw_data.captioning.scripted import true_claims
+from hiw_data.captions import HandShape
 from hiw_data.sources.families import FAMILIES
+from hiw_data.sources.fingerspelling import Entry, write_captions
 from hiw_data.sources.procedural import _write_captions
 
 SEED = 21
@@ -74,12 +76,62 @@ def claims(text: str) -> set[str]:
         ("the right hand goes up and to the left", {
             "hands:right=moves", "direction:right/partly=up", "direction:right/partly=left",
         }),
+        (
+            "Both hands open it, turning the lid anti-clockwise with the right hand; the left hand holds it steady",
+            {"hands:both=moves", "hands:right=moves", "turn:right=counterclockwise", "rest:left=hold@middle"},
+        ),
+        (
+            "With palms facing each other, the hands move apart and then come back together.",
+            {"relation:both=part", "relation:both=approach"},
+        ),
+        (
+            "Right hand forms an OK sign: thumb and index fingertips touch, other fingers extended.",
+            {"handshape:right=ok", "contact:right/thumb+index=touch", "fingers:right/fingers=extended"},
+        ),
+        ("Neither hand moves.", {"hands:both=still"}),
+        ("The hands don't touch.", {"not contact:both/hands=touch"}),
+        ("the right hand touches the left palm", {"contact:both/hands=touch"}),
+        ("the right hand moves in small circles", {"size:right=small", "shape:right=circle", "hands:right=moves"}),
+        ("the thumb touches each fingertip in turn", set()),
+        ("the right hand moves away from the left hand", {"relation:both=part", "hands:right=moves"}),
+        ("The right hand moves more quickly than the left.", {"hands:right=moves"}),
+        ("with the right hand on top of the left, both hands press down", {"relation:both=above"}),
+        ("both hands move together", {"relation:both=approach"}),
         ("a bowl stands on the table", set()),
         ("", set()),
     ],
 )  # fmt: skip
 def test_captions_from_anywhere_are_parsed(text: str, expected: set[str]) -> None:
     assert claims(text) == expected
+
+
+def test_the_captions_of_fingerspelling_are_parsed() -> None:
+    shape = HandShape(
+        fingers=("extended", "extended", "hooked", "curled"),
+        together=False,
+        crossed=False,
+        thumb="touching the ring finger",
+        palm="away and left",
+        pointing="up",
+        movement="held still",
+    )
+    texts = write_captions(Entry("a.pose", "ase", "L"), "left", shape.words())
+    assert claims(texts[0]) == set()
+    assert claims(texts[1]) == {
+        "fingers:left/index=extended",
+        "fingers:left/middle=extended",
+        "fingers:left/ring=hooked",
+        "fingers:left/pinky=closed",
+        "fingers:left/fingers=spread",
+        "contact:left/thumb+ring=touch",
+        "palm:left/partly=forward",
+        "palm:left/partly=left",
+        "pointing:left=up",
+        "rest:left=hold@middle",
+    }
+    both = f"both hands spell the letter A in Greek Sign Language: the left hand {shape.words()}; the right hand all"
+    assert "fingers:right/fingers=bent" in claims(f"{both} fingers bent, palm facing down, turning")
+    assert "palm:right=down" in claims(f"{both} fingers bent, palm facing down, turning")
 
 
 def test_a_hand_that_is_named_alone_is_understood_to_move_alone() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from hiw_data import (
 )
 from hiw_data.atomic import recover_folder, replace_folder
 from hiw_data.clips import Clip
-from hiw_data.writer import StoreWriter
+from hiw_data.store.writer import StoreWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,7 +47,7 @@ def test_what_is_written_is_read_back(
     store = write(tmp_path_factory.mktemp("s") / "a.zarr", *clips)
     assert len(store) == len(clips)
     for position, (wrote, read) in enumerate(zip(clips, store.clips(), strict=True)):
-        alone = store.read_clip(position)
+        alone = store.clip(position)
         for key in ("features", "valid"):
             np.testing.assert_array_equal(read[key], wrote[key])  # type: ignore[literal-required]
             np.testing.assert_array_equal(alone[key], wrote[key])  # type: ignore[literal-required]
@@ -57,15 +58,55 @@ def test_what_is_written_is_read_back(
     store.verify()
 
 
-def test_clips_longer_than_a_chunk_survive(
-    make_clip: MakeClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hiw_data.writer.CHUNK_FRAMES", 20)
+def test_clips_fill_shard_after_shard_and_none_is_longer_than_one(make_clip: MakeClip, tmp_path: Path) -> None:
     clips = [make_clip(str(k), n, seed=k) for k, n in enumerate((12, 64, 8, 40, 16))]
-    store = write(tmp_path / "a.zarr", *clips)
+    with StoreWriter(tmp_path / "a.zarr", fps=15, shard_frames=64) as writer:
+        for clip in clips:
+            writer.append(clip)
+        with pytest.raises(ClipError, match=r"at most 64 frames \(a shard\) in clip long, got 68"):
+            writer.append(make_clip("long", 68))
+        writer.publish({})
+    store = HiwStore.open(tmp_path / "a.zarr")
+    assert store.starts.tolist() == [0, 64, 128, 136, 176]
+    assert [shard["clips"] for shard in store.shards] == [1, 1, 3]
     for wrote, read in zip(clips, store.clips(), strict=True):
         np.testing.assert_array_equal(read["features"], wrote["features"])
     store.verify()
+
+
+def test_zarr_itself_reads_the_arrays(make_clip: MakeClip, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "a.zarr", fps=15, shard_frames=512) as writer:
+        for k in range(5):
+            writer.append(make_clip(str(k), 200, seed=k, valid=np.arange(400).reshape(200, 2) % 3 > 0))
+        writer.publish({})
+    store, group = HiwStore.open(tmp_path / "a.zarr"), zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert group["features"].shape == (1536, 198)
+    assert group["features"].shards == (512, 198)
+    for clip, start in zip(store.clips(), (0, 200, 512, 712, 1024), strict=True):
+        np.testing.assert_array_equal(group["features"][start : start + 200], clip["features"])
+        np.testing.assert_array_equal(group["valid"][start : start + 200], clip["valid"])
+    assert not group["features"][400:512].any()
+    assert not group["features"][1280:].any()
+
+
+def test_all_that_may_be_known_of_a_clip_comes_back(make_clip: MakeClip, tmp_path: Path) -> None:
+    known = {
+        "betas": np.arange(20, dtype=np.float32).reshape(2, 10) / 7,
+        "hand_model": "mano",
+        "licence": "CC-BY-4.0",
+        "camera": {"focal_length": 500.5, "guessed": True},
+        "timestamps": np.arange(8) / 15 + 3,
+        "caption_provenance": [{"maker": "motion codes", "version": "1"}, {"maker": "person"}],
+        "atomic_answers": {"hand role": "the right hand holds"},
+        "motion_codes": [{"event": "contact", "start": 3}],
+    }
+    told, plain = write(tmp_path / "a.zarr", make_clip("a", **known), make_clip("b", seed=1)).clips()
+    for key, value in known.items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(told[key], value, strict=True)  # type: ignore[literal-required]
+        else:
+            assert told[key] == value  # type: ignore[literal-required]
+    assert set(known).isdisjoint(plain)
 
 
 def test_equal_content_has_an_equal_hash_and_other_content_another(make_clip: MakeClip, tmp_path: Path) -> None:
@@ -134,6 +175,17 @@ def test_changes_to_a_clip_do_not_reach_the_store(make_clip: MakeClip, tmp_path:
     assert store.clips()[0]["features"].any()
 
 
+def test_a_store_that_is_replaced_while_open_is_never_read_as_the_old_one(make_clip: MakeClip, tmp_path: Path) -> None:
+    old = write(tmp_path / "a.zarr", make_clip("a"))
+    pickled = pickle.dumps(old)
+    assert pickle.loads(pickled).data_hash == old.data_hash
+    write(tmp_path / "a.zarr", make_clip("a", seed=1))
+    with pytest.raises(StoreError, match="another store took its place"):
+        old.clip(0)
+    with pytest.raises(StoreError, match="took its place"):
+        pickle.loads(pickled)
+
+
 def test_selection_by_split_and_source(make_clip: MakeClip, tmp_path: Path) -> None:
     store = write(tmp_path / "a.zarr", make_clip("a"), make_clip("b", split="test", source="other"))
     assert [c["clip_id"] for c in store.clips(split="test")] == ["b"]
@@ -163,7 +215,7 @@ KILLED = """
 import os, sys, types
 import numpy as np
 from hiw_data import atomic
-from hiw_data.writer import StoreWriter
+from hiw_data.store.writer import StoreWriter
 replace, calls = os.replace, []
 def dying(source, target):
     calls.append(1)
@@ -215,7 +267,7 @@ def test_a_full_disk_is_said_clearly_and_the_old_store_stays(
 
     with StoreWriter(tmp_path / "a.zarr", fps=15, overwrite=True) as writer:
         writer.append(make_clip("new"))
-        monkeypatch.setattr(zarr.Group, "create_array", full)
+        monkeypatch.setattr("hiw_data.store.writer.write_json", full)
         with pytest.raises(DiskFullError, match=r"No space left .* Nothing was replaced"):
             writer.publish({})
     assert HiwStore.open(tmp_path / "a.zarr").data_hash == old.data_hash
@@ -238,7 +290,7 @@ def test_nothing_is_overwritten_unless_asked_and_other_folders_are_never_replace
 def test_a_store_of_another_schema_version_is_refused(make_clip: MakeClip, tmp_path: Path) -> None:
     write(tmp_path / "a.zarr", make_clip())
     zarr.open_group(tmp_path / "a.zarr", mode="r+").attrs["schema_version"] = 99
-    with pytest.raises(SchemaVersionError, match=r"version 1 at .*got version 99.*hiw build"):
+    with pytest.raises(SchemaVersionError, match=r"version 2 at .*got version 99.*Install the hiw-data that wrote it"):
         HiwStore.open(tmp_path / "a.zarr")
 
 
@@ -252,8 +304,11 @@ def test_incomplete_and_damaged_stores_are_refused(make_clip: MakeClip, tmp_path
     with pytest.raises(StoreError, match="closing mark"):
         HiwStore.open(path)
     group.attrs["complete"] = True
+    group.attrs["frames"] = 12
+    with pytest.raises(StoreError, match=r"Expected 1 clips and 12 frames .*got 1 and 8 in its index.*hiw repair"):
+        HiwStore.open(path)
     group["features"].resize((4, 198))
-    with pytest.raises(StoreError, match="Expected 8 frames"):
+    with pytest.raises(StoreError, match=r"got another shape"):
         HiwStore.open(path)
     del group["features"]
     with pytest.raises(StoreError, match="without features"):
@@ -269,7 +324,7 @@ def test_incomplete_and_damaged_stores_are_refused(make_clip: MakeClip, tmp_path
 def test_damaged_numbers_are_found_by_verify(make_clip: MakeClip, tmp_path: Path) -> None:
     store = write(tmp_path / "a.zarr", make_clip())
     zarr.open_group(store.path, mode="r+")["features"][3, 7] = 5.0
-    with pytest.raises(StoreError, match="Expected content with hash"):
+    with pytest.raises(StoreError, match=r"features/c/0/0 of .* is not what was written"):
         HiwStore.open(store.path).verify()
 
 
@@ -297,6 +352,13 @@ def test_damaged_numbers_are_found_by_verify(make_clip: MakeClip, tmp_path: Path
         ({"group": ""}, "group as a text"),
         ({"source": None}, "source as a text"),
         ({"colour": "red"}, "got also colour"),
+        ({"betas": np.zeros(10, np.float32)}, r"betas as finite float32 of shape \(2, 10\)"),
+        ({"timestamps": np.zeros(7)}, r"timestamps as float64 of shape \(8,\)"),
+        ({"timestamps": np.arange(8.0)[::-1]}, "never fall"),
+        ({"caption_provenance": [{"maker": "x"}]}, "as many dicts in caption_provenance"),
+        ({"motion_codes": {1, 2}}, "motion_codes that JSON can hold"),
+        ({"camera": "a phone"}, "camera as a dict"),
+        ({"licence": ""}, "licence as a text"),
         ({"residual": np.zeros((7, 2), np.float32)}, r"residual of shape \(8, 2\)"),
         ({"fps": 30.0}, "15.0 fps"),
         ({"fps": float("nan")}, "fps as a positive number"),

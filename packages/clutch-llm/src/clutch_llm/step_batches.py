@@ -1,6 +1,6 @@
 """What one optimizer step computes: the same batch however many processes and micro-batches share it.
 
-Every choice for an example is a function of (seed, step, its place in the batch), and none of the process that computes
+Every choice for an example is a function of (seed, step, its row in the batch), and none of the process that computes
 it. Only dropout differs between ways to share the work.
 """
 
@@ -100,13 +100,14 @@ class StepBatches:
         shared = np.random.default_rng([config.seed, 3, step])
         task = draw_task(config.tasks, shared)
         stop = config.truncated_steps if shared.random() < config.target_truncation else None
+        chosen = self.plan.batch(step)
         rows = []
-        for place in range(self.rank, config.batch_size, self.world):
-            rng = np.random.default_rng([config.seed, 4, step, place])
+        for row in range(self.rank, config.batch_size, self.world):
+            rng = np.random.default_rng([config.seed, 4, step, row])
             image = rng.random() < config.mirror
-            example = (self.images if image else self.examples)[self.plan.batch(step)[place]]
+            example = (self.images if image else self.examples)[chosen[row]]
             rows.append((self.maker.make(task, example, rng, steps=stop), example, int(rng.integers(2**62))))
-        rows.sort(key=lambda row: len(row[0].prompt) + len(row[0].target))
+        rows.sort(key=lambda made: len(made[0].prompt) + len(made[0].target))
         micro = [self._micro_batch(rows[k : k + self.micro]) for k in range(0, len(rows), self.micro)]
         dropout = np.random.default_rng([config.seed, 5, step, self.rank])
         return StepBatch(task, micro, int(dropout.integers(2**62)))

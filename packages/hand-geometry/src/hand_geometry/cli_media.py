@@ -172,9 +172,9 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _angles(text: str) -> str | tuple[float, float]:
-    """A named view, or yaw and pitch in radians."""
+    """A named view, or yaw and pitch in radians of degrees from the right and from above."""
     try:
         yaw, pitch = (float(part) for part in text.split(","))
     except ValueError:
         return text
-    return float(np.radians(yaw)), float(np.radians(pitch))
+    return -float(np.radians(yaw)), float(np.radians(pitch))  # a camera on the right looks to the left

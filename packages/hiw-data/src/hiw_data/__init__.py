@@ -6,8 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hiw_data.captioning.check import CaptionCheck, check_caption
+    from hiw_data.captioning.words import describe_motion
     from hiw_data.clips import Clip, SkippedClip
-    from hiw_data.dataset import HiwDataset, collate
     from hiw_data.errors import (
         ClipError,
         DiskFullError,
@@ -24,17 +25,25 @@ if TYPE_CHECKING:
     from hiw_data.sources.npz import NpzSource
     from hiw_data.sources.procedural import ProceduralSource
     from hiw_data.splits import assign_split
-    from hiw_data.store import SCHEMA_VERSION, HiwStore
+    from hiw_data.store.dataset import HiwDataset, collate
+    from hiw_data.store.reader import HiwStore
+    from hiw_data.store.schema import SCHEMA_VERSION
+    from hiw_data.store.stream import HiwStream
+    from hiw_data.store.writer import StoreWriter
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "BuildConfig": "pipeline",
     "build": "pipeline",
+    "CaptionCheck": "captioning.check",
+    "check_caption": "captioning.check",
+    "describe_motion": "captioning.words",
     "Clip": "clips",
     "SkippedClip": "clips",
-    "HiwDataset": "dataset",
-    "collate": "dataset",
+    "HiwDataset": "store.dataset",
+    "collate": "store.dataset",
+    "HiwStream": "store.stream",
     "ClipError": "errors",
     "DiskFullError": "errors",
     "HiwDataError": "errors",
@@ -49,13 +58,15 @@ _WHERE = {
     "NpzSource": "sources.npz",
     "ProceduralSource": "sources.procedural",
     "assign_split": "splits",
-    "SCHEMA_VERSION": "store",
-    "HiwStore": "store",
+    "SCHEMA_VERSION": "store.schema",
+    "HiwStore": "store.reader",
+    "StoreWriter": "store.writer",
 }
 
 __all__ = [
     "SCHEMA_VERSION",
     "BuildConfig",
+    "CaptionCheck",
     "Clip",
     "ClipError",
     "DiskFullError",
@@ -63,6 +74,7 @@ __all__ = [
     "HiwDataError",
     "HiwDataset",
     "HiwStore",
+    "HiwStream",
     "NoClipsError",
     "NpzSource",
     "OptionError",
@@ -73,9 +85,12 @@ __all__ = [
     "SourceError",
     "SourceInfo",
     "StoreError",
+    "StoreWriter",
     "assign_split",
     "build",
+    "check_caption",
     "collate",
+    "describe_motion",
 ]
 
 

@@ -20,8 +20,9 @@ _FORMAT = """## Format
 two rows of the matrix, row after row), 15 joint rotations (6D each, MANO order: index, middle, pinky, ring,
 thumb) and the translation in metres. The mean of the two wrists in frame 0 of a clip is the origin. `valid
 (frames, 2)`: left, right; False where a hand was not seen, was fitted badly, or a frame is padding. Such frames
-hold a plausible hand and are not data. `clips`: UTF-8 JSON, one object per clip, in order, with its length,
-split, captions (0 high-level, 1 finer-grained) and attributes.
+hold a plausible hand and are not data. `clips.arrow` (Apache Arrow): a row per clip, with its `start` and `length`
+in these arrays, split, captions (0 high-level, later ones finer-grained), attributes as JSON, and
+what else is known of it.
 """
 
 _LIMITS = """## What this is not

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hiw_data.captioning.cli import add_commands
+from hiw_data.captioning.cli_vlm import add_vlm_commands
 from hiw_data.cli_annotate import add_annotate
+from hiw_data.sources.cli import add_commands as add_source_commands
+from hiw_data.store.cli import add_commands as add_store_commands
 
 EPILOG = """examples:
   hiw annotate videos/ --out my.zarr            videos of hands -> motion and words
@@ -22,6 +25,9 @@ EPILOG = """examples:
   hiw inspect data/hiw.zarr                     counts, splits, validity, residuals
   hiw inspect data/hiw.zarr --clip 3            one clip: captions, attributes, frames
   hiw card data/hiw.zarr > CARD.md              the data card
+  hiw validate data/hiw.zarr                    every file and clip against its checksum
+  hiw repair data/hiw.zarr                      drop what is damaged, keep the rest
+  hiw export data/hiw.zarr out --to parquet     for the Hugging Face hub; or --to webdataset
 
 A store is one folder (Zarr 3). Read it in Python with
   from hiw_data import HiwStore, HiwDataset
@@ -47,8 +53,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     raw = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(prog="hiw", description=__doc__, epilog=EPILOG, formatter_class=raw)
-    names = "{annotate,build,import,inspect,card,check-captions,describe}"
-    commands = top.add_subparsers(dest="command", required=True, metavar=names)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     build = commands.add_parser("build", help="build a store from the sources that ship with the package")
     build.add_argument(
@@ -107,6 +112,9 @@ def parser() -> argparse.ArgumentParser:
     card.add_argument("store", type=Path)
     add_annotate(commands)
     add_commands(commands)
+    add_source_commands(commands)
+    add_store_commands(commands)
+    add_vlm_commands(commands)
     return top
 
 
@@ -114,20 +122,25 @@ def _add_store_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, default=Path("data/hiw.zarr"), help="the store (default %(default)s)")
     command.add_argument("--fps", type=float, default=15.0, help="frames a second in the store (default %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="draws the splits (default %(default)s)")
-    command.add_argument("--overwrite", action="store_true", help="replace a store that is there")
+    there = command.add_mutually_exclusive_group()
+    there.add_argument("--overwrite", action="store_true", help="replace a store that is there")
+    there.add_argument("--append", action="store_true", help="add to a store that is there; its clips stay as they are")
+    command.add_argument("--no-resume", action="store_true", help="start anew where a build was interrupted")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     arguments = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    from hand_geometry.errors import HandGeometryError
+
     from hiw_data.errors import HiwDataError
 
-    chosen = getattr(arguments, "run", None)  # the captioning commands bring their own
+    chosen = getattr(arguments, "run", None)  # the commands of captioning and of the store bring their own
     run = chosen or {"build": _build, "import": _import, "inspect": _inspect, "card": _card}[arguments.command]
     try:
         return run(arguments) or 0
-    except (HiwDataError, OSError, ValueError) as error:
+    except (HiwDataError, HandGeometryError, OSError) as error:
         print(f"hiw {arguments.command}: {error}", file=sys.stderr)
         return 1
 
@@ -165,7 +178,8 @@ def _build_store(sources: Sequence[object], arguments: argparse.Namespace) -> No
     from hiw_data import BuildConfig, build
 
     config = BuildConfig(fps=arguments.fps, seed=arguments.seed)
-    store = build(sources, arguments.out, config, overwrite=arguments.overwrite)  # type: ignore[arg-type]
+    options = {"overwrite": arguments.overwrite, "append": arguments.append, "resume": not arguments.no_resume}
+    store = build(sources, arguments.out, config, **options)  # type: ignore[arg-type]
     print(_overview(store.summary()))
     print(f"\nWrote {arguments.out}. Next: hiw card {arguments.out}")
 

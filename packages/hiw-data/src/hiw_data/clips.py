@@ -43,6 +43,15 @@ class Clip(TypedDict):
         held_out: True if what the clip shows (a combination of attributes, a language) is in no clip of train; its
             source has set `split` to "val" or "test".
         mirrored_captions: as many as `captions`: the captions of the clip's mirror image.
+        caption_provenance: as many as `captions`: JSON objects that say who made each, such as
+            `{"maker": "motion codes", "version": "1"}`.
+        atomic_answers: a JSON object, the answers from which a caption was summed up.
+        motion_codes: JSON, what was measured of the motion (`hand_geometry.motion_codes`).
+        licence: of this clip, where it is not that of its whole source.
+        betas: (2, 10) float32, MANO shape of the left and the right hand.
+        hand_model: name of the hand model that `betas` belong to, such as "mano".
+        camera: a JSON object, the camera that saw the hands.
+        timestamps: (T,) float64, seconds of each frame in its recording.
         residual: (T, 2) float32, metres: distance of the fitted hand to what was observed, NaN where
             nothing was; only from sources that fit. Used for the quality report, not stored.
     """
@@ -59,6 +68,14 @@ class Clip(TypedDict):
     group: NotRequired[str]
     held_out: NotRequired[bool]
     mirrored_captions: NotRequired[list[str]]
+    caption_provenance: NotRequired[list[dict[str, Any]]]
+    atomic_answers: NotRequired[dict[str, Any]]
+    motion_codes: NotRequired[Any]
+    licence: NotRequired[str]
+    betas: NotRequired[NDArray[np.float32]]
+    hand_model: NotRequired[str]
+    camera: NotRequired[dict[str, Any]]
+    timestamps: NotRequired[NDArray[np.float64]]
     residual: NotRequired[NDArray[np.float32]]
 
 
@@ -91,6 +108,9 @@ def pad_clip(clip: Clip, *, multiple: int = 4) -> Clip:
     padded["valid"] = np.concatenate([clip["valid"], np.zeros((missing, 2), bool)])
     if "residual" in clip:
         padded["residual"] = np.concatenate([clip["residual"], np.full((missing, 2), np.nan, np.float32)])
+    if "timestamps" in clip:
+        later = clip["timestamps"][-1] + np.arange(1, missing + 1) / clip["fps"]
+        padded["timestamps"] = np.concatenate([clip["timestamps"], later])
     return padded
 
 
@@ -122,7 +142,7 @@ def check_clip(clip: Mapping[str, Any], *, multiple: int | None = None) -> None:
 
 
 def _check_words(clip: Mapping[str, Any], name: str) -> None:
-    for key in ("source", "origin", "group"):
+    for key in ("source", "origin", "group", "licence", "hand_model"):
         if not (isinstance(clip.get(key, "-"), str) and clip.get(key, "-")):
             raise ClipError(f"Expected {key} as a text that is not empty in clip {name}, got {clip[key]!r}.")
     if clip["split"] not in ("", *SPLITS):
@@ -135,12 +155,17 @@ def _check_words(clip: Mapping[str, Any], name: str) -> None:
     mirrored = clip.get("mirrored_captions", captions)
     if not _are_texts(mirrored) or len(mirrored) != len(captions):
         raise ClipError(f"Expected as many mirrored_captions as captions in clip {name}, got {mirrored!r}.")
-    try:
-        json.dumps(clip["attributes"], allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ClipError(f"Expected attributes that JSON can hold in clip {name}, got: {error}.") from error
-    if not isinstance(clip["attributes"], dict):
-        raise ClipError(f"Expected attributes as a dict in clip {name}, got {clip['attributes']!r}.")
+    made = clip.get("caption_provenance", [{}] * len(captions))
+    if not isinstance(made, list) or len(made) != len(captions) or not all(isinstance(one, dict) for one in made):
+        raise ClipError(f"Expected as many dicts in caption_provenance as captions in clip {name}, got {made!r}.")
+    for key in ("attributes", "caption_provenance", "atomic_answers", "motion_codes", "camera"):
+        try:
+            json.dumps(clip.get(key), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ClipError(f"Expected {key} that JSON can hold in clip {name}, got: {error}.") from error
+    for key in ("attributes", "atomic_answers", "camera"):
+        if not isinstance(clip.get(key, {}), dict):
+            raise ClipError(f"Expected {key} as a dict in clip {name}, got {clip[key]!r}.")
 
 
 def _are_texts(texts: object) -> bool:
@@ -166,3 +191,15 @@ def _check_arrays(clip: Mapping[str, Any], name: str) -> None:
         raise ClipError(f"Expected at least one valid hand in one frame of clip {name}, got none.")
     if clip.get("residual", valid).shape != valid.shape:
         raise ClipError(f"Expected residual of shape {valid.shape} in clip {name}, got {clip['residual'].shape}.")
+    betas = clip.get("betas", np.zeros((2, 10), np.float32))
+    if not isinstance(betas, np.ndarray) or betas.shape != (2, 10) or betas.dtype != np.float32 or not _finite(betas):
+        raise ClipError(f"Expected betas as finite float32 of shape (2, 10) in clip {name}, got {betas!r}.")
+    times = clip.get("timestamps", np.zeros(len(features)))
+    if not isinstance(times, np.ndarray) or times.shape != (len(features),) or times.dtype != np.float64:
+        raise ClipError(f"Expected timestamps as float64 of shape ({len(features)},) in clip {name}, got {times!r}.")
+    if not _finite(times) or (np.diff(times) < 0).any():
+        raise ClipError(f"Expected timestamps that are finite and never fall in clip {name}.")
+
+
+def _finite(array: NDArray[Any]) -> bool:
+    return bool(np.isfinite(array).all())

@@ -24,7 +24,7 @@ class SchemaVersionError(StoreError):
     def __init__(self, path: object, got: object, expected: int) -> None:
         super().__init__(
             f"Expected a store of schema version {expected} at {path}, got version {got}. "
-            "Build it again with `hiw build`, or install the hiw-data that wrote it."
+            + (f"Do `hiw migrate {path}`." if got == 1 else "Install the hiw-data that wrote it, or build it again.")
         )
 
 

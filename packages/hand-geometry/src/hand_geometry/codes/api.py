@@ -132,7 +132,7 @@ def _coded(joints: Floats, valid: NDArray[np.bool_], fps: float, t: CodeThreshol
     active = activity(m, fps, t)
     events = joined([change_events(m, contact, fps, t), *contact_events(m, contact, t)])
     states = joined([state_runs(m, contact, active, fps, t)])
-    channels = channels_of(m, contact, t)
+    channels = channels_of(m, contact, fps, t)
     movements, spans = movements_of(m, channels, active, fps, t)
     tables = zip(split_by_clip(events, clips), split_by_clip(states, clips), strict=True)
     return [

@@ -37,7 +37,7 @@ VOCABULARY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "fingers": (_FINGER_SUBJECTS, (*FINGER_STATES[:5], "straight", "closed", "bends", "extends", "spread", "together")),
     "number": (("",), tuple(str(n) for n in range(6))),
     "handshape": (("",), (*HANDSHAPES[1:], "thumbs-up", "thumbs-down")),
-    "contact": (("palms", "tips", "tip+palm", *THUMB_PAIRS), ("touch", "approach", "apart")),
+    "contact": (("hands", "palms", "tips", "tip+palm", *THUMB_PAIRS), ("touch", "approach", "apart")),
     "direction": (("", "partly"), (*DIRECTIONS, *SWINGS, "in-place")),
     "palm": (("", "turns", "partly"), DIRECTIONS),
     "pointing": (("", "partly"), DIRECTIONS),
@@ -51,7 +51,8 @@ VOCABULARY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "order": (("",), ("left-first", "right-first", "together")),
     "rest": (("",), ("hold", "returns", "one-way")),
 }
-"""Kind -> its subjects and values. A hand
+"""Kind -> its subjects and values. Contact of
+``hands`` is any across them. A hand
 moves "alone" if the other one does nothing like it; "several" is more than once. "partly" is one of the
 directions of an oblique movement. The ``relation`` words of place say where the right hand is, seen from the left."""
 

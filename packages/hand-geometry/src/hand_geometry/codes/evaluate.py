@@ -56,7 +56,7 @@ def evaluate(claim: Claim, codes: MotionCodes, norm: Norm | None = None) -> Verd
         if unseen := [hand for hand in (0, 1) if codes.hands[hand].seen < _LEAST_SEEN]:
             return Verdict(NOT_MEASURABLE, f"{_HANDS[unseen[0]]} hand not seen")
         return _BOTH_HANDS[claim.kind](claim, codes)
-    if claim.kind == "contact" and claim.subject in ("palms", "tips", "tip+palm"):
+    if claim.kind == "contact" and claim.subject in ("hands", "palms", "tips", "tip+palm"):
         return _verdict(posture.two_hand_contact(claim, codes), codes, (0, 1))
     if claim.kind in _POOLED and claim.hand != "left" and claim.hand != "right":
         return _pooled(claim, codes, norm)

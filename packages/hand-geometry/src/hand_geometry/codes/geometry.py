@@ -94,17 +94,17 @@ def measure(joints: Floats, valid: Bools, fps: float, smoothing_s: float) -> Mea
     return Measurements(
         valid=seen,
         joints=x,
-        wrist=_smooth(wrist, sigma),
-        center=_smooth(center, sigma),
+        wrist=smooth(wrist, sigma),
+        center=smooth(center, sigma),
         fingers=fingers,
         thumb=thumb,
         palm=palm,
-        body_path=_smooth(_summed(body_step), sigma),
-        turn=_smooth(_summed(rotation), sigma),
-        turn_world=_smooth(_summed(rotation_world), sigma),
+        body_path=smooth(_summed(body_step), sigma),
+        turn=smooth(_summed(rotation), sigma),
+        turn_world=smooth(_summed(rotation_world), sigma),
         knuckle=knuckle,
         outer=outer,
-        flex=_smooth(flex, sigma),
+        flex=smooth(flex, sigma),
         flex_raw=flex,
         spacing=spacing,
         thumb_out=_dot(x[:, 4] - x[:, 5], thumb),
@@ -153,7 +153,8 @@ def _summed(steps: Floats) -> Floats:
     return out
 
 
-def _smooth(signal: Floats, sigma: float) -> Floats:
+def smooth(signal: Floats, sigma: float) -> Floats:
+    """Gaussian over time, ``sigma`` in frames."""
     return np.asarray(gaussian_filter1d(signal, sigma, axis=-1, mode="nearest", truncate=3.0), np.float32)
 
 

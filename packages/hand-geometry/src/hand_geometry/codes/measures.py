@@ -12,6 +12,8 @@ from hand_geometry.codes.lookup import SIDES, Answer, axis_of, main_movement, mo
 from hand_geometry.codes.movement import SIZE_CLASSES, SPEED_CLASSES, Movement
 
 _TURNED_DEG = 8.0
+_STIR_SPANS = 2.0
+"""A hand that moves by less may still be called still: a tremor, or the tracker's noise."""
 _LEAST_TRAVEL_M, _FINGER_M = 0.012, 0.09
 _TURNS = {"clockwise": (2, 1), "counterclockwise": (2, -1), "pitch-forward": (0, -1), "pitch-back": (0, 1)}
 """World axis and sense of a rotation."""
@@ -25,7 +27,10 @@ def moves(claim: Claim, codes: MotionCodes, hand: int) -> Answer:
         other = max((m.spans for m in movements(claim, codes, 1 - hand)), default=0.0)
         said = f"moves by {spans:.1f} spans, the other hand by {other:.1f}"
         return (None if codes.hands[1 - hand].seen < 0.5 else share_answer(spans / max(other, 1e-9), 4.0, 1.6)), said
-    return bool(found) == (claim.value == "moves"), f"moves by {spans:.1f} spans" if found else "still"
+    said = f"moves by {spans:.1f} spans" if found else "still"
+    if claim.value == "still" and found:
+        return (False if spans > _STIR_SPANS else None), said
+    return bool(found) == (claim.value == "moves"), said
 
 
 def counted(claim: Claim, codes: MotionCodes, hands: tuple[int, ...]) -> Answer:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hand_geometry.codes.contact import ContactDistances
-from hand_geometry.codes.geometry import Measurements
+from hand_geometry.codes.geometry import Measurements, smooth
 from hand_geometry.codes.paths import Path, path_of
 from hand_geometry.codes.phase import burst_phase, flutter_rate, flutters, phase_of, turning_points
 from hand_geometry.codes.runs import close_gaps, runs_of
@@ -124,14 +124,14 @@ def activity(m: Measurements, fps: float, t: CodeThresholds) -> Bools:
     return rows.reshape(active.shape)
 
 
-def channels_of(m: Measurements, contact: ContactDistances, t: CodeThresholds) -> Floats:
+def channels_of(m: Measurements, contact: ContactDistances, fps: float, t: CodeThresholds) -> Floats:
     """All channels in spans, (12, 2, N, T): wrist, turn, fingers, and the thumb's distance to the index fingertip."""
     return np.concatenate(
         [
             m.wrist / np.float32(t.span_m),
             m.turn / np.float32(t.span_deg),
             m.flex / np.float32(t.span_flex_deg),
-            contact.thumb_tips[:1] / np.float32(t.span_m),
+            smooth(contact.thumb_tips[:1], t.smoothing_s * fps) / np.float32(t.span_m),
         ]
     )
 
@@ -181,7 +181,7 @@ def _analyse(
     spread = float(np.ptp(phase))
     if spread < t.movement_spans:
         return None
-    fluttering = flutters(span.channels[6:11], t.reversal_share)
+    fluttering = flutters(span.channels[6:11], t.reversal_share, fps)
     if fluttering:
         phase = burst_phase(span.channels[6:11], fps) * spread
     path = path_of(wrist, t)

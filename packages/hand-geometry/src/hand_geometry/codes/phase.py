@@ -10,25 +10,30 @@ Floats = NDArray[np.float32]
 
 _FLUTTERS = 2.8
 _UNISON = 0.75
-_BURST_S = 0.12
+_BURST_S, _PAUSE = 0.12, 0.25
 
 
-def flutters(flex: Floats, share: float) -> bool:
-    """Whether the fingers go up and down one by one, several times each, as in typing.
+def flutters(flex: Floats, share: float, fps: float) -> bool:
+    """Whether the fingers go up and down one by one, several times each, as in typing, and pause now and then.
+
+    Noise of a tracker moves all fingers at all times, and so has no pause.
 
     Args:
         flex: Flexing of thumb to pinky in spans, shape (5, L).
         share: Of a finger's range that makes a turning point.
+        fps: Frames a second.
     """
     ranges = np.ptp(flex, axis=1)
-    if flex.shape[1] < 8 or np.median(ranges) < 0.3:
+    if flex.shape[1] < 8 or np.median(ranges) < 0.4:
         return False
     times = [len(turning_points(finger, share * spread)[0]) for finger, spread in zip(flex, ranges, strict=True)]
     if float(np.mean(times)) < _FLUTTERS:
         return False
     step = np.diff(flex, axis=1)
     parts = np.linalg.eigvalsh(step @ step.T)
-    return bool(parts[-1] < _UNISON * max(float(parts.sum()), 1e-9))  # all of it: the fingers move as one
+    if parts[-1] > _UNISON * float(parts.sum()):  # all of it: the fingers move as one
+        return False
+    return float(burst_phase(flex, fps).min()) < _PAUSE
 
 
 def flutter_rate(flex: Floats, fps: float) -> float:

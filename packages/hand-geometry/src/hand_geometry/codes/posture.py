@@ -107,13 +107,14 @@ def _touching(value: str, touch: int, close: int) -> bool | None:
 def two_hand_contact(claim: Claim, codes: MotionCodes) -> Answer:
     """Contact of the palms, of tips across hands, or of tips with the other palm."""
     names = {"palms": ("palms",), "tips": tuple(n for n in SUBJECT if n.startswith("left-"))}
-    wanted = names.get(claim.subject, tuple(n for n in SUBJECT if n.endswith("+palm")))
+    names["tip+palm"] = tuple(n for n in SUBJECT if n.endswith("+palm"))
+    wanted = names.get(claim.subject) or names["palms"] + names["tips"] + names["tip+palm"]
     touch = sum(len(event_times(codes, claim, "contact", None, name)) for name in wanted)
     if claim.value != "approach":
         close = sum(len(event_times(codes, claim, "near", None, name)) for name in wanted)
         return _touching(claim.value, touch, close), f"{touch} contacts, {close} times near"
-    kind = "palms-distance" if claim.subject == "palms" else "palm-distance"
-    near = sum(len(event_times(codes, claim, kind, None, name, "approach")) for name in wanted)
+    kinds = ("palms-distance", "palm-distance")
+    near = sum(len(event_times(codes, claim, kind, None, name, "approach")) for name in wanted for kind in kinds)
     return touch + near > 0, f"{touch} contacts, {near} approaches"
 
 

@@ -75,7 +75,7 @@ class CodeThresholds:
     span_deg: float = 12.0
     span_flex_deg: float = 34.0
     """What counts as one span of travel, turning, or one finger's flexing, where they are weighed together."""
-    movement_spans: float = 0.8
+    movement_spans: float = 1.1
     """A movement of a smaller range is none."""
     small_spans: float = 5.0
     large_spans: float = 9.0

@@ -17,7 +17,7 @@ SUFFIXES = (".mp4", ".gif", ".webp", ".png")
 
 
 def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: float = 15, *, strip: int = 8) -> Path:
-    """Write a video; the suffix chooses the format.
+    """Write a video; the suffix chooses the format. The bytes of an .mp4 differ from run to run: x264's choices do.
 
     Args:
         path: Ends in .mp4 (H.264), .gif, .webp (animated) or .png (a film strip). Missing folders are

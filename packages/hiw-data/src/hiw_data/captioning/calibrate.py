@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +67,17 @@ def _border(values: list[tuple[int, float]], k: int) -> tuple[float, int]:
     return round(float(np.exp((best.min() + best.max()) / 2)), 4), int(wrong.min())
 
 
+def coded_clips() -> Iterator[tuple[Mapping[str, Any], MotionCodes]]:
+    """Attributes and codes of the calibration's clips, a block at a time."""
+    stream = (c for c in ProceduralSource(CALIBRATION_CLIPS, CALIBRATION_SEED).stream(15.0) if isinstance(c, dict))
+    while block := list(islice(stream, 540)):
+        codes: Any = motion_codes(np.stack([features_to_joints(clip["features"]) for clip in block]), None, 15.0)
+        yield from ((clip["attributes"], code) for clip, code in zip(block, codes, strict=True))
+
+
 def main() -> None:
     """Measures the norms and writes `norms.json` beside this module."""
-    clips = [
-        clip for clip in ProceduralSource(CALIBRATION_CLIPS, CALIBRATION_SEED).stream(15.0) if isinstance(clip, dict)
-    ]
-    pairs = []
-    for first in range(0, len(clips), 540):
-        block = clips[first : first + 540]
-        joints = np.stack([features_to_joints(clip["features"]) for clip in block])
-        codes: Any = motion_codes(joints, None, 15.0)
-        pairs += [(clip["attributes"], code) for clip, code in zip(block, codes, strict=True)]
-    norms = fit_norms(pairs)
+    norms = fit_norms(coded_clips())
     rows = [
         f'  "{name}": [{n.slow_hz}, {n.fast_hz}, {n.small}, {n.large}, "{n.size_by}"]'
         for name, n in sorted(norms.items())

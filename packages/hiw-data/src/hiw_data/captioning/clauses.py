@@ -15,7 +15,7 @@ _BOTH = (
 _SIDE = rf"\b(?:the |his |her |their |its |a )?(left|right)(?: handed)? (?={_NOUN}\b)(?:hands? ?|arms? ?|wrists? ?)?"
 _WITH_SIDE = r"\b(?:with|by|using|on) (?:the|his|her|their) (left|right)\b(?! side)"
 _ONE = r"\b(?:one|a single|only one) (?:hand|palm|fist|arm)\b"
-_OTHER = r"\b(?:the )?other (?:hand|palm|fist|arm|one)?\b"
+_OTHER = r"\b(?:the )?other (?:hand|palm|fist|arm|one)\b|\bthe other\b(?! \w*fingers?| four| three| two| hands)"
 _MENTION = re.compile(rf"(?P<both>{_BOTH})|(?P<side>{_SIDE}|{_WITH_SIDE})|(?P<one>{_ONE})|(?P<other>{_OTHER})")
 _SPLIT = re.compile(r" (?:[.;:]|, (?:and )?then|then|while|whereas|after which|, but|but) ")
 _HAND_AGAIN = re.compile(
@@ -85,9 +85,9 @@ def clauses_of(words: str) -> list[Clause]:
         for cut in _HAND_AGAIN.finditer(piece):
             towel = _TURNED_TOWEL.match(piece[cut.end() :].removeprefix("the "))
             if _MENTION.search(piece[start : cut.start()]) and not towel:
-                pieces.append(piece[start : cut.start()])
+                pieces += _at_commas(piece[start : cut.start()])
                 start = cut.end()
-        pieces.append(piece[start:])
+        pieces += _at_commas(piece[start:])
     clauses: list[Clause] = []
     hand = ""
     for piece in pieces:
@@ -103,6 +103,18 @@ def clauses_of(words: str) -> list[Clause]:
             break
         clause.hand = first
     return clauses
+
+
+def _at_commas(piece: str) -> list[str]:
+    """A piece cut at the commas on both sides of which a hand is named."""
+    parts = [""]
+    for part in piece.split(" , "):
+        named = _MENTION.search(part) and not _TURNED_TOWEL.search(part)
+        if named and _MENTION.search(parts[-1]):
+            parts.append(part)
+        else:
+            parts[-1] += f" , {part}" if parts[-1] else part
+    return parts
 
 
 def _hand_of(piece: str, before: str) -> tuple[str, str]:

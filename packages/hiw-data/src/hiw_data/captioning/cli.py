@@ -59,7 +59,7 @@ def check_captions(arguments: argparse.Namespace) -> int:
     claims: Counter[tuple[str, str]] = Counter()
     captions = contradicted = 0
     for index in indices:
-        clip = store.read_clip(index)
+        clip = store.clip(index)
         codes = codes_of_clip(clip)
         for number, text in enumerate(clip["captions"]):
             check = check_caption(text, codes)

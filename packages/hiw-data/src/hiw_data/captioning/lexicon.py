@@ -30,6 +30,8 @@ _BODY = (
     r"(?:the |their |his |her |its |my |your )?(?:body|chest|wearer|person|viewer|camera|self|oneself|themselves|me|us)"
 )
 PHRASES_OF_DIRECTION = (
+    (r"away from (?:HAND|each other)", "apart"),
+    (r"(?:towards?|closer to) (?:HAND|each other)", "together"),
     (r"up and (?:then )?down(?:wards?)?|vertically|down and (?:then )?up", "updown"),
     (r"(?:from )?side to side|sideways|left and (?:then )?right|right and (?:then )?left|horizontally", "sideways"),
     (r"back and forth|forwards? and (?:then )?back(?:wards?)?|to and fro|in and out", "foreback"),
@@ -98,6 +100,7 @@ OTHER_VERBS = (
 STILL = (
     r"(?:is |are |stays? |remains? |kept |keeps? |holds? |held |hanging |lies )"
     r"(?:completely |very |perfectly )?(?:still|motionless|idle|at rest)"
+    r"|holds? (?:the |a |an )?\w+ (?:still|steady)"
     r"|(?:do|does|did|is|are) not (?:move|moving)|never moves?|rests?\b|resting|motionless|(?:stays?|remains?) in place"
 )
 WHENS = {

@@ -23,6 +23,8 @@ _REPLACEMENTS = (
 )
 _COMPILED = [(re.compile(pattern), replacement) for pattern, replacement in _REPLACEMENTS]
 _PHRASES = (
+    (r"\b(?:neither|no) hands? (?:is |are |does )?mov\w+", "both hands do not move"),
+    (r"\b(?:more |less )?\w+ than (?:the )?(?:left|right|other)(?: hand| one)?\b", " "),
     (r"\b(?:the )?(?:left|right) (?:hand )?and (?:the )?(?:left|right) hands?\b", "both hands"),
     (r"\ba (?:couple of|pair of) times\b", "two times"),
     (r"\bthrice\b", "three times"),

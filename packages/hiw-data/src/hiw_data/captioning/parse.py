@@ -63,7 +63,7 @@ def parse_caption(text: str) -> list[CaptionClaim]:
 
 _PLACE = re.compile(
     r"(?:(?:,|and|with) )?(?:the )?(left|right) hand (?:is |are |stays |held |being )*"
-    r"(above|over|below|under|in front of|behind)"
+    r"(above|over|on top of|atop|below|under|in front of|behind)"
     r" (?:the )?(?:left|right|other)(?: hand| one)?"
 )
 _BEGINS = re.compile(
@@ -77,7 +77,15 @@ def _places(words: str) -> tuple[str, list[CaptionClaim]]:
     found = []
     for match in _PLACE.finditer(words):
         of_right = match[1] == "right"
-        near = {"above": "above", "over": "above", "below": "below", "under": "below", "behind": "behind"}
+        near = {
+            "above": "above",
+            "over": "above",
+            "on top of": "above",
+            "atop": "above",
+            "below": "below",
+            "under": "below",
+            "behind": "behind",
+        }
         value = near.get(match[2], "in-front-of")
         opposite = {"above": "below", "below": "above", "behind": "in-front-of", "in-front-of": "behind"}
         claim = Claim("relation", "both", value if of_right else opposite[value])
@@ -85,6 +93,10 @@ def _places(words: str) -> tuple[str, list[CaptionClaim]]:
     for match in _BEGINS.finditer(words):
         found.append(CaptionClaim(Claim("order", "both", f"{match[1] or match[2]}-first"), match[0]))
     return _BEGINS.sub(" ", _PLACE.sub(" ", words)), found
+
+
+_MIRRORED = lex.PATTERNS["mirrored"].removesuffix("|together")
+"""Hands that do something "together" need not be mirror images; on a drum they are."""
 
 
 def _only_action(claims: list[CaptionClaim]) -> str:
@@ -184,21 +196,26 @@ def _manner(clause: Clause, action: str, when: str) -> Iterator[CaptionClaim]:
         for value, pattern in words.items():
             if match := clause.take(pattern):
                 yield replace(_said(clause, match, Claim(kind, clause.hand, value, "", when)), action=action)
+                if "circle" in match[0]:
+                    yield _said(clause, match, Claim("shape", clause.hand, "circle", "", when))
     for value, pattern in (("together", r"simultaneously|at the same time"),):
         if (match := clause.take(pattern)) and clause.hand == "both":
             yield _said(clause, match, Claim("order", "both", value))
     for value, pattern in (
         (
             "approach",
-            r"(?:come|comes|coming|move|moves|brought|bring|brings) together|approach(?:es|ing)?(?: each other)?"
-            r"|(?:towards?|closer to) each other",
+            r"<together>|(?:come|comes|coming|move|moves|brought|bring|brings)(?: <back>)? together"
+            r"|approach(?:es|ing)?(?: each other)?"
+            r"|closer together",
         ),
-        ("part", r"(?:move|moves|moving|pull|pulls|come|comes) apart|separat(?:e|es|ing)|away from each other"),
+        ("part", r"(?:move|moves|moving|pull|pulls|come|comes) apart|separat(?:e|es|ing)|<apart>"),
     ):
-        if (match := clause.take(pattern)) and clause.hand in ("both", "either"):
+        match = clause.take(pattern)
+        if match and (clause.hand in ("both", "either") or match[0].startswith("<")):
             yield _said(clause, match, Claim("relation", "both", value, "", when))
     for value, pattern in lex.PATTERNS.items():
-        if (match := clause.take(pattern)) and (match[0] != "together" or clause.hand == "both"):
+        match = clause.take(pattern) if value != "mirrored" or action == "drum" else clause.take(_MIRRORED)
+        if match and clause.hand == "both":
             yield _said(clause, match, Claim("relation", "both", value))
 
 

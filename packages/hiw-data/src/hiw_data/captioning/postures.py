@@ -22,7 +22,7 @@ _STATES = {
 _STATE = "(?P<state>" + "|".join(_STATES.values()) + ")"
 _TWO = rf"(?P<first>{lex.DIRECTION})(?:(?: ,)? and (?P<second>{lex.DIRECTION}))?"
 _TOUCHES = r"(?:touch(?:es|ing)?|meet(?:s|ing)?|in contact|contacts?|tap(?:s|ping)?)"
-_TIP = r"(?:the )?(index|middle|ring|pinky)(?: finger)?(?: ?tip)?"
+_TIP = r"(?:the )?(index|middle|ring|pinky)(?: fingers?)?(?: ?(?:finger)?tips?)?"
 
 
 def read_posture(clause: Clause, action: str, when: str) -> Iterator[Said]:
@@ -76,6 +76,11 @@ def _contact(clause: Clause, when: str) -> Iterator[Said]:
     if match := clause.take(rf"palms (?:are |come )?(?P<how>{_TOUCHES}|pressed together|together|apart)"):
         value = {"together": "approach", "apart": "apart"}.get(match["how"], "touch")
         yield Claim("contact", "both", value, "palms", when), words_of(match), clause.negated(match)
+    if match := clause.take(
+        rf"HAND(?: (?:do|does|not|never|are|is))* (?:{_TOUCHES}|clasped)"
+        rf"|{_TOUCHES} (?:each other|(?:the )?(?:HAND|palm))"
+    ):
+        yield Claim("contact", "both", "touch", "hands", when), words_of(match), clause.negated(match)
     if match := clause.take(rf"(?:fingertips|finger tips|tips)(?: of HAND)? {_TOUCHES}"):
         yield Claim("contact", "both", "touch", "tips", when), words_of(match), clause.negated(match)
 

@@ -55,7 +55,7 @@ def direction_claim(family: str, direction: str, hand: str, repetitions: int) ->
     if family == "drum":
         return Claim("relation", "both", {"together": "mirrored", "alternately": "alternating"}[direction])
     if family == "wring":
-        return Claim("turn", "right", {"forward": "pitch-forward", "back": "pitch-back"}[direction])
+        return Claim("turn", {"right hand forward": "right", "left hand forward": "left"}[direction], "pitch-forward")
     if family == "pour":
         return Claim("turn", hand, {"left": "counterclockwise", "right": "clockwise"}[direction])
     if family == "piano":

@@ -20,11 +20,19 @@ SIDES = ("left", "right")
 
 @dataclass(frozen=True)
 class Track:
-    """One hand of one recording: keypoints (T, 21, 3) in metres, seen (T,) bool, side 0 left or 1 right."""
+    """One hand of one recording.
+
+    Attributes:
+        keypoints: (T, 21, 3) in metres.
+        seen: (T,) or (T, 21) bool.
+        side: 0 left or 1 right.
+        offsets: where the keypoints sit: "mediapipe" for that tracker's landmarks, "none" for the joints themselves.
+    """
 
     keypoints: NDArray[np.float64]
     seen: NDArray[np.bool_]
     side: int
+    offsets: str = "mediapipe"
 
 
 @dataclass(frozen=True)
@@ -51,9 +59,10 @@ def fit_track(track: Track) -> FittedTrack:
     from hand_geometry import fit_keypoints
 
     frames = len(track.keypoints)
+    offsets = "mediapipe" if track.offsets == "mediapipe" else None
     try:
         fit = fit_keypoints(
-            track.keypoints, side=SIDES[track.side], valid=track.seen, landmark_offsets="mediapipe", betas=None
+            track.keypoints, side=SIDES[track.side], valid=track.seen, landmark_offsets=offsets, betas=None
         )
     except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         nothing = np.full(frames, np.nan, np.float32)
@@ -68,9 +77,11 @@ def save_tracks(path: str, tracks: list[Track]) -> None:
     np.savez(
         path,
         keypoints=np.concatenate([t.keypoints for t in tracks]),
-        seen=np.concatenate([t.seen for t in tracks]),
+        seen=np.concatenate([np.broadcast_to(t.seen.reshape(len(t.seen), -1), (len(t.seen), 21)) for t in tracks]),
+        whole=np.array([t.seen.ndim == 1 for t in tracks]),
         lengths=np.array([len(t.keypoints) for t in tracks]),
         sides=np.array([t.side for t in tracks]),
+        offsets=np.array([t.offsets for t in tracks]),
     )
 
 
@@ -78,8 +89,12 @@ def load_tracks(path: str) -> list[Track]:
     """Reads what `save_tracks` wrote."""
     with np.load(path, allow_pickle=False) as data:
         ends = np.cumsum(data["lengths"])[:-1]
-        parts = zip(np.split(data["keypoints"], ends), np.split(data["seen"], ends), data["sides"], strict=True)
-        return [Track(keypoints, seen, int(side)) for keypoints, seen, side in parts]
+        parts = zip(np.split(data["keypoints"], ends), np.split(data["seen"], ends), strict=True)
+        more = zip(data["whole"], data["sides"], data["offsets"], strict=True)
+        return [
+            Track(keypoints, seen[:, 0] if whole else seen, int(side), str(offsets))
+            for (keypoints, seen), (whole, side, offsets) in zip(parts, more, strict=True)
+        ]
 
 
 _FIELDS = ("global_orient", "hand_pose", "transl", "residual")

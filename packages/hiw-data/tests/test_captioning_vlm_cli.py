@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hiw_data import HiwStore
+from hiw_data.captioning.vocabulary import Vocabulary
+from hiw_data.cli import main
+from stand_in import stand_in
+
+pytest.importorskip("openai")
+pytest.importorskip("sklearn")
+
+KEY = "sk-very-secret-0123456789"
+
+
+@pytest.fixture
+def frames(store: HiwStore, tmp_path: Path) -> Path:
+    for index in range(3):
+        folder = tmp_path / "frames" / store.read_clip(index)["clip_id"]
+        folder.mkdir(parents=True)
+        for number in range(2):
+            (folder / f"{number}.jpg").write_bytes(b"\xff\xd8\xff" + bytes([index, number]))
+    return tmp_path / "frames"
+
+
+def test_caption_writes_one_line_a_clip_and_resumes_from_the_kept_answers(
+    store: HiwStore, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("HIW_LLM_BASE_URL", "HIW_LLM_MODEL", "HIW_LLM_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HIW_VLM_API_KEY", KEY)
+    settings = tmp_path / "captions.toml"
+    settings.write_text('[run]\nframes = 2\nembeddings = "letters"\n[vlm]\nconcurrency = 2\nprice_in = 1.0\n')
+    with stand_in() as server:
+        monkeypatch.setenv("HIW_VLM_BASE_URL", server.url)
+        command = [
+            "caption", str(store.path), "--frames", str(frames), "--out", str(tmp_path / "out.jsonl"), "--limit", "4",
+            "--cache", str(tmp_path / "answers.sqlite"), "--config", str(settings), "--vlm-model", "eye",
+            "--llm-model", "pen", "--vocabulary", str(tmp_path / "words.json"),
+        ]  # fmt: skip
+        assert main(command) == 0
+        sent = len(server.bodies)
+        first = (tmp_path / "out.jsonl").read_bytes()
+        assert main(command) == 0
+        assert len(server.bodies) == sent
+        assert {body["model"] for body in server.bodies} == {"eye", "pen"}
+    assert (tmp_path / "out.jsonl").read_bytes() == first
+    results = [json.loads(line) for line in first.splitlines()]
+    assert [result["status"] for result in results] == 3 * ["captioned"] + ["listed"]
+    assert "jpg" in results[3]["reason"]
+    assert Vocabulary.from_json((tmp_path / "words.json").read_text()).names("actions") == ["pick up"]
+    said = capsys.readouterr()
+    assert "3 of 4 clips captioned" in said.out
+    assert "vlm: 15 questions, 0 of them kept answers, 15 requests" in said.out
+    assert "1500 tokens in" in said.out
+    assert "cost 0.0015" in said.out
+    assert "hand_role@1-" in said.out
+    assert KEY not in said.out + said.err + first.decode()
+
+
+def test_an_endpoint_that_refuses_the_key_is_said_without_the_key(
+    store: HiwStore, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HIW_VLM_API_KEY", KEY)
+    with stand_in() as server:
+        server.faults = lambda question, before: "401"
+        monkeypatch.setenv("HIW_VLM_BASE_URL", server.url)
+        monkeypatch.setenv("HIW_VLM_MODEL", "eye")
+        command = ["caption", str(store.path), "--frames", str(frames), "--out", str(tmp_path / "o"), "--limit", "3"]
+        assert main([*command, "--cache", str(tmp_path / "answers.sqlite")]) == 1
+    said = capsys.readouterr()
+    assert "the key was refused" in said.out
+    assert KEY not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[vlm]\nkey = "sk-1"\n', "environment, never in a file"),
+        ('[vlm]\napi_key = "sk-1"\n', "environment, never in a file"),
+        ("[other]\n", "'other'"),
+        ("vlm = 3\n", "'vlm'"),
+        ("[run]\ncache = 3\n", "cache"),
+        ("[run\n", "TOML"),
+        ("[run]\nframes = 0\n", "frames"),
+    ],
+)
+def test_a_file_of_settings_with_something_else_in_it_is_refused(
+    store: HiwStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    command = ["caption", str(store.path), "--frames", str(tmp_path), "--out", str(tmp_path / "o")]
+    ends = ["--vlm-base-url", "http://127.0.0.1:1/v1", "--vlm-model", "m", "--llm-base-url", "http://127.0.0.1:1/v1"]
+    assert main([*command, *ends, "--llm-model", "m", "--config", str(tmp_path / "c.toml")]) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert "sk-1" not in said
+    assert not (tmp_path / "o").exists()
