@@ -45,6 +45,28 @@ _BUILT_IN = (
         "certainty": "high",
         "met": "written and read here",
     },
+    {
+        "name": "video",
+        "title": "Your own videos",
+        "needs": "video files (extra [tracking]): hiw annotate",
+        "licence": "yours",
+        "hands": "21 landmarks by MediaPipe, fitted to the open hand",
+        "mano": "not used",
+        "rules": "fitted",
+        "certainty": "one view: depth is a guess",
+        "met": "real files",
+    },
+    {
+        "name": "keypoints",
+        "title": "Your own keypoints",
+        "needs": "a folder of .npy, .npz or .json files with 21 points a hand",
+        "licence": "yours",
+        "hands": "fitted to the open hand",
+        "mano": "not used",
+        "rules": "fitted",
+        "certainty": "high in space, lower in an image",
+        "met": "written and read here",
+    },
 )
 
 
