@@ -21,6 +21,7 @@ EPILOG = """examples:
   hiw inspect data/hiw.zarr                     counts, splits, validity, residuals
   hiw inspect data/hiw.zarr --clip 3            one clip: captions, attributes, frames
   hiw card data/hiw.zarr > CARD.md              the data card
+  hiw caption data/hiw.zarr --frames frames --out captions.jsonl     captions by vision and language models
 
 A store is one folder (Zarr 3). Read it in Python with
   from hiw_data import HiwStore, HiwDataset
