@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hand_geometry import HandModel, load_pose, relaxed_hand
+
+sys.path.append(str(Path(__file__).parent))  # helpers of several tests: code_motions
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from hand_geometry.codes import Claim, CodeThresholds, MotionCodes, motion_codes, parse_claim
+    from hand_geometry.contact_metrics import contact_scores, contact_statistics
     from hand_geometry.exporting import export_motion, import_motion, retarget_motion
     from hand_geometry.features import (
         canonical_origin,
@@ -47,17 +49,22 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Camera": "rendering",
+    "Claim": "codes",
+    "CodeThresholds": "codes",
     "HandModel": "model",
     "HandOutput": "model",
     "HandPair": "pair",
     "KeypointFit": "fitting",
     "KnownMotion": "fitting",
     "LandmarkTable": "fitting",
+    "MotionCodes": "codes",
     "acceleration_error": "metrics",
     "calibrate_landmarks": "fitting",
     "calibrate_table": "fitting",
     "canonical_origin": "features",
     "canonicalize": "features",
+    "contact_scores": "contact_metrics",
+    "contact_statistics": "contact_metrics",
     "export_motion": "exporting",
     "features_to_joints": "kinematics",
     "features_to_params": "features",
@@ -74,11 +81,13 @@ _HOME = {
     "mirror_features": "features",
     "mirror_params": "features",
     "mirror_text": "wording",
+    "motion_codes": "codes",
     "mpjpe": "metrics",
     "mpvpe": "metrics",
     "pa_mpjpe": "metrics",
     "pa_mpvpe": "metrics",
     "params_to_features": "features",
+    "parse_claim": "codes",
     "relaxed_hand": "poses",
     "render_motion": "rendering",
     "resample_params": "features",
@@ -95,17 +104,22 @@ _HOME = {
 
 __all__ = [
     "Camera",
+    "Claim",
+    "CodeThresholds",
     "HandModel",
     "HandOutput",
     "HandPair",
     "KeypointFit",
     "KnownMotion",
     "LandmarkTable",
+    "MotionCodes",
     "acceleration_error",
     "calibrate_landmarks",
     "calibrate_table",
     "canonical_origin",
     "canonicalize",
+    "contact_scores",
+    "contact_statistics",
     "export_motion",
     "features_to_joints",
     "features_to_params",
@@ -122,11 +136,13 @@ __all__ = [
     "mirror_features",
     "mirror_params",
     "mirror_text",
+    "motion_codes",
     "mpjpe",
     "mpvpe",
     "pa_mpjpe",
     "pa_mpvpe",
     "params_to_features",
+    "parse_claim",
     "relaxed_hand",
     "render_motion",
     "resample_params",

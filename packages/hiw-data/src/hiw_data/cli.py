@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hiw_data.captioning.cli import add_commands
+
 EPILOG = """examples:
   hiw build                                     real fingerspelling and 2500 synthetic clips -> data/hiw.zarr
   hiw build --source procedural --clips 200 --out tiny.zarr
@@ -100,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
 
     card = commands.add_parser("card", help="print the data card of a store")
     card.add_argument("store", type=Path)
+    add_commands(commands)
     return top
 
 
@@ -116,13 +119,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     from hiw_data.errors import HiwDataError
 
-    run = {"build": _build, "import": _import, "inspect": _inspect, "card": _card}[arguments.command]
+    chosen = getattr(arguments, "run", None)  # the captioning commands bring their own
+    run = chosen or {"build": _build, "import": _import, "inspect": _inspect, "card": _card}[arguments.command]
     try:
-        run(arguments)
-    except (HiwDataError, OSError) as error:
+        return run(arguments) or 0
+    except (HiwDataError, OSError, ValueError) as error:
         print(f"hiw {arguments.command}: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _build(arguments: argparse.Namespace) -> None:

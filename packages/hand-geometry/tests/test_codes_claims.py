@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+from code_motions import FPS, along, bumps, moved, random_motion, two_hands
+from hand_geometry import Claim, MotionCodes, motion_codes, parse_claim
+from hand_geometry.codes import KINDS, Norm, evaluate, holds, vocabulary_claims
+from hand_geometry.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def lifting() -> MotionCodes:
+    """The right hand goes up by 10 cm and back, twice in 3.2 s; the left one rests."""
+    codes = motion_codes(two_hands(moved(along((0, -1, 0), 0.1 * bumps(2)))), None, FPS)
+    assert isinstance(codes, MotionCodes)
+    return codes
+
+
+def test_every_claim_of_the_vocabulary_is_read_back_from_its_text() -> None:
+    claims = list(vocabulary_claims())
+    assert len(claims) == len(set(map(str, claims)))
+    assert [parse_claim(str(claim)) for claim in claims] == claims
+    assert {claim.kind for claim in claims} == set(KINDS)
+
+
+def test_the_text_of_a_claim_is_short_and_stable() -> None:
+    assert str(Claim("count", "right", "3")) == "count:right=3"
+    assert str(Claim("contact", "left", "touch", "thumb+index", "start")) == "contact:left/thumb+index=touch@start"
+    assert str(Claim("speed", "both", "fast", "", "1.0-2.5")) == "speed:both=fast@1.0-2.5"
+    assert str(Claim("fingers", "right", "extended", "index+middle")) == "fingers:right/index+middle=extended"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "count", "count:right", "count:right=many", "mood:right=gay", "count:third=1", "palm:left=up@noon"]
+)
+def test_what_is_no_claim_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="Claim"):
+        parse_claim(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("hands:right=moves", "fulfilled"),
+        ("hands:left=moves", "contradicted"),
+        ("hands:left=still", "fulfilled"),
+        ("hands:both=moves", "contradicted"),
+        ("hands:either=moves", "fulfilled"),
+        ("hands:one=moves", "fulfilled"),
+        ("direction:right=up", "fulfilled"),
+        ("direction:right=down", "contradicted"),
+        ("direction:right=left", "contradicted"),
+        ("direction:right=up-and-down", "fulfilled"),
+        ("direction:right=side-to-side", "contradicted"),
+        ("direction:left=up", "contradicted"),
+        ("count:right=2", "fulfilled"),
+        ("count:right=3", "contradicted"),
+        ("count:either=2", "fulfilled"),
+        ("shape:right=line", "fulfilled"),
+        ("shape:right=circle", "contradicted"),
+        ("shape:right=vertical-line", "fulfilled"),
+        ("shape:right=horizontal-line", "contradicted"),
+        ("circling:right=clockwise", "contradicted"),
+        ("speed:right=fast", "contradicted"),
+        ("palm:both=down", "fulfilled"),
+        ("palm:right=up", "contradicted"),
+        ("pointing:right=forward", "fulfilled"),
+        ("rest:left=hold", "fulfilled"),
+        ("rest:right=returns", "fulfilled"),
+        ("rest:right=one-way", "contradicted"),
+        ("relation:both=mirrored", "contradicted"),
+        ("relation:both=right-of", "fulfilled"),
+        ("relation:both=left-of", "contradicted"),
+        ("order:both=left-first", "not measurable"),
+        ("contact:right/thumb+index=touch", "contradicted"),
+        ("contact:both/palms=apart", "fulfilled"),
+        ("fingers:right/index+middle=extended", "fulfilled"),
+        ("fingers:right/fingers=closed", "contradicted"),
+        ("handshape:right=fist", "contradicted"),
+        ("turn:right=none", "fulfilled"),
+    ],
+)
+def test_claims_are_held_against_the_codes(lifting: MotionCodes, text: str, status: str) -> None:
+    verdict = evaluate(parse_claim(text), lifting)
+    assert verdict.status == status, verdict.evidence
+    assert verdict.evidence
+
+
+def test_a_claim_of_a_hand_that_was_not_seen_cannot_be_told() -> None:
+    joints = two_hands(moved(along((0, -1, 0), 0.1 * bumps(2))))
+    codes = motion_codes(joints, np.array([[False, True]] * 64), FPS)
+    assert isinstance(codes, MotionCodes)
+    for text in ("hands:left=moves", "palm:left=down", "relation:both=mirrored", "contact:both/palms=touch"):
+        assert holds(parse_claim(text), codes) == "not measurable"
+    assert holds(parse_claim("hands:right=moves"), codes) == "fulfilled"
+
+
+def test_a_claim_with_a_time_looks_there_alone(lifting: MotionCodes) -> None:
+    late = motion_codes(
+        two_hands(moved(along((0, -1, 0), 0.1 * bumps(1, 90, 65, 85)))), None, FPS
+    )  # from 4.3 s on, of 6 s
+    assert isinstance(late, MotionCodes)
+    assert holds(parse_claim("hands:right=moves@end"), late) == "fulfilled"
+    assert holds(parse_claim("hands:right=moves@start"), late) == "contradicted"
+    assert holds(parse_claim("hands:right=still@0.0-4.0"), late) == "fulfilled"
+
+
+def test_what_is_slow_depends_on_the_norm(lifting: MotionCodes) -> None:
+    slow = parse_claim("speed:right=slow")
+    assert holds(slow, lifting, Norm(slow_hz=1.0, fast_hz=2.0, small=1, large=2)) == "fulfilled"
+    assert holds(slow, lifting, Norm(slow_hz=0.2, fast_hz=0.4, small=1, large=2)) == "contradicted"
+    small = parse_claim("size:right=small")
+    assert holds(small, lifting, Norm(1, 2, small=0.15, large=0.2, size_by="travel")) == "fulfilled"
+    assert holds(small, lifting, Norm(1, 2, small=0.05, large=0.2, size_by="travel")) == "contradicted"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_claims_of_codes_are_all_fulfilled_by_them(seed: int) -> None:
+    codes = motion_codes(random_motion(seed), None, FPS)
+    assert isinstance(codes, MotionCodes)
+    claims = codes.claims()
+    assert len(claims) == len(set(claims)) >= 8
+    assert {holds(claim, codes) for claim in claims} == {"fulfilled"}
+    assert {claim.kind for claim in claims} >= {"hands", "count", "speed", "size"}
+
+
+def test_claims_of_each_second_say_when(lifting: MotionCodes) -> None:
+    claims = lifting.claims(every=1.0)
+    assert {holds(claim, lifting) for claim in claims} == {"fulfilled"}
+    assert sorted({claim.when for claim in claims}) == ["0.0-1.0", "1.0-2.0", "2.0-3.0", "3.0-4.0", "4.0-4.3"]
+    assert parse_claim("hands:right=moves@1.0-2.0") in claims
+    assert parse_claim("hands:right=still@4.0-4.3") in claims
+    with pytest.raises(InputError, match="every"):
+        lifting.claims(every=0.0)
+
+
+def test_the_claims_of_a_lift_say_what_it_is(lifting: MotionCodes) -> None:
+    texts = {str(claim) for claim in lifting.claims()}
+    assert texts >= {"hands:left=still", "hands:right=moves", "count:right=2", "direction:right=up", "shape:right=line"}
