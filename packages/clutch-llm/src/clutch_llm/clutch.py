@@ -35,8 +35,8 @@ MAX_PROMPT_TOKENS = 512
 class Motion(TypedDict):
     """A generated motion: features (T, 198) float32, tokens (L, n_slots) int64, frames a second.
 
-    With ``explain`` its ``plan``: the claims, in the text form of `hand_geometry.codes`, that the model read in the text
-    and set out to fulfil. With ``rank`` its ``score``: the share of them that the motion fulfils, as measured on it.
+    With ``explain`` its ``plan``: the claims, in the text form of `hand_geometry.codes`, that the model read in the
+    text and set out to fulfil. With ``rank`` its ``score``: the share of them that the motion fulfils, as measured.
     """
 
     features: np.ndarray
@@ -237,17 +237,13 @@ class Clutch(Pretrained):
         plans: list[list[str]] = [[] for _ in rows]
         names, first = self.vocabulary.plan_names, self.vocabulary.layout.first_plan
         for chunk in chunks_of(rows):
-            prompts = [rows[k] for k in chunk]
+            prompts, own = [rows[k] for k in chunk], chance[chunk]
             if isinstance(self.model, StepModel):
                 how |= {"answers": self._answers, "surest_plan": surest_plan}
-                for k, drawn in zip(
-                    chunk, generate_steps(self.model, prompts, chance=chance[chunk], **how), strict=True
-                ):
+                for k, drawn in zip(chunk, generate_steps(self.model, prompts, chance=own, **how), strict=True):
                     tokens[k], plans[k] = drawn.tokens, [names[int(i) - first] for i in drawn.plan]
             else:
-                for k, row in zip(
-                    chunk, generate_motion(self.model, prompts, chance=chance[chunk], **how), strict=True
-                ):
+                for k, row in zip(chunk, generate_motion(self.model, prompts, chance=own, **how), strict=True):
                     tokens[k] = row
         return tokens, plans
 

@@ -126,7 +126,7 @@ def _id_of(tokenizer: Tokenizer, token: str) -> int:
 
 def _written(tokenizer: Tokenizer, start: int) -> tuple[int, list[str]]:
     """Number of lengths and names of plan tokens that a tokenizer has from an id on."""
-    names = [tokenizer.id_to_token(k) for k in range(start, tokenizer.get_vocab_size())]
+    names = [str(tokenizer.id_to_token(k)) for k in range(start, tokenizer.get_vocab_size())]
     lengths = sum(name == LENGTH.format(k + 1) for k, name in enumerate(names))
     head, tail = PLAN.split("{}")
     return lengths, [name[len(head) : -len(tail)] for name in names[lengths:]]

@@ -52,13 +52,13 @@ class StepModel(ClutchModel):
         nn.init.orthogonal_(self.pooled_plan.weight, generator=generator)
 
     def embed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Token or latent step, its step and steps-left: rows (B, S, n_slots), positions (B, S, 2) -> (B, S, d_model)."""
+        """Token or latent step, step and steps left: rows (B, S, n_slots), positions (B, S, 2) -> (B, S, d_model)."""
         steps = are_steps(ids, self.layout)
         embedded = self.t5.shared(ids[..., 0].clamp(min=0))
         if bool(steps.any()):
             codes = self.t5.shared(ids[steps])  # (N, n_slots, d_model)
             summed = sum(linear(codes[:, slot]) for slot, linear in enumerate(self.slot_maps))
-            embedded = embedded.masked_scatter(steps[..., None], summed.to(embedded.dtype))  # type: ignore[union-attr]
+            embedded = embedded.masked_scatter(steps[..., None], summed.to(embedded.dtype))
         step, left = positions.clamp(max=self.max_steps).unbind(-1)
         return embedded + self.step_embedding(step) + self.left_embedding(left)
 
@@ -96,7 +96,7 @@ class StepModel(ClutchModel):
         return self.slot_head(self.depth_head(state + self.slot_layers[slot](state)) * self.output_scale, slot)
 
     def step_logits(self, states: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """Logits of all slots, given true codes before each: states (N, d_model), ids (N, n_slots) -> (N, n_slots, K)."""
+        """Logits of each slot given those before: states (N, d_model), ids (N, n_slots) -> (N, n_slots, K)."""
         return torch.stack([self.depth_logits(states, codes, slot) for slot in range(self.layout.n_slots)], 1)
 
     def _teach(self, batch: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
