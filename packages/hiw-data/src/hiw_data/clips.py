@@ -43,6 +43,9 @@ class Clip(TypedDict):
         held_out: True if what the clip shows (a combination of attributes, a language) is in no clip of train; its
             source has set `split` to "val" or "test".
         mirrored_captions: as many as `captions`: the captions of the clip's mirror image.
+        paraphrases: other sentences that ask for the motion, for training alone; none of them is a caption by which a
+            model is graded.
+        mirrored_paraphrases: the same of the mirror image.
         residual: (T, 2) float32, metres: distance of the fitted hand to what was observed, NaN where
             nothing was; only from sources that fit. Used for the quality report, not stored.
     """
@@ -59,6 +62,8 @@ class Clip(TypedDict):
     group: NotRequired[str]
     held_out: NotRequired[bool]
     mirrored_captions: NotRequired[list[str]]
+    paraphrases: NotRequired[list[str]]
+    mirrored_paraphrases: NotRequired[list[str]]
     residual: NotRequired[NDArray[np.float32]]
 
 
@@ -135,6 +140,9 @@ def _check_words(clip: Mapping[str, Any], name: str) -> None:
     mirrored = clip.get("mirrored_captions", captions)
     if not _are_texts(mirrored) or len(mirrored) != len(captions):
         raise ClipError(f"Expected as many mirrored_captions as captions in clip {name}, got {mirrored!r}.")
+    for key in ("paraphrases", "mirrored_paraphrases"):
+        if key in clip and not _are_texts(clip[key]):
+            raise ClipError(f"Expected {key} of clip {name} as a list of texts, none empty, got {clip[key]!r}.")
     try:
         json.dumps(clip["attributes"], allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -40,6 +40,8 @@ STORED_KEYS = (
     "held_out",
     "captions",
     "mirrored_captions",
+    "paraphrases",
+    "mirrored_paraphrases",
     "attributes",
 )
 """Keys of a Clip that its metadata hold as they are; those it does not have are left out."""
@@ -184,6 +186,10 @@ class HiwStore:
             clip["group"] = meta["group"]
         if "mirrored_captions" in meta:
             clip["mirrored_captions"] = list(meta["mirrored_captions"])
+        if "paraphrases" in meta:
+            clip["paraphrases"] = list(meta["paraphrases"])
+        if "mirrored_paraphrases" in meta:
+            clip["mirrored_paraphrases"] = list(meta["mirrored_paraphrases"])
         return clip
 
     def clips(self, split: str | None = None, source: str | None = None) -> list[Clip]:
