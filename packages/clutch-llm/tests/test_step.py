@@ -5,6 +5,7 @@ import pytest
 import torch
 from clutch_llm import Clutch, ClutchConfig, PretrainConfig, RefineConfig, Sampling, train_stage
 from clutch_llm.batching import SampleMaker, collate
+from clutch_llm.cli import main
 from clutch_llm.errors import ConfigError
 from clutch_llm.model import IGNORE
 from clutch_llm.models import StepModel
@@ -300,6 +301,19 @@ def test_training_refinement_and_a_round_trip_through_a_folder(step_clutch, exam
         np.testing.assert_array_equal(a["tokens"], b["tokens"])
         assert a["plan"] == b["plan"]
     assert opened.caption(examples[0]["features"]) == refined.caption(examples[0]["features"])
+
+
+def test_the_command_tells_the_plan_and_a_model_without_one_says_so(step_clutch, clutch, tmp_path, capsys) -> None:
+    for name, model in (("step", step_clutch), ("plain", clutch)):
+        model.save_pretrained(tmp_path / name)
+    words = ["generate", "clap", "--out", str(tmp_path / "clap.npz"), "--explain", "--rank", "2", "--seconds", "1"]
+    main([*words, "--model", str(tmp_path / "step")])
+    assert capsys.readouterr().out.splitlines()[0].startswith("clap: ")
+    main(["info", "--model", str(tmp_path / "step")])
+    assert "8 lengths" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*words, "--model", str(tmp_path / "plain")])
+    assert "Expected a model with plans" in capsys.readouterr().err
 
 
 def test_positions_and_rows_of_a_motion() -> None:

@@ -172,8 +172,10 @@ class Clutch(Pretrained):
             DataError: when a text is empty or too long.
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
-        if samples < 1 or rank < 1:
-            raise ConfigError(f"Expected at least 1 sample and a rank of at least 1, got {samples} and {rank}.")
+        if samples < 1:
+            raise ConfigError(f"Expected at least 1 sample, got {samples}.")
+        if rank < 1:
+            raise ConfigError(f"Expected a rank of at least 1, got {rank}. It is how many motions one is chosen from.")
         if (explain or rank > 1) and not self.config.plan:
             raise ConfigError("Expected a model with plans for explain and rank, got one without: ClutchConfig.plan.")
         sampling = self._sampling(temperature=temperature, top_k=top_k, greedy=greedy, guidance=guidance)
