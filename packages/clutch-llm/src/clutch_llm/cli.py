@@ -63,11 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--top-k", type=int, help=f"draw each token among the k likeliest alone, 0 for all {saved}")
     generate.add_argument("--guidance", type=float, help=f"above 1 follows the text more closely {saved}")
     generate.add_argument("--greedy", action="store_true", default=None, help="the likeliest motion")
-    generate.add_argument(
-        "--explain", action="store_true", help="tell what the model set out to do (models with plans)"
-    )
+    generate.add_argument("--explain", action="store_true", help="tell what the model set out to do, if it has plans")
     generate.add_argument("--rank", type=int, default=1, metavar="N",
-                          help="draw N motions for each, keep the one that does most of it (models with plans)")  # fmt: skip
+                          help="draw N motions for each and keep the one that does most of its plan")  # fmt: skip
     generate.set_defaults(run=_generate)
 
     caption = commands.add_parser("caption", help="motion to text", parents=[common, running])
