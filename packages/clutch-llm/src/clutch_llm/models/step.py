@@ -44,11 +44,17 @@ class StepModel(ClutchModel):
 
     @torch.no_grad()
     def reset_position_embeddings(self, generator: torch.Generator) -> None:
-        """The same, with the steps-left embeddings and the map of the pooled plan."""
+        """The same, with the steps-left embeddings; the pooled plan's map, too, is zero."""
         super().reset_position_embeddings(generator)
         spread = float(self.t5.get_input_embeddings().weight[: self.layout.text_size].std())
         self.left_embedding.weight.normal_(0.0, spread, generator=generator)
         self.left_embedding.weight[0] = 0.0
+        nn.init.zeros_(self.pooled_plan.weight)
+
+    @torch.no_grad()
+    def open_pooled_prompt(self, generator: torch.Generator) -> None:
+        """The same, with the pooled plan's map."""
+        super().open_pooled_prompt(generator)
         nn.init.orthogonal_(self.pooled_plan.weight, generator=generator)
 
     def embed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
