@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from clutch_llm import Clutch, ClutchConfig, PretrainConfig, RefineConfig, Sampling, train_stage
-from clutch_llm.batching import SampleMaker, collate
+from clutch_llm.batching import Sample, SampleMaker, collate
 from clutch_llm.cli import main
 from clutch_llm.errors import ConfigError
 from clutch_llm.model import IGNORE
@@ -215,6 +215,25 @@ def test_cached_and_recomputed_decoding_agree(step_clutch, guidance: float) -> N
     for a, b in zip(*pair, strict=True):
         np.testing.assert_array_equal(a.tokens, b.tokens)
         np.testing.assert_array_equal(a.plan, b.plan)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_generation_feeds_what_training_feeds(step_clutch, guidance: float) -> None:
+    """The likeliest codes that generation writes are the likeliest of teacher forcing on them, told the same."""
+    vocabulary, model = step_clutch.vocabulary, step_clutch.model
+    maker, builder = SampleMaker(vocabulary), PromptBuilder(vocabulary)
+    texts = ["clap", "the left hand waves slowly"]
+    for text, motion in zip(
+        texts, drawn(step_clutch, texts, sampling=Sampling(greedy=True, guidance=guidance), steps=6), strict=True
+    ):
+        nothing = [vocabulary.layout.first_plan] * len(motion.plan)
+        samples = [
+            Sample(*builder.t2m(caption), *maker._motion_target(motion.tokens, plan))
+            for caption, plan in ((text, motion.plan.tolist()), (None, nothing))
+        ]
+        given, free = model(collate(samples, vocabulary.layout.pad), refine=True).slot_logits
+        np.testing.assert_array_equal((free + guidance * (given - free)).argmax(-1).numpy(), motion.tokens)
 
 
 def test_a_motion_does_not_depend_on_the_texts_beside_it(step_clutch) -> None:
