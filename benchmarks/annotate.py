@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from hand_geometry import features_to_joints, fit_keypoints, mpjpe, pa_mpjpe, params_to_features
-from hiw_data.annotate import annotate
+from hiw_data import annotate
 from hiw_data.sources.video_file import VideoReader
 from hiw_data.tracking import Frame, MediaPipeTracker, TwoHands, even_hands, fit_hands, two_hands
 from scipy.spatial.transform import Rotation

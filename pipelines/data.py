@@ -17,6 +17,7 @@ from hiw_data import (
     build,
 )
 from hiw_data.card import data_card
+from hiw_data.sources.annotated import keypoint_source, video_source
 from hiw_data.sources.datasets import dataset_sources
 from kedro.pipeline import Pipeline, node
 
@@ -24,6 +25,8 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "fingerspelling": FingerspellingSource,
     "procedural": ProceduralSource,
     "npz": NpzSource,
+    "video": video_source,
+    "keypoints": keypoint_source,
     **dataset_sources(),
 }
 

@@ -8,8 +8,7 @@ import pytest
 
 pytest.importorskip("av")
 from clutch_llm import Clutch, ClutchConfig
-from hiw_data import BuildConfig
-from hiw_data.annotate import annotate
+from hiw_data import BuildConfig, annotate
 from hiw_data.captioning import check_caption
 from shift_tokenizer import ShiftConfig, TokenizerTraining, train_tokenizer
 
@@ -70,3 +69,17 @@ def test_what_the_captions_say_is_what_the_motion_shows(view, tmp_path):
         for text in clip["captions"]:
             statuses = {claim.status for claim in check_caption(text, codes).claims}
             assert "contradicted" not in statuses, text
+
+
+def test_the_data_pipeline_takes_keypoints_from_its_configuration(tmp_path):
+    from hiw_data import HiwDataError
+    from hiw_data.sources.keypoints import KeypointSource
+
+    from pipelines.data import make_sources
+
+    np.savez(tmp_path / "a.npz", keypoints=np.zeros((4, 21, 3)), fps=15)
+    (source,) = make_sources([{"type": "keypoints", "folder": str(tmp_path), "hands": "both", "side": "left"}])
+    assert isinstance(source, KeypointSource)
+    assert source.config.cleaning.hands == "both"
+    with pytest.raises(HiwDataError, match="views"):
+        make_sources([{"type": "keypoints", "folder": str(tmp_path), "views": 2}])

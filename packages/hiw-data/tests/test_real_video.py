@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("av")
 pytest.importorskip("mediapipe")
-from hiw_data.annotate import annotate
+from hiw_data import annotate
 from hiw_data.sources.video_file import VideoReader
 from hiw_data.tracking import MediaPipeTracker, two_hands
 from hiw_data.tracking.mediapipe_model import cache_folder

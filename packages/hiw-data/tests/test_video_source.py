@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("av")
-from hiw_data import HiwStore, NoClipsError, SourceError
-from hiw_data.annotate import annotate
+from hiw_data import HiwStore, NoClipsError, SourceError, annotate
 from hiw_data.annotation import AnnotationConfig
 from hiw_data.cleaning import CleaningConfig
 from hiw_data.clips import SkippedClip
@@ -129,6 +128,10 @@ def test_videos_become_a_store_with_words_and_where_they_come_from(tmp_path):
     assert attributes["hands"] == "right"
     assert (attributes["start_seconds"], attributes["end_seconds"]) == (0.0, 3.0)
     assert clip["group"] == "one"
+    assert clip["camera"] == {"focal_px": 64.0, "camera_guessed": True, "view": "egocentric"}
+    np.testing.assert_allclose(clip["timestamps"][:3], [0, 1 / 15, 2 / 15], atol=1e-4)
+    assert {p["maker"] for p in clip["caption_provenance"]} == {"motion codes"}
+    assert clip["motion_codes"]
     skipped = store.summary()["skipped"]["clips"]
     assert [row["clip_id"] for row in skipped] == ["video/broken"]
     assert "broken.mp4" in skipped[0]["reason"]
@@ -240,3 +243,31 @@ def test_the_store_says_what_the_clips_are_in_its_report(tmp_path):
     assert any("Cleaning of 'video'" in note for note in report["notes"])
     clips = HiwStore.open(tmp_path / "out.zarr").metadata
     assert sum(row["attributes"]["end_seconds"] - row["attributes"]["start_seconds"] for row in clips) <= 10.01
+
+
+def test_the_command_says_what_became_of_the_videos_and_writes_a_page(tmp_path, monkeypatch, capsys):
+    from hiw_data import tracking
+    from hiw_data.cli import main
+
+    view.write_video(tmp_path / "v" / "a.mp4", frames=90)
+    (tmp_path / "v" / "b.mp4").write_bytes(b"no video")
+    monkeypatch.setattr(tracking, "MediaPipeTracker", lambda model, **options: tracker())
+    command = ["annotate", str(tmp_path / "v"), "--out", str(tmp_path / "out.zarr"), "--page", str(tmp_path / "a.html")]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "1 clips of 1 videos, 3.0 s; 1 show one hand" in said
+    assert "video/b: Expected a video at b.mp4" in said
+    assert "video/a: " in (tmp_path / "a.html").read_text()
+    assert main(command) == 1
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_a_cut_video_is_used_as_far_as_it_goes_and_listed(tmp_path):
+    path = view.write_video(tmp_path / "a.avi", frames=240, codec="mpeg4")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    store = annotate(tmp_path, tmp_path / "out.zarr", tracker=tracker())
+    (skipped,) = store.summary()["skipped"]["clips"]
+    assert skipped["clip_id"] == "video/a@rest"
+    assert "Expected a whole file" in skipped["reason"]
+    assert len(store) >= 1

@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hiw_data.annotating import annotate
+    from hiw_data.annotation import AnnotationConfig
     from hiw_data.captioning.check import CaptionCheck, check_caption
     from hiw_data.captioning.words import describe_motion
     from hiw_data.clips import Clip, SkippedClip
@@ -21,9 +23,13 @@ if TYPE_CHECKING:
     )
     from hiw_data.pipeline import BuildConfig, build
     from hiw_data.sources.base import Source, SourceInfo
+    from hiw_data.sources.datasets import dataset_source
     from hiw_data.sources.fingerspelling import FingerspellingSource
+    from hiw_data.sources.keypoints import KeypointSource
     from hiw_data.sources.npz import NpzSource
     from hiw_data.sources.procedural import ProceduralSource
+    from hiw_data.sources.recordings import RecordingSource, clip_joints
+    from hiw_data.sources.video import VideoSource
     from hiw_data.splits import assign_split
     from hiw_data.store.dataset import HiwDataset, collate
     from hiw_data.store.reader import HiwStore
@@ -34,6 +40,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "annotate": "annotating",
+    "AnnotationConfig": "annotation",
+    "KeypointSource": "sources.keypoints",
+    "VideoSource": "sources.video",
     "BuildConfig": "pipeline",
     "build": "pipeline",
     "CaptionCheck": "captioning.check",
@@ -57,6 +67,9 @@ _WHERE = {
     "FingerspellingSource": "sources.fingerspelling",
     "NpzSource": "sources.npz",
     "ProceduralSource": "sources.procedural",
+    "RecordingSource": "sources.recordings",
+    "clip_joints": "sources.recordings",
+    "dataset_source": "sources.datasets",
     "assign_split": "splits",
     "SCHEMA_VERSION": "store.schema",
     "HiwStore": "store.reader",
@@ -65,6 +78,7 @@ _WHERE = {
 
 __all__ = [
     "SCHEMA_VERSION",
+    "AnnotationConfig",
     "BuildConfig",
     "CaptionCheck",
     "Clip",
@@ -75,10 +89,12 @@ __all__ = [
     "HiwDataset",
     "HiwStore",
     "HiwStream",
+    "KeypointSource",
     "NoClipsError",
     "NpzSource",
     "OptionError",
     "ProceduralSource",
+    "RecordingSource",
     "SchemaVersionError",
     "SkippedClip",
     "Source",
@@ -86,10 +102,14 @@ __all__ = [
     "SourceInfo",
     "StoreError",
     "StoreWriter",
+    "VideoSource",
+    "annotate",
     "assign_split",
     "build",
     "check_caption",
+    "clip_joints",
     "collate",
+    "dataset_source",
     "describe_motion",
 ]
 

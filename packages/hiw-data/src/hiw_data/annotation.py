@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import hand_geometry
 import numpy as np
-from hand_geometry import features_to_joints, motion_codes
+from hand_geometry import MotionCodes, features_to_joints, motion_codes
 from numpy.typing import NDArray
 
 from hiw_data.captioning import describe_motion
@@ -199,8 +200,11 @@ def make_clip(
     """
     piece = fitted.pieces[index]
     clip_id = f"{source}/{stem}{piece.suffix()}"
-    measured = measured_captions(piece.features, piece.valid, fps, config, clip_id)
+    codes = motion_codes(np.asarray(features_to_joints(piece.features)), piece.valid, fps)
+    assert isinstance(codes, MotionCodes)
+    measured = measured_captions(codes, config, clip_id)
     end = piece.end or len(piece.features)
+    first = fitted.start + piece.start / fps
     distance = fitted.reprojection[index]
     seen = [side for side, share in zip(("left", "right"), piece.valid.mean(0), strict=True) if share > 0]
     own: dict[str, Any] = {
@@ -208,15 +212,16 @@ def make_clip(
         **attributes,
         **fitted.notes,
         **piece.attributes(fps),
-        "start_seconds": round(fitted.start + piece.start / fps, 3),
+        "start_seconds": round(first, 3),
         "end_seconds": round(fitted.start + end / fps, 3),
         "hands": " and ".join(seen),
         "filled_hand_frames": fitted.filled[index],
-        "caption_maker": "motion codes" if caption is None else "given, motion codes",
     }
     if np.isfinite(distance):
         own["reprojection_px"] = round(distance, 2)
-    return Clip(
+    by_us = {"maker": "motion codes", "version": f"hand-geometry {hand_geometry.__version__}"}
+    by_them = {"maker": "given", "version": "1"}
+    clip = Clip(
         clip_id=clip_id,
         source=source,
         split="",
@@ -224,18 +229,21 @@ def make_clip(
         features=piece.features,
         valid=piece.valid,
         captions=[*([caption] if caption else []), *measured],
+        caption_provenance=[*([by_them] if caption else []), *(dict(by_us) for _ in measured)],
+        motion_codes=json.loads(codes.to_json()),
         attributes=own,
         origin=stem,
         group=group,
+        timestamps=first + np.arange(len(piece.features)) / fps,
         residual=piece.residual,
     )
+    if "focal_px" in fitted.notes:
+        clip["camera"] = {name: fitted.notes[name] for name in ("focal_px", "camera_guessed", "view")}
+    return clip
 
 
-def measured_captions(
-    features: NDArray[np.float32], valid: NDArray[np.bool_], fps: float, config: AnnotationConfig, clip_id: str
-) -> list[str]:
+def measured_captions(codes: MotionCodes, config: AnnotationConfig, clip_id: str) -> list[str]:
     """What the motion tells, from general to fine-grained; the wording is drawn by the seed and the clip's name."""
-    codes = motion_codes(np.asarray(features_to_joints(features)), valid, fps)
     digest = hashlib.sha256(f"{config.seed} {clip_id}".encode()).digest()
-    told = describe_motion(codes, seed=int.from_bytes(digest[:4], "big"), variants=config.variants)  # type: ignore[arg-type]
+    told = describe_motion(codes, seed=int.from_bytes(digest[:4], "big"), variants=config.variants)
     return [caption.text for length in _LENGTHS for caption in getattr(told, length)]

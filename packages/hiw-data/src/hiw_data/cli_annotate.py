@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ parts.csv has the columns file,start,end and, if there are words, caption; times
 An interrupted run goes on when it is started again: what each video gave is kept in OUT.work until the store is there.
 A video that cannot be used is listed with its reason. The exit status is 1 if none can be used.
 Clips that show one hand are kept (--hands both drops them); the summary says how many there are."""
+
+_ON_THE_PAGE = 50
 
 
 def add_annotate(subparsers: Any) -> None:
@@ -57,37 +60,32 @@ def add_annotate(subparsers: Any) -> None:
     command.add_argument("--variants", type=int, default=3, help="captions of each length (default %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="draws splits and wording (default %(default)s)")
     command.add_argument("--workers", type=int, default=1, help="videos at a time (default %(default)s)")
+    command.add_argument("--page", type=Path, metavar="HTML", help="write the first 50 clips as a page that plays them")
     command.add_argument("--keep-work", action="store_true", help="keep OUT.work, for a run with other settings")
     command.set_defaults(run=run_annotate)
 
 
 def run_annotate(arguments: argparse.Namespace) -> int:
     """`hiw annotate`: returns its exit status."""
-    from hiw_data.annotate import annotate
-    from hiw_data.annotation import AnnotationConfig
-    from hiw_data.cleaning import CleaningConfig
+    from hiw_data import annotate
     from hiw_data.pipeline import BuildConfig
-    from hiw_data.tracking import CameraModel, MediaPipeTracker
+    from hiw_data.sources.annotated import annotation_config
+    from hiw_data.tracking import MediaPipeTracker
 
-    camera = CameraModel(fov=arguments.fov, focal=arguments.focal)
-    if arguments.camera is not None:
-        camera = CameraModel.load(arguments.camera)
-    cleaning = CleaningConfig(
-        hands=arguments.hands,
-        visible=arguments.visible,
-        most_z=float("inf") if arguments.keep_outliers else 4.0,
-        duplicate=0.0 if arguments.keep_duplicates else 0.004,
-        most_clips=arguments.most_clips,
-        seed=arguments.seed,
-    )
-    config = AnnotationConfig(
-        camera=camera,
+    config = annotation_config(
+        fov=arguments.fov,
+        focal=arguments.focal,
+        camera=arguments.camera,
         view=arguments.view,
         fill_seconds=arguments.fill,
         max_frames=arguments.max_frames,
         variants=arguments.variants,
         seed=arguments.seed,
-        cleaning=cleaning,
+        hands=arguments.hands,
+        visible=arguments.visible,
+        most_clips=arguments.most_clips,
+        keep_outliers=arguments.keep_outliers,
+        keep_duplicates=arguments.keep_duplicates,
     )
     store = annotate(
         arguments.videos,
@@ -103,8 +101,18 @@ def run_annotate(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
     )
     print(_summary(store, arguments.name))
+    if arguments.page is not None:
+        _write_page(arguments.page, [store.clip(index) for index in range(min(len(store), _ON_THE_PAGE))])
+        print(f"\nWrote {arguments.page}: open it in a browser.")
     print(f"\nWrote {arguments.out}. Next: hiw inspect {arguments.out}, hiw card {arguments.out}")
     return 0
+
+
+def _write_page(path: Path, clips: Sequence[Any]) -> None:
+    from hand_geometry import features_to_params, write_html
+
+    motions = [{**features_to_params(clip["features"]), "valid": clip["valid"], "fps": clip["fps"]} for clip in clips]
+    write_html(path, motions, [f"{clip['clip_id']}: {clip['captions'][0]}" for clip in clips])
 
 
 def _summary(store: Any, name: str) -> str:

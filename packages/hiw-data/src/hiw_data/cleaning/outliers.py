@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from hiw_data.errors import OptionError
 
 _LARGEST = 3
-_FEWEST = 8
+_FEWEST = 20
 """Fewer clips have no distribution that an outlier could lie outside of."""
 
 

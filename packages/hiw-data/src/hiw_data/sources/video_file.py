@@ -82,7 +82,7 @@ class VideoReader:
                         yield Frame(time, self._upright(picture))
             except (av.error.FFmpegError, ValueError, MemoryError) as error:
                 self.fault = f"decoding ended with: {_message(error)}"
-        if not self.fault and self.end == float("inf") and last >= 0 and last < 0.9 * stated - 0.5:
+        if not self.fault and self.end == float("inf") and last >= 0 and last < 0.95 * stated - 0.5:
             self.fault = f"the file states {stated:.1f} s"
 
     def _seek(self, container: Any, stream: Any) -> None:

@@ -1,0 +1,128 @@
+"""Video and keypoint sources from plain options, as a configuration file or a command line has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hiw_data.annotation import AnnotationConfig
+from hiw_data.cleaning import CleaningConfig
+from hiw_data.sources.keypoints import KeypointSource
+from hiw_data.sources.video import VideoSource
+from hiw_data.tracking.camera import CameraModel
+
+
+def annotation_config(
+    *,
+    fov: float | None = None,
+    focal: float | None = None,
+    camera: str | Path | None = None,
+    view: str = "egocentric",
+    fill_seconds: float = 0.2,
+    max_frames: int = 64,
+    variants: int = 3,
+    seed: int = 0,
+    hands: str = "one",
+    visible: float = 0.8,
+    most_clips: int | None = None,
+    keep_outliers: bool = False,
+    keep_duplicates: bool = False,
+) -> AnnotationConfig:
+    """How tracked hands become clips, from plain options.
+
+    Args:
+        fov: horizontal field of view of the camera, degrees.
+        focal: its focal length, pixels.
+        camera: a JSON file of it, see `CameraModel.load`; at most one of these three.
+        view: see `AnnotationConfig`, as are the next four.
+        fill_seconds: see there.
+        max_frames: see there.
+        variants: see there.
+        seed: see there; it also draws a balanced sample.
+        hands: see `CleaningConfig`, as are the next two.
+        visible: see there.
+        most_clips: see there.
+        keep_outliers: drop no clip for its accelerations.
+        keep_duplicates: drop no clip for repeating another.
+
+    Raises:
+        OptionError: an option out of range.
+        SourceError: the camera's file cannot be read.
+    """
+    known = CameraModel(fov=fov, focal=focal)
+    if camera is not None:
+        loaded = CameraModel.load(camera)
+        known = CameraModel(fov=fov, focal=focal, matrix=loaded.matrix)
+    cleaning = CleaningConfig(
+        hands=hands,
+        visible=visible,
+        most_z=float("inf") if keep_outliers else 4.0,
+        duplicate=0.0 if keep_duplicates else 0.004,
+        most_clips=most_clips,
+        seed=seed,
+    )
+    return AnnotationConfig(
+        camera=known,
+        view=view,
+        fill_seconds=fill_seconds,
+        max_frames=max_frames,
+        variants=variants,
+        seed=seed,
+        cleaning=cleaning,
+    )
+
+
+def video_source(
+    folder: str | Path,
+    *,
+    name: str = "video",
+    licence: str = "not stated",
+    cuts: str | Path | None = None,
+    model: str | Path | None = None,
+    max_hands: int = 4,
+    work: str | Path | None = None,
+    workers: int = 1,
+    **options: Any,
+) -> VideoSource:
+    """A folder of videos, tracked by MediaPipe.
+
+    Args:
+        folder: of videos, or one video.
+        name: of this source in the store.
+        licence: under which terms the clips may be used.
+        cuts: see `VideoSource`.
+        model: see `MediaPipeTracker`.
+        max_hands: see `MediaPipeTracker`.
+        work: the folder that keeps results; None for a temporary one.
+        workers: videos at a time.
+        **options: of `annotation_config`.
+    """
+    from hiw_data.tracking.mediapipe_tracker import MediaPipeTracker
+
+    config = annotation_config(**options)
+    tracker = MediaPipeTracker(model, max_hands=max_hands)
+    return VideoSource(
+        folder, tracker=tracker, config=config, cuts=cuts, name=name, licence=licence, work=work, workers=workers
+    )
+
+
+def keypoint_source(
+    folder: str | Path,
+    *,
+    name: str = "keypoints",
+    licence: str = "not stated",
+    fps: float = 15.0,
+    side: str = "right",
+    **options: Any,
+) -> KeypointSource:
+    """A folder of keypoints.
+
+    Args:
+        folder: of files, see `KeypointSource`.
+        name: of this source in the store.
+        licence: under which terms the clips may be used.
+        fps: of files that do not say.
+        side: of files with one hand that do not say.
+        **options: of `annotation_config`.
+    """
+    return KeypointSource(folder, config=annotation_config(**options), fps=fps, side=side, name=name, licence=licence)
