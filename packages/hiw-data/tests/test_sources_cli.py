@@ -18,7 +18,7 @@ from .mano_files import write_mano
 def test_the_list_has_every_source_and_says_what_was_met(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sources", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["name"] for row in rows} == {"fingerspelling", "procedural", "npz", *DATASETS}
+    assert {row["name"] for row in rows} == {"fingerspelling", "procedural", "npz", "video", "keypoints", *DATASETS}
     assert all(row[column] for row in rows for column in COLUMNS)
     met = {row["name"]: row["met"] for row in rows}
     assert met["grab"] == "layout from the public loader, no real file met"
