@@ -1,11 +1,12 @@
 """How fast a store is built, opened and read at random, beside other ways to keep the same frames.
 
-    python benchmarks/store.py                    a tenth of 3D-HIW's size, 1.2 million frames, every reader (5 GB of disk)
-    python benchmarks/store.py --frames 12000000 --readers hiw    its whole size, this store alone (10 GB of disk)
+    python benchmarks/store.py                    a tenth of 3D-HIW's size: 1.2 million frames, every reader (2 GB)
+    python benchmarks/store.py --frames 12000000 --readers hiw hiw-memmap hiw-dataset hiw-stream     its size (10 GB)
+    python benchmarks/store.py --million          the index of a million clips alone, opened
 
 Clips have the scripted source's captions and attributes and random features. Each figure is from a process of its own,
-with the files in the system's page cache as far as they fit; wall time and processor time are both told, since a loaded machine
-changes the first.
+with the files in the system's page cache as far as they fit; wall time and processor time are both told, since a loaded
+machine changes the first.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ READERS = {
     "npy": ".npy per clip (the released code's way)",
     "hdf5": "HDF5 (h5py), chunks of 256 frames",
     "zarr": "Zarr, chunks of 256 frames",
+    "hiw-memmap": "this store's shards, np.memmap",
     "hiw-by-zarr": "this store, read by zarr-python",
 }
 
@@ -84,6 +86,45 @@ def build_hiw(folder: Path, frames: int) -> None:
     build([RandomSource(frames)], folder / "hiw.zarr")  # type: ignore[list-item]
 
 
+def build_index(folder: Path, clips: int) -> None:
+    """A store of so many clips of 64 frames, without the frames: what opening it reads."""
+    import pyarrow as pa
+    from hiw_data import ProceduralSource
+    from hiw_data.store import schema
+    from hiw_data.store.shards import WIDTHS, array_metadata
+
+    per_shard = schema.SHARD_FRAMES // 64
+    shards = -(-clips // per_shard)
+    words = [schema.clip_row(clip) for clip in ProceduralSource(200).stream(15.0)]
+    path = folder / "hiw.zarr"
+    path.mkdir()
+    with pa.ipc.new_file(str(path / schema.INDEX_FILE), schema.ROW_SCHEMA) as index:
+        for first in range(0, clips, per_shard):
+            some = range(first, min(first + per_shard, clips))
+            own = [{"clip_id": f"clip/{k:07d}", "split": ("train", "val")[k % 10 == 0], "length": 64} for k in some]
+            rows = [words[k % len(words)] | row for k, row in zip(some, own, strict=True)]
+            starts = [first // per_shard * schema.SHARD_FRAMES + 64 * k for k in range(len(some))]
+            index.write_batch(schema.to_batch(rows, starts, [bytes(32)] * len(some)))
+    attributes = {
+        "format": schema.FORMAT,
+        "schema_version": schema.SCHEMA_VERSION,
+        "fps": 15.0,
+        "clips": clips,
+        "frames": clips * 64,
+        "shard_frames": schema.SHARD_FRAMES,
+        "data_hash": "0" * 64,
+        "index_sha256": "0" * 64,
+        "shards": [{"features": "0" * 64, "valid": "0" * 64, "clips": per_shard}] * shards,
+        "report": {},
+        "complete": True,
+    }
+    for array in WIDTHS:
+        (path / array).mkdir()
+        (path / array / "zarr.json").write_text(json.dumps(array_metadata(array, shards, schema.SHARD_FRAMES)))
+    document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    (path / "zarr.json").write_text(json.dumps(document))
+
+
 def copy_frames(folder: Path, kind: str) -> None:
     """The store's clips, kept in another way."""
     from hiw_data import HiwStore
@@ -129,6 +170,17 @@ def reader(folder: Path, kind: str) -> tuple[Callable[[int, int, int], Any], Any
         store, group = HiwStore.open(folder / "hiw.zarr"), zarr.open_group(folder / "hiw.zarr", mode="r")
         array, begin = group["features"], store.starts
         return lambda clip, a, b: array[begin[clip] + a : begin[clip] + b], store.lengths
+    if kind == "hiw-memmap":
+        store = HiwStore.open(folder / "hiw.zarr")
+        room, begin = store.shard_frames, store.starts
+        maps = [np.memmap(folder / f"hiw.zarr/features/c/{n}/0", np.uint8, "r") for n in range(len(store.shards))]
+        rows = [one[: (len(one) // 792) * 792].view(np.float32).reshape(-1, 198) for one in maps]
+
+        def window(clip: int, a: int, b: int) -> Any:
+            shard, row = divmod(int(begin[clip]), room)
+            return np.array(rows[shard][row + a : row + b])
+
+        return window, store.lengths
     starts = np.load(folder / "starts.npy")
     if kind == "npy":
         return lambda clip, a, b: np.load(folder / "npy" / f"{clip}.npy")[a:b], np.diff(starts)
@@ -201,6 +253,8 @@ def run_step(folder: Path, arguments: list[str]) -> dict[str, float]:
     figures: dict[str, float] = {}
     if what == "build":
         build_hiw(folder, int(rest[0]))
+    elif what == "index":
+        build_index(folder, int(rest[0]))
     elif what == "copy":
         copy_frames(folder, rest[0])
     elif what == "open":
@@ -221,6 +275,7 @@ def main() -> None:
     options.add_argument("--frames", type=int, default=1_200_000)
     options.add_argument("--windows", type=int, default=20_000)
     options.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS))
+    options.add_argument("--million", action="store_true", help="open the index of a million clips instead")
     options.add_argument("--folder", type=Path, help="where to write; default a temporary folder")
     options.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
     chosen = options.parse_args()
@@ -229,16 +284,21 @@ def main() -> None:
         return
     folder = Path(tempfile.mkdtemp(prefix="hiw-benchmark-", dir=chosen.folder))
     try:
+        if chosen.million:
+            made, opened = step(folder, "index", 1_000_000), step(folder, "open")
+            size = (folder / "hiw.zarr" / "clips.arrow").stat().st_size
+            print(f"index of 1,000,000 clips, {size / 1e9:.2f} GB, made in {made['seconds']:.0f} s")
+            print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+            print(f"open: {opened['open_s']:.3f} s, {opened['open_cpu_s']:.3f} s of processor, {opened['gib']:.2f} GiB")
+            return
         built = step(folder, "build", chosen.frames)
         opened = step(folder, "open")
         size = sum(path.stat().st_size for path in (folder / "hiw.zarr").rglob("*") if path.is_file())
         clips = len(RandomSource(chosen.frames))
-        print(
-            f"{chosen.frames} frames in {clips} clips, {size / 1e9:.2f} GB; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-        )
-        print(
-            f"build: {built['seconds']:.0f} s, {built['cpu_seconds']:.0f} s of processor, at most {built['gib']:.2f} GiB resident"
-        )
+        print(f"{chosen.frames} frames in {clips} clips, {size / 1e9:.2f} GB")
+        print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+        seconds = f"{built['seconds']:.0f} s, {built['cpu_seconds']:.0f} s of processor"
+        print(f"build: {seconds}, at most {built['gib']:.2f} GiB resident")
         print(f"open: {opened['open_s']:.3f} s, {opened['open_cpu_s']:.3f} s of processor\n")
         print(f"Windows of {WINDOW} frames at random, {chosen.windows} of them, one process:\n")
         print("| reader | a second, wall | a second of processor | GiB resident at most |\n|---|---|---|---|")
@@ -247,10 +307,8 @@ def main() -> None:
                 step(folder, "copy", kind)
             few = kind in ("zarr", "hiw-by-zarr")
             got = step(folder, "read", kind, chosen.windows // 10 if few else chosen.windows)
-            print(
-                f"| {READERS[kind]} | {got['wall_per_s']:,.0f} | {got['cpu_per_s']:,.0f} | {got['gib']:.2f} |",
-                flush=True,
-            )
+            rates = f"{got['wall_per_s']:,.0f} | {got['cpu_per_s']:,.0f}"
+            print(f"| {READERS[kind]} | {rates} | {got['gib']:.2f} |", flush=True)
             for left in ("npy", "all.npy", "all.h5", "all.zarr"):
                 path = folder / left
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -29,7 +29,7 @@ def parameters(environment: str, **changes) -> dict:
         return session.load_context().params
 
 
-@pytest.mark.parametrize("environment", ["base", "test", "paper"])
+@pytest.mark.parametrize("environment", ["base", "test", "paper", "step"])
 def test_every_environment_gives_typed_configurations(environment):
     found = parameters(environment)
     assert isinstance(found["tokenizer"]["model"], ShiftConfig)
@@ -53,6 +53,16 @@ def test_the_paper_environment_is_the_papers():
     for stage in ("pretrain", "refine", "instruct"):
         assert found[stage].zero_stage == 2
         assert found[stage].precision == "bf16"
+
+
+def test_the_step_environment_plans_and_trains_on_whole_motions():
+    found = parameters("step")
+    assert found["llm"].motion_form == "step"
+    assert found["llm"].plan
+    assert found["pretrain"].tasks["plan"] > 0
+    assert {found[stage].target_truncation for stage in ("pretrain", "refine", "instruct")} == {0.0}
+    assert found["llm"].d_model == parameters("base")["llm"].d_model
+    assert parameters("base")["llm"].motion_form == parameters("paper")["llm"].motion_form == "interleaved"
 
 
 def test_the_papers_models_have_the_papers_sizes():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from hand_geometry import MotionCodes, features_to_joints, motion_codes
 from hiw_data import ProceduralSource
+from hiw_data.captioning import CaptionCheck, CheckedClaim
 from hiw_data.captioning.endpoint import Endpoint, Secret
 from hiw_data.captioning.jobs import CaptionConfig, CaptionJob, CaptionRun
 from hiw_data.captioning.vlm import caption_clips
@@ -253,6 +255,71 @@ def test_a_long_retry_after_gives_the_question_up(server: StandIn, jobs: list[Ca
     assert time.monotonic() - begun < 5
 
 
+class FakeClock:
+    """A clock that moves when somebody waits."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        await asyncio.sleep(0)
+
+
+def test_retry_after_is_kept_to_by_all_requests(server: StandIn, jobs: list[CaptionJob], tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    def faults(question: str, before: int) -> str:
+        seen.append(time.monotonic())
+        return "429" if len(seen) == 1 else ""
+
+    server.faults, server.retry_after = faults, "1"
+    settings = config(server, tmp_path, closed=False)
+    patient = replace(settings.vlm, concurrency=1, longest_wait=60)
+    assert caption_clips(jobs[:1], frames, replace(settings, vlm=patient)).captioned == 1
+    assert min(seen[1:]) - seen[0] >= 0.9
+
+
+def test_what_a_caption_leaves_unsaid_does_not_drop_it(
+    server: StandIn, jobs: list[CaptionJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(text: str, codes: MotionCodes) -> CaptionCheck:
+        return CaptionCheck(text, (CheckedClaim("alone", "hands:left=alone", False, True, "contradicted", "-"),))
+
+    monkeypatch.setattr("hiw_data.captioning.results.check_caption", check)
+    result = caption_clips(jobs[:1], frames, config(server, tmp_path, closed=False)).results[0]
+    assert result["status"] == "captioned"
+    assert result["captions"][0]["counts"]["contradicted"] == 1
+
+
+def test_the_rate_limit_of_an_endpoint_is_kept_to(server: StandIn, jobs: list[CaptionJob], tmp_path: Path) -> None:
+    clock, seen = FakeClock(), []
+
+    def faults(question: str, before: int) -> str:
+        seen.append(clock.time)
+        return ""
+
+    server.faults = faults
+    settings = config(server, tmp_path, closed=False)
+    slow = replace(settings.vlm, requests_per_minute=3)
+    run = caption_clips(jobs[:3], frames, replace(settings, vlm=slow), clock=clock)
+    assert run.captioned == 3
+    assert clock.time >= 180  # 12 questions, 3 a minute
+
+
+def test_an_endpoint_without_a_key_is_not_sent_the_environments(
+    server: StandIn, jobs: list[CaptionJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    settings = config(server, tmp_path, closed=False)
+    bare = {"vlm": replace(settings.vlm, key=None), "llm": replace(settings.llm, key=None)}
+    assert caption_clips(jobs[:1], frames, replace(settings, **bare)).captioned == 1
+    assert server.keys == {"Bearer none"}
+
+
 def test_no_more_requests_are_under_way_than_allowed(server: StandIn, jobs: list[CaptionJob], tmp_path: Path) -> None:
     server.delay = 0.03
     settings = config(server, tmp_path, closed=False)
@@ -311,8 +378,6 @@ def test_two_clips_of_one_name_are_refused(server: StandIn, jobs: list[CaptionJo
 
 
 def test_a_run_inside_a_running_loop_works(server: StandIn, jobs: list[CaptionJob], tmp_path: Path) -> None:
-    import asyncio
-
     async def notebook() -> CaptionRun:
         return caption_clips(jobs[:1], frames, config(server, tmp_path, closed=False))
 

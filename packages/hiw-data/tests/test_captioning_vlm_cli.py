@@ -18,7 +18,7 @@ KEY = "sk-very-secret-0123456789"
 @pytest.fixture
 def frames(store: HiwStore, tmp_path: Path) -> Path:
     for index in range(3):
-        folder = tmp_path / "frames" / store.read_clip(index)["clip_id"]
+        folder = tmp_path / "frames" / store.clip(index)["clip_id"]
         folder.mkdir(parents=True)
         for number in range(2):
             (folder / f"{number}.jpg").write_bytes(b"\xff\xd8\xff" + bytes([index, number]))

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_geometry import HandPair
 from hiw_data import BuildConfig, HiwStore, OptionError, SkippedClip, SourceError, build
 from hiw_data.clips import check_clip
 from hiw_data.sources.datasets import DATASETS, dataset, dataset_source
-from hiw_data.sources.hand_recording import KeypointRecording
+from hiw_data.sources.hand_recording import HandRecording, KeypointRecording
 from hiw_data.sources.handx import joint_order
 from hiw_data.sources.recordings import MOTION_MAKER, clip_joints
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from .dataset_files import WRITERS as FIRST_WRITERS
 from .dataset_files import Written
 from .dataset_files_more import KEYPOINT_WRITERS, MANO_WRITERS, leap_frames, open_joints
-from .mano_files import PlainHand, random_motion, write_mano
+from .mano_files import random_motion, write_mano
 
 TENTH_OF_A_MILLIMETRE = 1e-4
 
@@ -41,19 +43,6 @@ def makers_of(clip: dict) -> list[str]:
     return [made["maker"] for made in clip["caption_provenance"]]
 
 
-def hand_model(name: str, written: Written, mano: Path) -> HandPair | Path:
-    """What the dataset's joints are computed with: GRAB's is the subject's template."""
-    if name != "grab":
-        return mano
-    pair = HandPair.load(mano, left_shapedirs="as-shipped")
-    for side, key in (("left", "lhand"), ("right", "rhand")):
-        model = getattr(pair, side)
-        template = PlainHand(mano, side).template * 1.07 + [0.002, 0, 0]
-        setattr(pair, side, type(model)(type(model.asset)(**{**vars(model.asset), "v_template": template})))
-        assert (written.folder / f"tools/subject_meshes/male/s1_{key}.ply").is_file()
-    return pair
-
-
 @pytest.mark.parametrize("name", WRITERS)
 def test_joints_come_back_to_a_tenth_of_a_millimetre(name: str, tmp_path: Path, mano: Path) -> None:
     written = WRITERS[name](tmp_path, mano)
@@ -61,7 +50,7 @@ def test_joints_come_back_to_a_tenth_of_a_millimetre(name: str, tmp_path: Path, 
     assert not isinstance(clip, SkippedClip), clip
     check_clip(clip)
     assert np.array_equal(clip["valid"], written.valid)
-    joints = clip_joints(clip, hand_model(name, written, mano))
+    joints = clip_joints(clip, mano, folder=written.folder if name == "grab" else None)
     error = np.linalg.norm(joints - written.joints, axis=-1)[written.valid]
     assert error.max() < TENTH_OF_A_MILLIMETRE, error.max(axis=0)
 
@@ -240,6 +229,77 @@ def test_every_dataset_goes_into_one_store(tmp_path: Path, mano: Path) -> None:
     assert np.array_equal(clip["betas"], random_motion(12, 5)["betas"].astype(np.float32))
     assert clip["hand_model"] == "mano"
     assert again.summary()["sources"]["arctic"]["info"]["licence"] == "MPI non-commercial licence"
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+@pytest.mark.parametrize("name", EVERY)
+def test_a_file_damaged_anywhere_is_read_or_skipped_with_a_reason(
+    name: str, tmp_path_factory: pytest.TempPathFactory, mano: Path, data: st.DataObject
+) -> None:
+    written = EVERY[name](tmp_path_factory.mktemp("damaged"), mano)
+    content = bytearray(written.file.read_bytes())
+    places = st.tuples(st.integers(0, 10**6), st.integers(0, 255))
+    for place, byte in data.draw(st.lists(places, min_size=1, max_size=4)):
+        content[place % len(content)] = byte
+    written.file.write_bytes(bytes(content))
+    source = dataset_source(name, written.folder, mano=mano, workers=0)
+    for found in source._read(source.files[0]):  # a fit would take seconds and read nothing more
+        if isinstance(found, HandRecording):
+            for item in source._clips(found, written.fps):
+                assert isinstance(item, dict) or item.reason.startswith("Expected")
+        elif isinstance(found, SkippedClip):
+            assert found.reason.startswith("Expected")
+
+
+def test_absurd_numbers_are_not_seen_and_millimetres_are_told(tmp_path: Path, mano: Path) -> None:
+    written = WRITERS["arctic"](tmp_path, mano)
+    stored = np.load(written.file, allow_pickle=True).item()
+    stored["left"]["pose"][3, 4], stored["right"]["trans"][5] = 1e300, np.nan
+    np.save(written.file, np.array(stored, dtype=object), allow_pickle=True)
+    (clip,) = clips_of("arctic", written, mano)
+    assert np.argwhere(~clip["valid"]).tolist() == [[3, 0], [5, 1]]
+    for side in ("left", "right"):
+        stored[side]["trans"] = stored[side]["trans"] * 1000
+    np.save(written.file, np.array(stored, dtype=object), allow_pickle=True)
+    (skipped,) = clips_of("arctic", written, mano)
+    assert isinstance(skipped, SkippedClip)
+    assert "metre" in skipped.reason
+
+
+def test_a_template_outside_the_dataset_is_not_read(tmp_path: Path, mano: Path) -> None:
+    written = WRITERS["grab"](tmp_path / "in", mano)
+    (clip,) = clips_of("grab", written, mano)
+    clip["attributes"]["template_left"] = "../secret.ply"
+    (tmp_path / "secret.ply").write_bytes((written.folder / "tools/subject_meshes/male/s1_lhand.ply").read_bytes())
+    with pytest.raises(OptionError, match=r"the mesh \.\./secret\.ply"):
+        clip_joints(clip, mano, folder=written.folder)
+
+
+def test_processes_fit_the_same_hands(tmp_path: Path, mano: Path) -> None:
+    KEYPOINT_WRITERS["leap"](tmp_path, mano)
+    (alone,) = dataset_source("leap", tmp_path, workers=0).stream(25.0)
+    (spread,) = dataset_source("leap", tmp_path, workers=2).stream(25.0)
+    assert np.allclose(alone["features"], spread["features"], atol=1e-5)
+
+
+def test_a_frame_that_cannot_be_fitted_counts_as_not_seen(tmp_path: Path, mano: Path) -> None:
+    written = KEYPOINT_WRITERS["leap"](tmp_path, mano)
+    stored = json.loads(written.file.read_text())
+    for k, finger in enumerate(stored["frames"][6]["pointables"]):
+        finger["tipPosition"] = [400.0 * (-1) ** k, 300.0, 0.0]
+    written.file.write_text(json.dumps(stored))
+    (clip,) = dataset_source("leap", tmp_path, workers=0).stream(100.0)
+    assert not clip["valid"][6].any()
+    assert clip["valid"][7:20].all()
+
+
+def test_a_missing_reader_names_its_extra(tmp_path: Path, mano: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, package, extra in (("egodex", "h5py", "hdf5"), ("dexycb", "yaml", "dexycb")):
+        EVERY[name](tmp_path / name, mano)
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(SourceError, match=rf"pip install 'hiw-data\[{extra}\]'"):
+            list(dataset_source(name, tmp_path / name, mano=mano).stream(30.0))
 
 
 def test_every_listed_dataset_is_tested_here() -> None:

@@ -411,3 +411,14 @@ def test_every_action_ends_within_the_clip(monkeypatch: pytest.MonkeyPatch) -> N
         source.sketch(index, FPS)
     assert len(ends) > len(source)
     assert min(ends) >= 0
+
+
+def test_a_stream_can_begin_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hiw_data.sources.procedural.BLOCK", 4)
+    source = ProceduralSource(11)
+    whole = list(source.stream(15.0))
+    for start in (0, 3, 4, 10, 11):
+        rest = list(source.stream_from(15.0, start))
+        assert [clip["clip_id"] for clip in rest] == [clip["clip_id"] for clip in whole[start:]]  # type: ignore[index]
+        for a, b in zip(rest, whole[start:], strict=True):
+            np.testing.assert_array_equal(a["features"], b["features"])  # type: ignore[index]

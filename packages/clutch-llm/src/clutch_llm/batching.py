@@ -20,10 +20,12 @@ from shift_tokenizer.mixing import source_shares
 from clutch_llm import prompts
 from clutch_llm.clips import Example
 from clutch_llm.config import StageConfig
-from clutch_llm.errors import DataError
+from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.model import IGNORE, TokenBatch
+from clutch_llm.planning import FIELDS, NONE
 from clutch_llm.positions import motion_positions
 from clutch_llm.prompts import PromptBuilder, Template
+from clutch_llm.rows import first_ids, no_positions, step_positions, token_rows
 from clutch_llm.spans import choose_spans, corrupt
 from clutch_llm.vocabulary import Vocabulary
 
@@ -49,13 +51,16 @@ TEXT_DENSITY, TEXT_SPAN = 0.3, 2.0
 #: The same of a motion, in latent steps: denser still, as neighbouring steps say much the same.
 MOTION_DENSITY, MOTION_SPAN = 0.4, 3.0
 
+#: Share of a clip's captions that are drawn from its paraphrases, where it has any.
+PARAPHRASED_SHARE = 0.5
+
 #: Share of instruction tuning's prompts that keep the first template, so that the front door's own stays practised.
 FIRST_TEMPLATE_SHARE = 0.5
 
 
 @dataclass
 class Sample:
-    """One prompt and target: ids and positions (see `positions`), each (S,) or (T,) int64.
+    """One prompt and target: ids and positions (see `positions`), each (S,) or (T,) int64; `rows` in the step form.
 
     ``target_hidden``, (T,) bool or None for none, marks labels that the decoder is not shown when it goes on.
     """
@@ -161,6 +166,8 @@ class SampleMaker:
         self.varied = templates == "all"
         self.condition_dropout = condition_dropout
         self.decoder_input_dropout = decoder_input_dropout
+        self.plan_id = {name: self.layout.first_plan + k for k, name in enumerate(vocabulary.plan_names)}
+        self.plan_length = len(FIELDS) if self.plan_id else 0
 
     def make(self, task: str, example: Example, rng: np.random.Generator, *, steps: int | None = None) -> Sample:
         """Source and target of one example; the task is one of `config.TASKS`.
@@ -169,19 +176,43 @@ class SampleMaker:
         """
         sample: Sample = getattr(self, f"_{task}")(example, rng)
         if steps is not None and task == "t2m" and len(example["tokens"]) > steps:
-            stop = 1 + steps * self.layout.n_slots
+            head, each = (1, self.layout.n_slots) if not self.layout.stepwise else (2 + self.plan_length, 1)
+            stop = head + steps * each
             sample.target, sample.target_positions = sample.target[:stop], sample.target_positions[:stop]
         if rng.random() < self.decoder_input_dropout:
             hidden = rng.random(len(sample.target)) < rng.random()
             marks = (self.layout.som, self.layout.eom, self.layout.eos, *self.layout.sentinels)
-            sample.target_hidden = hidden & ~np.isin(sample.target, marks)
+            first = first_ids(sample.target)
+            sample.target_hidden = hidden & ~np.isin(first, marks) & (first < self.layout.mask)
         return sample
 
     def _t2m(self, example: Example, rng: np.random.Generator) -> Sample:
-        caption = _any(example["captions"], rng)
+        caption = self._caption(example, rng)
         template = self._template(prompts.T2M, rng)
-        prompt = self.prompts.t2m(None if rng.random() < self.condition_dropout else caption, template)
-        return Sample(*prompt, *self._motion_target(example["tokens"]))
+        dropped = rng.random() < self.condition_dropout
+        prompt = self.prompts.t2m(None if dropped else caption, template)
+        plan = self._plan_ids(None if dropped else example)
+        return Sample(*prompt, *self._motion_target(example["tokens"], plan))
+
+    def _plan(self, example: Example, rng: np.random.Generator) -> Sample:
+        """A caption to the length and the plan of its motion: what reading is trained on, without the motion."""
+        if not self.plan_length:
+            raise ConfigError('Expected ClutchConfig.plan for the task "plan", got a model without. Drop the task.')
+        prompt = self.prompts.t2m(self._caption(example, rng), self._template(prompts.T2M, rng))
+        head = [self.layout.length_id(len(example["tokens"])), *self._plan_ids(example)]
+        return Sample(*prompt, token_rows(np.array(head), self.layout), no_positions(len(head), self.layout))
+
+    def _plan_ids(self, example: Example | None) -> list[int]:
+        """Ids of an example's plan; of one that says nothing, where there is none."""
+        plan = (NONE,) * self.plan_length if example is None else example.get("plan", (NONE,) * self.plan_length)
+        return [self.plan_id[name] for name in plan] if self.plan_length else []
+
+    def _caption(self, example: Example, rng: np.random.Generator) -> str:
+        """One of the captions, or as often, one of the paraphrases where there are any."""
+        paraphrases = example.get("paraphrases")
+        if paraphrases and rng.random() < PARAPHRASED_SHARE:
+            return _any(paraphrases, rng)
+        return _any(example["captions"], rng)
 
     def _m2t(self, example: Example, rng: np.random.Generator) -> Sample:
         index = int(rng.integers(len(example["captions"])))
@@ -190,8 +221,8 @@ class SampleMaker:
         return Sample(*prompt, *self._text_target(example["captions"][index]))
 
     def _masked(self, example: Example, rng: np.random.Generator) -> Sample:
-        ids = self.vocabulary.motion_to_ids(example["tokens"])
-        hidden = rng.random(len(ids)) < rng.uniform(*MASKED_SHARE)
+        ids = self.vocabulary.motion_rows(example["tokens"])
+        hidden = rng.random(ids.shape) < rng.uniform(*MASKED_SHARE)
         hidden[[0, -1]] = False
         caption = _any(example["captions"], rng)
         shown = np.where(hidden, self.layout.mask, ids)
@@ -203,10 +234,11 @@ class SampleMaker:
         most = len(self.layout.sentinels)
         spans = choose_spans(len(ids), rng, density=TEXT_DENSITY, mean_length=TEXT_SPAN, most=most)
         prompt, target = corrupt(ids, spans, self.layout.sentinels)
-        prompt_ids, target_ids = np.array([*prompt, self.layout.eos]), np.array([*target, self.layout.eos])
-        return Sample(prompt_ids, np.zeros_like(prompt_ids), target_ids, np.zeros_like(target_ids))
+        return Sample(*self._tokens([*prompt, self.layout.eos]), *self._tokens([*target, self.layout.eos]))
 
     def _motion(self, example: Example, rng: np.random.Generator) -> Sample:
+        if self.layout.stepwise:
+            return self._motion_steps(example, rng)
         n = self.layout.n_slots
         ids = self.vocabulary.motion_to_ids(example["tokens"])
         most = len(self.layout.sentinels)
@@ -228,6 +260,26 @@ class SampleMaker:
             np.array([*target_positions, spans[-1][1]]),
         )
 
+    def _motion_steps(self, example: Example, rng: np.random.Generator) -> Sample:
+        """The same in the step form, where each step of a span is told how many of the span are left."""
+        layout, sentinels = self.layout, self.layout.sentinels
+        rows = self.vocabulary.motion_rows(example["tokens"])
+        steps = choose_spans(len(rows) - 2, rng, density=MOTION_DENSITY, mean_length=MOTION_SPAN, most=len(sentinels))
+        spans = [(1 + a, 1 + b) for a, b in steps]
+        own = prompts.motion_prompt_positions(len(rows), layout)
+        marks = token_rows(np.array([*sentinels, layout.eos]), layout)
+        table, places = np.concatenate([rows, marks]), np.concatenate([own, no_positions(len(marks), layout)])
+        at = len(rows) + np.arange(len(marks))  # where a sentinel and the end token stand in the table
+        prompt, target = (np.array([*ids, at[-1]]) for ids in corrupt(range(len(rows)), spans, at.tolist()))
+        target_positions = places[target]
+        left = [0] * len(target)
+        where = 0
+        for start, stop in spans:
+            left[where + 1 : where + 1 + stop - start] = range(stop - start, 0, -1)
+            where += 1 + stop - start
+        target_positions[:, 1] = left
+        return Sample(table[prompt], places[prompt], table[target], target_positions)
+
     def _t2t(self, example: Example, rng: np.random.Generator) -> Sample:
         captions = example["captions"]
         options: list[tuple[Sequence[Template], str, str]] = [(prompts.T2T_BRIEF, _any(captions, rng), captions[0])]
@@ -246,13 +298,20 @@ class SampleMaker:
             return templates[0]
         return _any(templates, rng)
 
-    def _motion_target(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ids = self.vocabulary.motion_to_ids(tokens)
-        return ids, motion_positions(len(ids))
+    def _motion_target(self, tokens: np.ndarray, plan: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray]:
+        """Interleaved: ``<som>``, codes, ``<eom>``. In the step form: length, plan, ``<som>``, latent steps."""
+        if not self.layout.stepwise:
+            ids = self.vocabulary.motion_to_ids(tokens)
+            return ids, motion_positions(len(ids))
+        head, places = self._tokens([self.layout.length_id(len(tokens)), *plan, self.layout.som])
+        body = self.vocabulary.motion_rows(tokens)[1:-1]
+        return np.concatenate([head, body]), np.concatenate([places, step_positions(len(tokens))])
 
     def _text_target(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        ids = np.array([*self.vocabulary.encode_text(text), self.layout.eos], dtype=np.int64)
-        return ids, np.zeros_like(ids)
+        return self._tokens([*self.vocabulary.encode_text(text), self.layout.eos])
+
+    def _tokens(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        return token_rows(np.array(ids, dtype=np.int64), self.layout), no_positions(len(ids), self.layout)
 
 
 def _any(options: Sequence[T], rng: np.random.Generator) -> T:
@@ -298,7 +357,7 @@ def _hidden(sample: Sample) -> np.ndarray:
 
 
 def _pad(rows: Sequence[np.ndarray], value: int) -> torch.Tensor:
-    out = np.full((len(rows), max(len(r) for r in rows)), value, dtype=np.int64)
+    out = np.full((len(rows), max(len(r) for r in rows), *rows[0].shape[1:]), value, dtype=np.int64)
     for k, row in enumerate(rows):
         out[k, : len(row)] = row
     return torch.from_numpy(out)

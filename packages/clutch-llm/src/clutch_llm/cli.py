@@ -21,7 +21,7 @@ EXAMPLES = """examples:
   clutch generate "the right hand waves quickly" --out wave.mp4
   clutch generate "both hands clap" --seconds 3 --samples 4 --seed 7 --out clap.gif
   clutch generate "the left hand makes a fist" "both hands clap" --out two.html
-  clutch generate "the left hand makes a fist" --out fist.glb
+  clutch generate "the left hand makes a fist" --out fist.glb --explain --rank 4
   clutch caption wave.npz
   clutch caption long.npz --windows
   clutch info --model data/models/clutch
@@ -63,6 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--top-k", type=int, help=f"draw each token among the k likeliest alone, 0 for all {saved}")
     generate.add_argument("--guidance", type=float, help=f"above 1 follows the text more closely {saved}")
     generate.add_argument("--greedy", action="store_true", default=None, help="the likeliest motion")
+    generate.add_argument("--explain", action="store_true", help="tell what the model set out to do, if it has plans")
+    generate.add_argument("--rank", type=int, default=1, metavar="N",
+                          help="draw N motions for each and keep the one that does most of its plan")  # fmt: skip
     generate.set_defaults(run=_generate)
 
     caption = commands.add_parser("caption", help="motion to text", parents=[common, running])
@@ -114,7 +117,13 @@ def _generate(args: argparse.Namespace) -> None:
         top_k=args.top_k,
         greedy=args.greedy,
         guidance=args.guidance,
+        explain=args.explain,
+        rank=args.rank,
     )
+    if args.explain:
+        for text, own in zip(args.texts, motions, strict=True):
+            for motion in own:
+                print(f"{text}: {', '.join(motion['plan']) or 'nothing that it could tell'}")
     for path in write_motions(args.out, args.texts, motions):
         print(path)
 
@@ -144,7 +153,8 @@ def _info(args: argparse.Namespace) -> None:
     rows = {
         "parameters": f"{clutch.n_parameters / 1e6:.2f} M",
         "base model": config.base_model or f"none: {config.layers} layers of width {config.d_model}",
-        "tokens": f"{layout.text_size} text, {layout.n_motion} motion, 3 marks",
+        "tokens": f"{layout.text_size} text, {layout.n_motion} motion, 3 marks"
+        + (f", {layout.lengths} lengths, {layout.plan_size} of plans" if layout.stepwise else ""),
         "motion": f"{clutch.fps:g} frames/s, {frames} frames a step, {layout.n_slots} tokens a step, "
         f"up to {clutch.max_seconds:g} s",
         "generation": "greedy"

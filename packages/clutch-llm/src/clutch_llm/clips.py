@@ -30,6 +30,8 @@ class Clip(TypedDict):
         valid: (T, 2) bool, left then right: whether the hand is seen in the frame.
         captions: the first is high-level, later ones are finer-grained.
         mirrored_captions: the captions of the mirror image, one for each; without them, the words are changed.
+        paraphrases: other ways to ask for the motion, which text to motion is trained on beside the captions.
+        mirrored_paraphrases: those of the mirror image.
     """
 
     clip_id: str
@@ -39,6 +41,8 @@ class Clip(TypedDict):
     valid: NDArray[np.bool_]
     captions: list[str]
     mirrored_captions: NotRequired[list[str]]
+    paraphrases: NotRequired[list[str]]
+    mirrored_paraphrases: NotRequired[list[str]]
 
 
 class Example(Clip):
@@ -46,9 +50,11 @@ class Example(Clip):
 
     Keys:
         tokens: (L, n_slots) int64, T = L * frames_per_latent.
+        plan: what the motion does, see `planning`; training measures it where it is needed.
     """
 
     tokens: NDArray[np.int64]
+    plan: NotRequired[list[str]]
 
 
 _REQUIRED = ("clip_id", "source", "fps", "features", "valid", "captions")

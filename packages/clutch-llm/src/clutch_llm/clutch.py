@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -18,9 +18,13 @@ from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.files import ModelParts
 from clutch_llm.generation import chunks_of, generate_free, generate_motion, generate_text
 from clutch_llm.model import ClutchModel
+from clutch_llm.models import StepModel, new_model
+from clutch_llm.planning import FIELDS, PLAN_NAMES, claims_in, field_names
 from clutch_llm.pretrained import Pretrained
 from clutch_llm.prompts import Prompt, PromptBuilder, all_templates
+from clutch_llm.ranking import best_of
 from clutch_llm.sampling import Sampling, chances_of, seeds_of
+from clutch_llm.step_generation import chances_needed, generate_steps, write_freely
 from clutch_llm.vocabulary import Vocabulary, well_formed
 from clutch_llm.windows import CaptionedWindow, check_motion, cut_windows, join_texts, pairs_of
 
@@ -29,11 +33,17 @@ MAX_PROMPT_TOKENS = 512
 
 
 class Motion(TypedDict):
-    """A generated motion: features (T, 198) float32, tokens (L, n_slots) int64, frames a second."""
+    """A generated motion: features (T, 198) float32, tokens (L, n_slots) int64, frames a second.
+
+    With ``explain`` its ``plan``: the claims, in the text form of `hand_geometry.codes`, that the model read in the
+    text and set out to fulfil. With ``rank`` its ``score``: the share of them that the motion fulfils, as measured.
+    """
 
     features: np.ndarray
     tokens: np.ndarray
     fps: float
+    plan: NotRequired[list[str]]
+    score: NotRequired[float]
 
 
 @dataclass
@@ -71,6 +81,8 @@ class Clutch(Pretrained):
         shape: dict[str, Any] = {
             "codebook_size": tokenizer.config.codebook_size,
             "slot_codebook": tokenizer.config.slot_codebook,
+            "lengths": config.max_steps if config.motion_form == "step" else 0,
+            "plan": PLAN_NAMES if config.plan else (),
         }
         generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
@@ -84,7 +96,7 @@ class Clutch(Pretrained):
                 vocabulary = Vocabulary.from_pretrained_text(config.base_model, **shape)
                 t5 = load_t5(config.base_model, config, vocabulary.layout)
         seed_motion_embeddings(t5, tokenizer.codebooks().detach().cpu(), vocabulary.layout, generator)
-        model = ClutchModel(t5, vocabulary.layout, config.max_steps)
+        model = new_model(t5, vocabulary.layout, config.max_steps)
         model.reset_position_embeddings(generator)
         if config.base_model is None:
             model.open_pooled_prompt(generator)
@@ -131,6 +143,8 @@ class Clutch(Pretrained):
         top_k: int | None = None,
         greedy: bool | None = None,
         guidance: float | None = None,
+        explain: bool = False,
+        rank: int = 1,
     ) -> list[list[Motion]]:
         """Generate motions for texts; every one is well-formed, and the same arguments give the same motions.
 
@@ -146,6 +160,9 @@ class Clutch(Pretrained):
             top_k: draw each token among the k likeliest alone; 0 among all.
             greedy: the likeliest token each time; all samples of a text are then alike.
             guidance: classifier-free guidance, 1 for none; above 1 follows the text more closely, at twice the time.
+            explain: give each motion its plan; for models with plans.
+            rank: draw so many motions for each that is asked for, all of the likeliest plan, and keep the one that
+                fulfils most of it; gives each its score. For models with plans.
 
         Returns:
             For each text, ``samples`` motions.
@@ -157,20 +174,44 @@ class Clutch(Pretrained):
         texts = [texts] if isinstance(texts, str) else list(texts)
         if samples < 1:
             raise ConfigError(f"Expected at least 1 sample, got {samples}.")
+        if rank < 1:
+            raise ConfigError(f"Expected a rank of at least 1, got {rank}. It is how many motions one is chosen from.")
+        if (explain or rank > 1) and not self.config.plan:
+            raise ConfigError("Expected a model with plans for explain and rank, got one without: ClutchConfig.plan.")
         sampling = self._sampling(temperature=temperature, top_k=top_k, greedy=greedy, guidance=guidance)
         steps = None if seconds is None else self._steps(seconds)
         builder = PromptBuilder(self.vocabulary)
         prompts = [self._t2m_prompt(builder, text) for text in texts]
-        length = self.config.max_steps * self.vocabulary.layout.n_slots
-        tokens = self._draw(
-            [prompt for prompt in prompts for _ in range(samples)],
-            chances_of(texts, seeds=seeds_of(seed, len(texts)), samples=samples, count=length),
+        many = samples * rank
+        tokens, plans = self._draw(
+            [prompt for prompt in prompts for _ in range(many)],
+            chances_of(texts, seeds=seeds_of(seed, len(texts)), samples=many, count=self._chances),
+            surest_plan=rank > 1,
             steps=steps,
             sampling=sampling,
             unconditional=builder.t2m(None),
         )
         motions = self.decode(tokens)
+        if explain or rank > 1:
+            for motion, plan in zip(motions, plans, strict=True):
+                motion["plan"] = claims_in(plan)
+        if rank > 1:
+            motions = [best_of(motions[k : k + rank]) for k in range(0, len(motions), rank)]
         return [motions[k * samples : (k + 1) * samples] for k in range(len(texts))]
+
+    @property
+    def _chances(self) -> int:
+        """Random numbers that one motion is drawn with."""
+        layout = self.vocabulary.layout
+        if layout.stepwise:
+            return chances_needed(layout, len(self._answers))
+        return self.config.max_steps * layout.n_slots
+
+    @property
+    def _answers(self) -> list[list[int]]:
+        """Ids of the tokens that may answer each question of a plan."""
+        ids = {name: self.vocabulary.layout.first_plan + k for k, name in enumerate(self.vocabulary.plan_names)}
+        return [[ids[name] for name in field_names(field) if name in ids] for field in FIELDS] if ids else []
 
     def _sampling(self, **given: Any) -> Sampling:
         """The model's settings of generation with those replaced that are given."""
@@ -190,13 +231,23 @@ class Clutch(Pretrained):
             )
         return prompt
 
-    def _draw(self, rows: list[Prompt], chance: np.ndarray, **how: Any) -> list[np.ndarray]:
+    def _draw(
+        self, rows: list[Prompt], chance: np.ndarray, *, surest_plan: bool, **how: Any
+    ) -> tuple[list[np.ndarray], list[list[str]]]:
+        """Tokens and plans of motions; without plans, empty ones."""
         tokens: list[np.ndarray] = [np.empty(0)] * len(rows)
+        plans: list[list[str]] = [[] for _ in rows]
+        names, first = self.vocabulary.plan_names, self.vocabulary.layout.first_plan
         for chunk in chunks_of(rows):
-            drawn = generate_motion(self.model, [rows[k] for k in chunk], chance=chance[chunk], **how)
-            for k, row in zip(chunk, drawn, strict=True):
-                tokens[k] = row
-        return tokens
+            prompts, own = [rows[k] for k in chunk], chance[chunk]
+            if isinstance(self.model, StepModel):
+                how |= {"answers": self._answers, "surest_plan": surest_plan}
+                for k, drawn in zip(chunk, generate_steps(self.model, prompts, chance=own, **how), strict=True):
+                    tokens[k], plans[k] = drawn.tokens, [names[int(i) - first] for i in drawn.plan]
+            else:
+                for k, row in zip(chunk, generate_motion(self.model, prompts, chance=own, **how), strict=True):
+                    tokens[k] = row
+        return tokens, plans
 
     @torch.inference_mode()
     def decode(self, tokens: Sequence[np.ndarray]) -> list[Motion]:
@@ -216,15 +267,22 @@ class Clutch(Pretrained):
         temperature: float | None = None,
         greedy: bool | None = None,
     ) -> list[np.ndarray]:
-        """Ids that the model writes with no constraint, to tell how often they are `well_formed`; settings as above."""
+        """Ids that the model writes with no constraint, to tell how often they are `well_formed`; settings as above.
+
+        In the step form, what stands before the latent steps is written with no constraint (`step_generation`); ids are
+        those of a whole motion where that is as it should be, and else what was written.
+        """
         sampling = self._sampling(temperature=temperature, greedy=greedy)
         builder = PromptBuilder(self.vocabulary)
         rows = [self._t2m_prompt(builder, text) for text in texts]
-        length = self.config.max_steps * self.vocabulary.layout.n_slots + 2
-        chance = chances_of(texts, seeds=seeds_of(seed, len(texts)), samples=1, count=length)
+        chance = chances_of(texts, seeds=seeds_of(seed, len(texts)), samples=1, count=self._chances + 2)
         out: list[np.ndarray] = [np.empty(0)] * len(rows)
         for chunk in chunks_of(rows):
-            drawn = generate_free(self.model, [rows[k] for k in chunk], chance=chance[chunk], sampling=sampling)
+            prompts, how = [rows[k] for k in chunk], {"chance": chance[chunk], "sampling": sampling}
+            if isinstance(self.model, StepModel):
+                drawn = write_freely(self.model, prompts, answers=self._answers, **how)
+            else:
+                drawn = generate_free(self.model, prompts, **how)
             for k, ids in zip(chunk, drawn, strict=True):
                 out[k] = ids
         return out

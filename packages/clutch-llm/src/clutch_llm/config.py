@@ -13,7 +13,10 @@ from clutch_llm.errors import ConfigError
 
 T = TypeVar("T")
 
-TASKS = ("t2m", "m2t", "text", "motion", "masked", "t2t")
+TASKS = ("t2m", "m2t", "text", "motion", "masked", "t2t", "plan")
+
+#: Forms of a motion in the model, see `ClutchConfig.motion_form`.
+MOTION_FORMS = ("interleaved", "step")
 PRECISIONS = ("fp32", "bf16")
 
 #: Tasks that answer with a whole motion, which can be compared in motion space.
@@ -96,6 +99,11 @@ class ClutchConfig:
         text_vocabulary: size limit of the trained text tokenizer; too small a one breaks letters into bytes.
         max_steps: longest motion in latent steps. A step is ``frames_per_latent`` frames of the motion tokenizer at
             its rate: 4 / 15 s by default.
+        motion_form: "interleaved" as published, one position a code, ended by ``<eom>``; or "step", one position a
+            latent step, whose codes a small head writes one after the other, of a length that is told first
+            (`models.step`).
+        plan: in the step form, the model writes what the motion will do, as claims, before it writes the motion
+            (`planning`).
     """
 
     base_model: str | None = None
@@ -108,6 +116,8 @@ class ClutchConfig:
     feed_forward: str = "relu"
     text_vocabulary: int = 1000
     max_steps: int = 18
+    motion_form: str = "interleaved"
+    plan: bool = False
 
     def __post_init__(self) -> None:
         for name in ("d_model", "d_ff", "heads", "layers", "max_steps"):
@@ -120,6 +130,9 @@ class ClutchConfig:
             "of at least 400",
             self.text_vocabulary,
         )
+        form = self.motion_form
+        _require(form in MOTION_FORMS, "ClutchConfig.motion_form", f"one of {MOTION_FORMS}", form)
+        _require(form == "step" or not self.plan, "ClutchConfig.motion_form", "'step' with plan: true", form)
 
     @classmethod
     def paper(cls) -> ClutchConfig:
@@ -153,7 +166,8 @@ class StageConfig:
         deepspeed_config: path of a DeepSpeed JSON that is merged with what the settings above decide; where both say
             something else, training stops and names both.
         seed: seed of batches, dropout and sampling.
-        tasks: share of each task among the steps; names from ``TASKS``.
+        tasks: share of each task among the steps; names from ``TASKS``. "plan" trains caption to plan alone and is for
+            models with `ClutchConfig.plan`.
         source_temperature: at least 1; sources of n clips are drawn in proportion to n ** (1 / temperature): 1 draws
             every clip alike, the higher, the more alike the sources.
         source_weights: share of each named source among the examples, in place of that; see

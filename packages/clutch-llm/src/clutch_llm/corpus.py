@@ -67,6 +67,9 @@ def mirror_clip(clip: Clip) -> Clip:
     }
     if clip.get("mirrored_captions"):
         image["mirrored_captions"] = captions
+    if clip.get("paraphrases"):
+        mirrored_paraphrases = clip.get("mirrored_paraphrases") or [mirror_text(t) for t in clip["paraphrases"]]
+        image |= {"paraphrases": list(mirrored_paraphrases), "mirrored_paraphrases": list(clip["paraphrases"])}
     return cast(Clip, image)
 
 

@@ -20,6 +20,7 @@ from clutch_llm.config import ClutchConfig, from_mapping
 from clutch_llm.errors import CheckpointError
 from clutch_llm.migration import FORMAT_VERSION, migrate_meta, migrate_weights
 from clutch_llm.model import ClutchModel
+from clutch_llm.models import new_model
 from clutch_llm.sampling import Sampling
 from clutch_llm.vocabulary import Vocabulary
 
@@ -146,7 +147,7 @@ def _empty_model(meta: dict[str, Any], config: ClutchConfig, vocabulary: Vocabul
         t5.lm_head.weight = t5.shared.weight
     else:
         t5.lm_head.weight = torch.nn.Parameter(torch.empty_like(t5.shared.weight))
-    model = ClutchModel(t5, vocabulary.layout, config.max_steps)
+    model = new_model(t5, vocabulary.layout, config.max_steps)
     model.output_scale = meta["output_scale"]
     return model
 

@@ -19,6 +19,7 @@ import torch
 from clutch_llm.errors import ConfigError
 from clutch_llm.model import ClutchModel
 from clutch_llm.prompts import Prompt
+from clutch_llm.rows import no_positions, rows_of_tokens
 from clutch_llm.sampling import Sampling
 
 #: Rows decoded side by side.
@@ -62,10 +63,17 @@ class Stepper:
         self.cache = model.new_cache() if use_cache else None
         self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def step(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Feed inputs (N, T) with the positions that follow them; gives the last states (N or 2N, d_model)."""
+    def step(self, ids: torch.Tensor, positions: torch.Tensor, free: torch.Tensor | None = None) -> torch.Tensor:
+        """Feed inputs (N, T) with the positions that follow them; gives the last states (N or 2N, d_model).
+
+        Args:
+            ids: tokens, or rows (N, T, n_slots) in the step form.
+            positions: of what follows each.
+            free: what guidance's rows without a text are fed instead.
+        """
         if self.guided:
-            ids, positions = torch.cat([ids, ids]), torch.cat([positions, positions])
+            ids = torch.cat([ids, ids if free is None else free])
+            positions = torch.cat([positions, positions])
         if self.cache is None:
             self.seen.append((ids, positions))
             ids = torch.cat([s[0] for s in self.seen], 1)
@@ -84,8 +92,8 @@ def _pad_prompts(
     rows: Sequence[Prompt], pad: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     longest = max(len(ids) for ids, _ in rows)
-    ids = np.full((len(rows), longest), pad, dtype=np.int64)
-    positions = np.zeros((len(rows), longest), dtype=np.int64)
+    ids = np.full((len(rows), longest, *rows[0].ids.shape[1:]), pad, dtype=np.int64)
+    positions = np.zeros((len(rows), longest, *rows[0].positions.shape[1:]), dtype=np.int64)
     mask = np.zeros((len(rows), longest), dtype=bool)
     for k, (row, position) in enumerate(rows):
         ids[k, : len(row)], positions[k, : len(row)], mask[k, : len(row)] = row, position, True
@@ -127,7 +135,7 @@ def generate_motion(
     positions = torch.tensor([[0, 1]], device=model.device).repeat(N, 1)
     length = torch.full((N,), steps or model.max_steps, device=model.device)
     codes: list[torch.Tensor] = []
-    drawn = _on(chance, model.device)
+    drawn = on_device(chance, model.device)
     for at in range((steps or model.max_steps) * n):
         states = stepper.step(ids, positions)
         step, slot = divmod(at, n)
@@ -160,10 +168,11 @@ def generate_text(
     banned[layout.text_size :] = True
     banned[[layout.pad, *layout.sentinels]] = True
     ids = torch.full((N, 1), layout.pad, device=model.device)
+    nowhere = torch.from_numpy(no_positions(1, layout)).to(model.device).expand(N, 1, *(2,) * layout.stepwise)
     done = torch.zeros(N, dtype=torch.bool, device=model.device)
     out: list[torch.Tensor] = []
     for _ in range(max_tokens):
-        states = stepper.step(ids, torch.zeros_like(ids))
+        states = stepper.step(rows_of_tokens(ids, layout), nowhere)
         token = model.head(states).masked_fill(banned, -torch.inf).argmax(-1)
         token = torch.where(done, layout.eos, token)
         out.append(token)
@@ -197,7 +206,7 @@ def generate_free(
     positions = torch.zeros_like(ids)
     out: list[torch.Tensor] = []
     done = torch.zeros(N, dtype=torch.bool, device=model.device)
-    drawn = _on(chance, model.device)
+    drawn = on_device(chance, model.device)
     for at in range(model.max_steps * layout.n_slots + 2):
         token = sampling.draw(model.head(stepper.step(ids, positions)), drawn[:, at])
         out.append(token)
@@ -210,7 +219,8 @@ def generate_free(
     return [_cut(row, layout.eom, layout.eos) for row in torch.stack(out, 1).cpu().numpy()]
 
 
-def _on(chance: np.ndarray, device: torch.device) -> torch.Tensor:
+def on_device(chance: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Random numbers (N, count) as a tensor on a device."""
     return torch.from_numpy(chance.astype(np.float32) if device.type == "mps" else chance).to(device)
 
 

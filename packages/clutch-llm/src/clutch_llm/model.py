@@ -15,14 +15,15 @@ from torch import nn
 from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
 
 from clutch_llm.positions import slots_and_steps
+from clutch_llm.rows import IGNORE
 from clutch_llm.vocabulary import TokenLayout
 
-IGNORE = -100
+__all__ = ["IGNORE", "ClutchModel", "Encoded", "LMOutput", "TokenBatch"]
 
 
 @dataclass
 class TokenBatch:
-    """Padded ids of a batch.
+    """Padded ids of a batch: one number a position, or a row of `rows` in the step form, which adds a last axis.
 
     Attributes:
         prompt: encoder ids (B, S).
@@ -67,10 +68,12 @@ class Encoded(NamedTuple):
     Attributes:
         states: encoder states (B, S, d_model).
         pooled: the pooled prompt, one vector added to every decoder input, (B, 1, d_model).
+        plan: in the step form, the pooled plan, added where the decoder writes a latent step, (B, 1, d_model).
     """
 
     states: torch.Tensor
     pooled: torch.Tensor
+    plan: torch.Tensor | None = None
 
 
 class ClutchModel(nn.Module):
@@ -130,6 +133,10 @@ class ClutchModel(nn.Module):
         bag = embedded.masked_fill(~mask[..., None], 0).sum(1, keepdim=True) / length.sqrt().to(embedded.dtype)
         return Encoded(states, self.pooled_prompt(bag))
 
+    def decoder_inputs(self, ids: torch.Tensor, positions: torch.Tensor, encoded: Encoded) -> torch.Tensor:
+        """What the decoder reads: ids (B, T) with the positions that they are followed by -> (B, T, d_model)."""
+        return self.embed(ids, positions) + encoded.pooled
+
     def decode(
         self,
         ids: torch.Tensor,
@@ -140,7 +147,7 @@ class ClutchModel(nn.Module):
     ) -> torch.Tensor:
         """Decoder states (B, T, d_model) of ids (B, T) that continue what the cache holds, ready for the head."""
         states: torch.Tensor = self.t5.decoder(
-            inputs_embeds=self.embed(ids, positions) + encoded.pooled,
+            inputs_embeds=self.decoder_inputs(ids, positions, encoded),
             encoder_hidden_states=encoded.states,
             encoder_attention_mask=mask,
             past_key_values=cache,

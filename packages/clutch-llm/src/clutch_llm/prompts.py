@@ -7,13 +7,15 @@ template of each task is the one that pretraining uses and that `Clutch.generate
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
 
 from clutch_llm.positions import prompt_positions
-from clutch_llm.vocabulary import Vocabulary
+from clutch_llm.rows import no_positions, step_positions, token_rows
+from clutch_llm.vocabulary import TokenLayout, Vocabulary
 
 
 class Field(Enum):
@@ -31,8 +33,8 @@ class Prompt(NamedTuple):
     """A prompt as the encoder reads it.
 
     Attributes:
-        ids: token ids (S,) int64, the end token last.
-        positions: position of each token in its motion (S,) int64, see `positions`.
+        ids: token ids (S,) int64, the end token last; rows (S, n_slots) in the step form, see `rows`.
+        positions: position of each token in its motion (S,) int64, see `positions`; (S, 2) in the step form.
     """
 
     ids: np.ndarray
@@ -124,10 +126,10 @@ class PromptBuilder:
             template: the question in other words, instead of the first of its kind.
         """
         asked = template or (M2T_DETAILED if detailed else M2T)[0]
-        return self.build(asked, motion=self.vocabulary.motion_to_ids(tokens))
+        return self.build(asked, motion=self.vocabulary.motion_rows(tokens))
 
     def masked(self, caption: str, motion: np.ndarray, template: Template = MASKED[0]) -> Prompt:
-        """A motion to be filled in: ids ``<som>`` … ``<eom>`` with ``<mask>`` for the codes that are hidden."""
+        """A motion to be filled in: `Vocabulary.motion_rows` with ``<mask>`` for the codes that are hidden."""
         return self.build(template, caption=caption, motion=motion)
 
     def t2t(self, caption: str, template: Template) -> Prompt:
@@ -140,7 +142,7 @@ class PromptBuilder:
         Args:
             template: the parts; text that stands side by side is encoded as one, so that words stay whole.
             caption: fills `Field.CAPTION`.
-            motion: ids ``<som>`` … ``<eom>`` that fill `Field.MOTION`.
+            motion: `Vocabulary.motion_rows` that fill `Field.MOTION`.
 
         Raises:
             ValueError: when a field of the template is not given: a fault of the caller, not of a user.
@@ -155,18 +157,28 @@ class PromptBuilder:
                     raise ValueError(f"Expected a caption for the template {template}, got none.")
                 text += str(words)
                 continue
-            encoded = np.array(self.vocabulary.encode_text(text.strip()), dtype=np.int64)
-            ids.append(encoded)
-            positions.append(np.zeros_like(encoded))
+            self._append(ids, positions, self.vocabulary.encode_text(text.strip()))
             text = ""
             if part is MOTION:
                 if motion is None:
                     raise ValueError(f"Expected a motion for the template {template}, got none.")
                 ids.append(motion)
-                positions.append(prompt_positions(len(motion)))
-        ids.append(np.array([self.vocabulary.layout.eos], dtype=np.int64))
-        positions.append(np.zeros(1, dtype=np.int64))
+                positions.append(motion_prompt_positions(len(motion), self.vocabulary.layout))
+        self._append(ids, positions, [self.vocabulary.layout.eos])
         return Prompt(np.concatenate(ids), np.concatenate(positions))
+
+    def _append(self, ids: list[np.ndarray], positions: list[np.ndarray], tokens: Sequence[int]) -> None:
+        layout = self.vocabulary.layout
+        ids.append(token_rows(np.array(tokens, dtype=np.int64), layout))
+        positions.append(no_positions(len(tokens), layout))
+
+
+def motion_prompt_positions(length: int, layout: TokenLayout) -> np.ndarray:
+    """Own positions of `Vocabulary.motion_rows` of that length in a prompt."""
+    if not layout.stepwise:
+        return prompt_positions(length)
+    mark = no_positions(1, layout)
+    return np.concatenate([mark, step_positions(length - 2), mark])
 
 
 def hands_of(caption: str) -> str:

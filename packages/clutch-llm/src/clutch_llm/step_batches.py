@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from clutch_llm.config import StageConfig
 from clutch_llm.corpus import mirrored
 from clutch_llm.engine import micro_batch_size
 from clutch_llm.model import IGNORE, TokenBatch
+from clutch_llm.planning import NONE, plans_of
 from clutch_llm.vocabulary import Vocabulary
 
 
@@ -60,6 +62,15 @@ class StepBatch:
     dropout_seed: int
 
 
+def planned(examples: Sequence[Example], vocabulary: Vocabulary) -> Sequence[Example]:
+    """The examples with the plans that their motions follow, if the vocabulary has plans."""
+    if not vocabulary.layout.plan_size:
+        return examples
+    known = set(vocabulary.plan_names)
+    plans = [[name if name in known else NONE for name in plan] for plan in plans_of(examples)]
+    return [cast(Example, {**example, "plan": plan}) for example, plan in zip(examples, plans, strict=True)]
+
+
 class StepBatches:
     """Draws the batches of a stage.
 
@@ -82,8 +93,9 @@ class StepBatches:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.config, self.examples, self.rank, self.world = config, examples, rank, world
-        self.images = mirrored(examples, tokenizer) if config.mirror > 0 else examples
+        self.config, self.rank, self.world = config, rank, world
+        self.examples = planned(examples, vocabulary)
+        self.images = planned(mirrored(examples, tokenizer), vocabulary) if config.mirror > 0 else self.examples
         self.micro = micro_batch_size(config, world)
         self.plan = BatchPlan(examples, config)
         self.pad = vocabulary.layout.pad

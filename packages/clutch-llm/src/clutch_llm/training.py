@@ -24,10 +24,10 @@ from clutch_llm.clips import Example, check_examples
 from clutch_llm.clutch import Clutch
 from clutch_llm.config import LossWeights, RefineConfig, StageConfig
 from clutch_llm.engine import gathered_weights, set_learning_rate, start_engine, sum_over_ranks
-from clutch_llm.errors import DataError
+from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.model import IGNORE
 from clutch_llm.refinement import JointsFn, TrueMotion, gumbel_noise, refinement_distances
-from clutch_llm.step_batches import MicroBatch, StepBatches
+from clutch_llm.step_batches import MicroBatch, StepBatches, planned
 from clutch_llm.training_state import History, TrainingState, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def train_stage(
         ConfigError, DataError: when settings and data do not fit each other.
         MissingDependencyError: when DeepSpeed is not installed.
     """
-    checked, held_out = _check(examples, val_examples or (), clutch)
+    checked, held_out = _check(examples, val_examples or (), clutch, config)
     model = copy.deepcopy(clutch.model)
     mark = fingerprint(model, checked, config, val_examples=held_out, joints=joints_fn is not None)
     engine = start_engine(model, config)
@@ -97,7 +97,10 @@ def train_stage(
 
 
 def _check(
-    examples: Sequence[Mapping[str, Any]], val_examples: Sequence[Mapping[str, Any]], clutch: Clutch
+    examples: Sequence[Mapping[str, Any]],
+    val_examples: Sequence[Mapping[str, Any]],
+    clutch: Clutch,
+    config: StageConfig,
 ) -> tuple[list[Example], list[Example]]:
     """Check the examples, and that model, motion tokenizer and data agree; which two do not is said."""
     shift, layout = clutch.tokenizer.config, clutch.vocabulary.layout
@@ -110,6 +113,11 @@ def _check(
             )
     checked = check_examples(examples, shift)
     held_out = check_examples(val_examples, shift) if val_examples else []
+    if layout.plan_size == 0 and config.tasks.get("plan", 0) > 0:
+        raise ConfigError(
+            f'Expected {type(config).__name__}.tasks without "plan" for a model without plans, got it. '
+            "Drop the task, or make the model with ClutchConfig(motion_form='step', plan=True)."
+        )
     longest = max([*checked, *held_out], key=lambda e: len(e["tokens"]))
     if len(longest["tokens"]) > clutch.config.max_steps:
         raise DataError(
@@ -232,7 +240,7 @@ class _Run:
         self.engine.eval()
         row = {}
         maker = SampleMaker(self.vocabulary)
-        spread = examples[:: max(1, len(examples) // VAL_EXAMPLES)]
+        spread = planned(examples[:: max(1, len(examples) // VAL_EXAMPLES)], self.vocabulary)
         some = sorted(spread, key=lambda e: len(e["tokens"]))
         for task in ("t2m", "m2t"):
             rng = np.random.default_rng(0)

@@ -51,7 +51,7 @@ def fingerprint(
     about = [type(config).__name__, asdict(config), read_deepspeed(config), joints, len(examples)]
     digest.update(json.dumps(about, sort_keys=True, default=dict).encode())
     for example in (*examples, *val_examples):
-        keys = ("clip_id", "source", "captions", "mirrored_captions")
+        keys = ("clip_id", "source", "captions", "mirrored_captions", "paraphrases")
         digest.update(json.dumps([example.get(key) for key in keys], default=list).encode())
         valid = np.ascontiguousarray(example["valid"], dtype=bool)
         hands = np.asarray(example["features"], dtype=np.float32).reshape(len(valid), 2, -1)

@@ -1,5 +1,7 @@
 """One vocabulary for text and motion: a text tokenizer, then the motion tokens, then ``<som>``, ``<eom>``, ``<mask>``.
 
+In the step form, lengths and plans follow: ``<length_1>``, …, ``<plan:none>``, ``<plan:count:left=3>``, ….
+
 Design choices:
 - Motion code ``k`` of codebook ``c`` is the token ``<motion_id_{c * K + k}>``: pose ids follow trajectory ids.
 - Ids of motion tokens are contiguous and start right after the text tokens, so constrained decoding is arithmetic.
@@ -16,8 +18,10 @@ import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from clutch_llm.errors import MalformedMotionError, VocabularyError
+from clutch_llm.rows import token_rows
 
 SOM, EOM, MASK = "<som>", "<eom>", "<mask>"
+LENGTH, PLAN = "<length_{}>", "<plan:{}>"
 N_SENTINELS = 32
 SPECIALS = ("<pad>", "</s>", *(f"<extra_id_{k}>" for k in range(N_SENTINELS)))
 
@@ -33,6 +37,8 @@ class TokenLayout:
         sentinels: ids of ``<extra_id_0>``, ``<extra_id_1>``, …
         pad: padding, which also starts the decoder.
         eos: end of a text.
+        lengths: tokens of lengths, from 1 latent step on; 0 in the interleaved form.
+        plan_size: tokens of plans, the first of which says nothing; 0 without plans.
     """
 
     text_size: int
@@ -41,6 +47,13 @@ class TokenLayout:
     sentinels: tuple[int, ...] = ()
     pad: int = 0
     eos: int = 1
+    lengths: int = 0
+    plan_size: int = 0
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether a latent step is one position (`rows`) rather than one for each slot."""
+        return self.lengths > 0
 
     @property
     def n_slots(self) -> int:
@@ -70,7 +83,16 @@ class TokenLayout:
     @property
     def size(self) -> int:
         """Number of tokens in all."""
-        return self.som + 3
+        return self.som + 3 + self.lengths + self.plan_size
+
+    def length_id(self, steps: int) -> int:
+        """Id of the token that says that a motion has so many latent steps, 1 to ``lengths``."""
+        return self.som + 2 + steps
+
+    @property
+    def first_plan(self) -> int:
+        """Id of the first token of plans, which says nothing."""
+        return self.som + 3 + self.lengths
 
     def slot_range(self, slot: int) -> tuple[int, int]:
         """First id and one past the last id that a slot may hold."""
@@ -102,6 +124,14 @@ def _id_of(tokenizer: Tokenizer, token: str) -> int:
     return number
 
 
+def _written(tokenizer: Tokenizer, start: int) -> tuple[int, list[str]]:
+    """Number of lengths and names of plan tokens that a tokenizer has from an id on."""
+    names = [str(tokenizer.id_to_token(k)) for k in range(start, tokenizer.get_vocab_size())]
+    lengths = sum(name == LENGTH.format(k + 1) for k, name in enumerate(names))
+    head, tail = PLAN.split("{}")
+    return lengths, [name[len(head) : -len(tail)] for name in names[lengths:]]
+
+
 class Vocabulary:
     """Text and motion to ids and back.
 
@@ -109,16 +139,30 @@ class Vocabulary:
         tokenizer: a text tokenizer without motion tokens; they are appended to it.
         codebook_size: codes of one codebook.
         slot_codebook: codebook of each slot of a latent step.
+        lengths: tokens of lengths to append, for the step form.
+        plan: names of the tokens of plans to append, for the step form. A tokenizer that has motion tokens already
+            keeps the lengths and plans that it has.
 
     Raises:
         VocabularyError: when the tokenizer lacks ``<pad>`` or ``</s>``.
     """
 
-    def __init__(self, tokenizer: Tokenizer, codebook_size: int, slot_codebook: Sequence[int] = (0, 1, 0, 1)) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        codebook_size: int,
+        slot_codebook: Sequence[int] = (0, 1, 0, 1),
+        *,
+        lengths: int = 0,
+        plan: Sequence[str] = (),
+    ) -> None:
         pad, eos, *sentinels = (_id_of(tokenizer, token) for token in SPECIALS)
         known = tokenizer.token_to_id(SOM)
         n_motion = (max(slot_codebook) + 1) * codebook_size
+        if known is not None:
+            lengths, plan = _written(tokenizer, known + 3)
         self.tokenizer = tokenizer
+        self.plan_names = tuple(plan)
         self.layout = TokenLayout(
             text_size=tokenizer.get_vocab_size() if known is None else known - n_motion,
             codebook_size=codebook_size,
@@ -126,9 +170,12 @@ class Vocabulary:
             sentinels=tuple(sentinels),
             pad=pad,
             eos=eos,
+            lengths=lengths,
+            plan_size=len(plan),
         )
         if known is None:
             names = [f"<motion_id_{k}>" for k in range(n_motion)] + [SOM, EOM, MASK]
+            names += [LENGTH.format(k + 1) for k in range(lengths)] + [PLAN.format(name) for name in plan]
             tokenizer.add_special_tokens([AddedToken(name, normalized=False) for name in names])
         self._spellings = self._spell_markup()
         if tokenizer.token_to_id("<motion_id_0>") != self.layout.text_size:
@@ -145,6 +192,8 @@ class Vocabulary:
         size: int,
         codebook_size: int,
         slot_codebook: Sequence[int] = (0, 1, 0, 1),
+        lengths: int = 0,
+        plan: Sequence[str] = (),
     ) -> Vocabulary:
         """Train a lower-cased byte-level BPE on texts: any later text can be encoded, known words are one token."""
         tokenizer = Tokenizer(models.BPE(unk_token=None))
@@ -159,11 +208,17 @@ class Vocabulary:
             min_frequency=2,
         )
         tokenizer.train_from_iterator(texts, trainer)
-        return cls(tokenizer, codebook_size, slot_codebook)
+        return cls(tokenizer, codebook_size, slot_codebook, lengths=lengths, plan=plan)
 
     @classmethod
     def from_pretrained_text(
-        cls, name_or_folder: str, *, codebook_size: int, slot_codebook: Sequence[int] = (0, 1, 0, 1)
+        cls,
+        name_or_folder: str,
+        *,
+        codebook_size: int,
+        slot_codebook: Sequence[int] = (0, 1, 0, 1),
+        lengths: int = 0,
+        plan: Sequence[str] = (),
     ) -> Vocabulary:
         """Take the text tokenizer of a T5 on the hub or in a folder."""
         from transformers import AutoTokenizer
@@ -175,7 +230,7 @@ class Vocabulary:
                 f"Expected the tokenizer of a T5 at {name_or_folder!r}, got: {error}. "
                 "Give a hub name that can be reached or a folder with tokenizer.json."
             ) from error
-        return cls(loaded.backend_tokenizer, codebook_size, slot_codebook)
+        return cls(loaded.backend_tokenizer, codebook_size, slot_codebook, lengths=lengths, plan=plan)
 
     @classmethod
     def load(cls, path: Path, *, codebook_size: int, slot_codebook: Sequence[int]) -> Vocabulary:
@@ -247,6 +302,15 @@ class Vocabulary:
             )
         body = (tokens + self.layout.slot_offsets).reshape(-1)
         return np.concatenate([[self.layout.som], body, [self.layout.eom]])
+
+    def motion_rows(self, tokens: np.ndarray) -> np.ndarray:
+        """SHIFT tokens (L, n_slots) -> ``<som>`` … ``<eom>`` in the layout's form: one row a code or a latent step."""
+        ids = self.motion_to_ids(tokens)
+        if not self.layout.stepwise:
+            return ids
+        body = ids[1:-1].reshape(-1, self.layout.n_slots)
+        marks = token_rows(ids[[0, -1]], self.layout)
+        return np.concatenate([marks[:1], body, marks[1:]])
 
     def ids_to_motion(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Ids ``<som>`` … ``<eom>`` -> SHIFT tokens (L, n_slots) int64.

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     )
     from hiw_data.pipeline import BuildConfig, build
     from hiw_data.sources.base import Source, SourceInfo
+    from hiw_data.sources.datasets import dataset_source
     from hiw_data.sources.fingerspelling import FingerspellingSource
     from hiw_data.sources.keypoints import KeypointSource
     from hiw_data.sources.npz import NpzSource
     from hiw_data.sources.procedural import ProceduralSource
+    from hiw_data.sources.recordings import RecordingSource, clip_joints
     from hiw_data.sources.video import VideoSource
     from hiw_data.splits import assign_split
     from hiw_data.store.dataset import HiwDataset, collate
@@ -65,6 +67,9 @@ _WHERE = {
     "FingerspellingSource": "sources.fingerspelling",
     "NpzSource": "sources.npz",
     "ProceduralSource": "sources.procedural",
+    "RecordingSource": "sources.recordings",
+    "clip_joints": "sources.recordings",
+    "dataset_source": "sources.datasets",
     "assign_split": "splits",
     "SCHEMA_VERSION": "store.schema",
     "HiwStore": "store.reader",
@@ -89,6 +94,7 @@ __all__ = [
     "NpzSource",
     "OptionError",
     "ProceduralSource",
+    "RecordingSource",
     "SchemaVersionError",
     "SkippedClip",
     "Source",
@@ -101,7 +107,9 @@ __all__ = [
     "assign_split",
     "build",
     "check_caption",
+    "clip_joints",
     "collate",
+    "dataset_source",
     "describe_motion",
 ]
 

@@ -28,6 +28,7 @@ EPILOG = """examples:
   hiw validate data/hiw.zarr                    every file and clip against its checksum
   hiw repair data/hiw.zarr                      drop what is damaged, keep the rest
   hiw export data/hiw.zarr out --to parquet     for the Hugging Face hub; or --to webdataset
+  hiw caption data/hiw.zarr --frames frames --out captions.jsonl     captions by vision and language models
 
 A store is one folder (Zarr 3). Read it in Python with
   from hiw_data import HiwStore, HiwDataset

@@ -52,6 +52,9 @@ class Clip(TypedDict):
         hand_model: name of the hand model that `betas` belong to, such as "mano".
         camera: a JSON object, the camera that saw the hands.
         timestamps: (T,) float64, seconds of each frame in its recording.
+        paraphrases: other sentences that ask for the motion, for training alone; none of them is a caption by which a
+            model is graded.
+        mirrored_paraphrases: the same of the mirror image.
         residual: (T, 2) float32, metres: distance of the fitted hand to what was observed, NaN where
             nothing was; only from sources that fit. Used for the quality report, not stored.
     """
@@ -76,6 +79,8 @@ class Clip(TypedDict):
     hand_model: NotRequired[str]
     camera: NotRequired[dict[str, Any]]
     timestamps: NotRequired[NDArray[np.float64]]
+    paraphrases: NotRequired[list[str]]
+    mirrored_paraphrases: NotRequired[list[str]]
     residual: NotRequired[NDArray[np.float32]]
 
 
@@ -166,6 +171,9 @@ def _check_words(clip: Mapping[str, Any], name: str) -> None:
     for key in ("attributes", "atomic_answers", "camera"):
         if not isinstance(clip.get(key, {}), dict):
             raise ClipError(f"Expected {key} as a dict in clip {name}, got {clip[key]!r}.")
+    for key in ("paraphrases", "mirrored_paraphrases"):
+        if key in clip and not _are_texts(clip[key]):
+            raise ClipError(f"Expected {key} of clip {name} as a list of texts, none empty, got {clip[key]!r}.")
 
 
 def _are_texts(texts: object) -> bool:

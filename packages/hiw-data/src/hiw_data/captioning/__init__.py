@@ -4,10 +4,10 @@
 English (words of ``lexicon``); ``check`` holds them against the codes, by the ``norms`` of actions. ``scripted`` says
 what the scripted source's attributes mean as claims.
 
-``vlm`` asks vision and language models (``endpoint``, ``client``, ``limits``, ``cache``; ``questions`` with the prompts of
-``prompts/``, ``validation``), lets them choose from a closed vocabulary (``narrations``, ``embeddings``, ``vocabulary``)
-and drops what fits nothing (``outliers``); ``results`` says what is kept. ``local_model`` and ``local_server`` are a small
-language model of this machine behind the same protocol.
+``vlm`` asks vision and language models (``endpoint``, ``client``, ``limits``, ``cache``; ``questions`` with the prompts
+of ``prompts/``, ``validation``), lets them choose from a closed vocabulary (``narrations``, ``embeddings``,
+``vocabulary``) and drops what fits nothing (``outliers``); ``results`` says what is kept. ``local_model`` and
+``local_server`` are a small language model of this machine behind the same protocol.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""`hiw sources`: every source there is, what it needs, under which licence, and whether real files were met here."""
+"""The commands of sources: `hiw sources` lists them all, `hiw import-dataset` reads a dataset in its own layout."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from hiw_data.sources.datasets import DATASETS, dataset
@@ -79,7 +80,7 @@ def source_rows() -> list[dict[str, str]]:
 
 
 def add_commands(subparsers: Any) -> None:
-    """Adds `sources` to `hiw`."""
+    """Adds `sources` and `import-dataset` to `hiw`."""
     command = subparsers.add_parser(
         "sources",
         help="list what can be imported, and what it needs",
@@ -89,6 +90,60 @@ def add_commands(subparsers: Any) -> None:
     command.add_argument("names", nargs="*", metavar="NAME", help="only these")
     command.add_argument("--json", action="store_true", help="the table as JSON")
     command.set_defaults(run=print_sources)
+    imported = subparsers.add_parser(
+        "import-dataset",
+        help="build a store from a dataset in its own layout",
+        description="Reads a dataset or device as `hiw sources` lists it. Files that cannot be used are skipped and "
+        "listed with their reason.",
+        epilog="example: hiw import-dataset arctic data/arctic --mano data/mano --out arctic.zarr --fps 15",
+    )
+    imported.add_argument("dataset", choices=DATASETS, metavar="NAME", help="as `hiw sources` has it")
+    imported.add_argument("folder", type=Path)
+    imported.add_argument("--mano", type=Path, metavar="FOLDER", help="of MANO_LEFT and MANO_RIGHT, which are yours")
+    imported.add_argument("--name", help="of this source in the store (default: the dataset's)")
+    imported.add_argument("--licence", help="goes into the data card (default: what is known of the dataset's)")
+    imported.add_argument(
+        "--captions",
+        choices=["own", "motion", "both"],
+        default="own",
+        help="the dataset's words, and measured ones where it has no sentence; measured ones alone; both (default own)",
+    )
+    imported.add_argument("--source-fps", type=float, help="of files that do not say")
+    imported.add_argument("--max-frames", type=int, default=64, help="of one clip (default %(default)s)")
+    imported.add_argument("--smoothing", type=float, default=0.0, help="Gaussian over time, seconds (default none)")
+    imported.add_argument("--limit", type=int, help="at most so many files")
+    imported.add_argument("--workers", type=int, default=2, help="processes that fit keypoints (default %(default)s)")
+    imported.add_argument("--out", type=Path, required=True, help="the store")
+    imported.add_argument("--fps", type=float, default=15.0, help="frames a second in the store (default %(default)s)")
+    imported.add_argument("--seed", type=int, default=0, help="draws the splits (default %(default)s)")
+    imported.add_argument("--overwrite", action="store_true", help="replace a store that is there")
+    imported.set_defaults(run=import_dataset)
+
+
+def import_dataset(arguments: argparse.Namespace) -> int:
+    """`hiw import-dataset`: returns its exit status."""
+    from hiw_data.pipeline import BuildConfig, build
+    from hiw_data.sources.datasets import dataset_source
+
+    source = dataset_source(
+        arguments.dataset,
+        arguments.folder,
+        mano=arguments.mano,
+        name=arguments.name,
+        licence=arguments.licence,
+        captions=arguments.captions,
+        fps=arguments.source_fps,
+        max_frames=arguments.max_frames,
+        smoothing=arguments.smoothing,
+        limit=arguments.limit,
+        workers=arguments.workers,
+    )
+    config = BuildConfig(fps=arguments.fps, seed=arguments.seed)
+    store = build([source], arguments.out, config, overwrite=arguments.overwrite)
+    found = store.summary()
+    print(f"Wrote {arguments.out}: {found['clips']} clips, {found['seconds']} s, {found['skipped']['count']} skipped.")
+    print(f"Next: hiw inspect {arguments.out}")
+    return 0
 
 
 def print_sources(arguments: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ def read_gigahands(path: Path, context: Context) -> Iterator[HandRecording]:
     """The sequence in one params/<seq>.json: one recording an annotated segment, or the whole."""
     scene, sequence = path.parents[1].name, path.stem
     whole = _whole(path, scene, sequence, context)
-    segments = [row for row in _annotations(context.folder) if _is_of(row, scene, sequence)]
+    segments = _annotations(context.folder).get((scene, sequence), ())
     if not segments:
         yield whole
     frames = len(whole.valid)
@@ -78,17 +78,16 @@ def _frames(path: Path) -> list[int]:
     return frames
 
 
-def _is_of(row: Any, scene: str, sequence: str) -> bool:
-    named = row.get("sequence")
-    return row.get("scene") == scene and sequence in (named if isinstance(named, list) else [named])
-
-
 @lru_cache(maxsize=2)
-def _annotations(folder: Path) -> tuple[dict[str, Any], ...]:
-    for root in (folder, folder.parent):
-        if (root / "annotations_v2.jsonl").is_file():
-            return tuple(read_json_lines(root / "annotations_v2.jsonl"))
-    return ()
+def _annotations(folder: Path) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The rows of annotations_v2.jsonl by scene and sequence."""
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    path = next((p for p in (folder, folder.parent) if (p / "annotations_v2.jsonl").is_file()), None)
+    for row in read_json_lines(path / "annotations_v2.jsonl") if path is not None else ():
+        named = row["sequence"]
+        for sequence in named if isinstance(named, list) else [named]:
+            rows.setdefault((str(row["scene"]), str(sequence)), []).append(row)
+    return rows
 
 
 GIGAHANDS = Dataset(

@@ -16,6 +16,9 @@ from hiw_data.sources.mano_rules import ManoHands
 
 Array = NDArray[np.float64]
 
+_LARGEST = 1e5
+"""No number of a hand is as large, in any unit."""
+
 MOTION_MAKER = "motion codes"
 """Maker of captions that were measured here."""
 
@@ -87,14 +90,16 @@ class HandRecording:
     def put(self, side: int, orient: Any, pose: Any, wrist: Any, valid: Any, betas: Array | None = None) -> None:
         """Sets one hand: (T, 3), (T, 15, 3), (T, 3), (T,) bool and (B,).
 
-        Rows in which something is not finite count as not seen.
+        Rows in which something is not finite, or too large for a hand in any unit, count as not seen.
         """
         good = np.asarray(valid, bool)
         for array in (orient, pose, wrist):
-            good = good & np.isfinite(array).reshape(len(good), -1).all(1)
+            good = good & (np.abs(array) < _LARGEST).reshape(len(good), -1).all(1)
         self.global_orient[good, side], self.hand_pose[good, side] = orient[good], pose[good]
         self.wrist[good, side], self.valid[:, side] = wrist[good], good
         if betas is not None and self.betas is not None:
+            if not (np.abs(betas) < _LARGEST).all():
+                raise ValueError("betas that are not finite, or too large for a hand")
             self.betas[side, : len(betas)] = betas[: self.betas.shape[1]]
 
     def put_rows(

@@ -23,6 +23,7 @@ from hiw_data.sources.base import SourceInfo
 from hiw_data.sources.choreography import SIZES, SPEEDS, Array, Cue, HandTrack
 from hiw_data.sources.families import FAMILIES, Family
 from hiw_data.sources.held_out import HELD_OUT_COMBINATIONS
+from hiw_data.sources.phrasing import paraphrase
 from hiw_data.sources.wording import NUMBERS, TIMES, fine_caption, short_caption
 
 BLOCK = 256
@@ -57,6 +58,7 @@ class ProceduralSource:
         seed: another seed gives other clips.
         frames: length of each clip, at least 32.
         name: of this source in the store.
+        paraphrases: free sentences of each clip beside its captions, for training; see `phrasing`.
         hold_out: keep the combinations of `held_out` out of train; False leaves all splits to the build.
 
     Attributes of a clip: `family` (the action), `hand`, `direction`, `speed`, `size`, `repetitions`, `synthetic`,
@@ -74,13 +76,15 @@ class ProceduralSource:
         *,
         name: str = "procedural",
         hold_out: bool = True,
+        paraphrases: int = 0,
     ) -> None:
-        if clips < 1 or seed < 0 or frames < 32:
+        if clips < 1 or seed < 0 or frames < 32 or paraphrases < 0:
             raise OptionError(
-                f"Expected clips >= 1, seed >= 0 and frames >= 32, got clips={clips}, seed={seed}, frames={frames}."
+                "Expected clips >= 1, seed >= 0, frames >= 32 and paraphrases >= 0, got "
+                f"clips={clips}, seed={seed}, frames={frames}, paraphrases={paraphrases}."
             )
         self.clips, self.seed, self.frames = clips, seed, frames
-        self.name, self.hold_out = name, hold_out
+        self.name, self.hold_out, self.paraphrases = name, hold_out, paraphrases
 
     def __len__(self) -> int:
         return self.clips
@@ -102,15 +106,21 @@ class ProceduralSource:
 
     def stream(self, fps: float) -> Iterator[Clip | SkippedClip]:
         """All clips in order of their index, at `fps` frames a second."""
-        for first in range(0, self.clips, BLOCK):
+        yield from self.stream_from(fps, 0)
+
+    def stream_from(self, fps: float, start: int) -> Iterator[Clip | SkippedClip]:
+        """The same without the first `start`, which are not made either, for a build that goes on."""
+        for first in range(start // BLOCK * BLOCK, self.clips, BLOCK):
             indices = range(first, min(first + BLOCK, self.clips))
             sketches = [self.sketch(index, fps) for index in indices]
             for index, sketch, features in zip(indices, sketches, to_features(sketches), strict=True):
+                if index < start:
+                    continue  # of a block whose other clips are wanted: blocks are always made whole, to the same bits
                 clip_id = f"{self.name}/{self.seed}/{index:06d}"
                 a = sketch.attributes
                 held_out = HELD_OUT_COMBINATIONS.get((a["family"], a["hand"], a["direction"]), "")
                 split = held_out if self.hold_out else ""
-                yield Clip(
+                clip = Clip(
                     clip_id=clip_id,
                     source=self.name,
                     split=split,
@@ -123,6 +133,16 @@ class ProceduralSource:
                     origin=clip_id,
                     held_out=bool(split),
                 )
+                if self.paraphrases:
+                    clip["paraphrases"] = self._paraphrases(index, a)
+                    clip["mirrored_paraphrases"] = self._paraphrases(index, mirror_attributes(a))
+                yield clip
+
+    def _paraphrases(self, index: int, attributes: Mapping[str, Any]) -> list[str]:
+        """Free sentences in phrasings that training may see, from a generator of their own."""
+        rng = np.random.default_rng([self.seed, index, 1])
+        directions = FAMILIES[index % len(FAMILIES)].directions
+        return [paraphrase(attributes, directions, rng) for _ in range(self.paraphrases)]
 
     def sketch(self, index: int, fps: float) -> Sketch:
         """Draws and writes clip number `index`."""

@@ -13,12 +13,13 @@ import logging
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from hand_geometry import HandPair, features_to_joints, features_to_params
+from hand_geometry import HandModel, HandPair, features_to_joints, features_to_params
 from hand_geometry.errors import AssetError, HandGeometryError
 from hand_geometry.units import refuse_other_units
 
@@ -31,12 +32,17 @@ from hiw_data.sources.fitting import fit_tracks
 from hiw_data.sources.hand_recording import MOTION_MAKER, Context, Dataset, Found, HandRecording, KeypointRecording
 from hiw_data.sources.mano_rules import SIDES, ManoHands, open_rest_wrists
 from hiw_data.sources.measured import measured_words
+from hiw_data.sources.ply import read_vertices
 from hiw_data.sources.recording import FPS_RANGE
 
 logger = logging.getLogger(__name__)
 
 CAPTIONS = ("own", "motion", "both")
 OPEN_HAND = "open hand"
+WORST_FIT = 0.03
+"""Metres between fitted and given keypoints, on average over a hand; a frame that is worse counts as not seen."""
+_FARTHEST = 1000.0
+"""Metres from the origin: what is farther is in another unit."""
 _BATCH = 16
 """Recordings whose keypoints are fitted together."""
 _MIN_POINTS = 6
@@ -143,7 +149,7 @@ class RecordingSource:
     def _fitted(self, recordings: list[KeypointRecording], fps: float) -> Iterator[Clip | SkippedClip]:
         tracks = [(number, side) for number, r in enumerate(recordings) for side in range(2) if _seen(r, side).any()]
         points = [
-            Track(recordings[k].keypoints[:, side], recordings[k].seen[:, side], side, "none") for k, side in tracks
+            Track(recordings[k].keypoints[:, side], _points(recordings[k], side), side, "none") for k, side in tracks
         ]
         fits = dict(zip(tracks, fit_tracks(points, self.workers) if points else [], strict=True))
         for number, recording in enumerate(recordings):
@@ -154,7 +160,7 @@ class RecordingSource:
             for side in range(2):
                 if (number, side) in fits:
                     fit = fits[number, side]
-                    good = np.isfinite(fit.residual) & _seen(recording, side)
+                    good = (fit.residual <= WORST_FIT) & _seen(recording, side)
                     wrist = fit.transl + open_rest_wrists()[side]
                     motion.put(side, fit.global_orient, fit.hand_pose, wrist, good)
                     residual[:, side] = fit.residual
@@ -247,6 +253,10 @@ def open_hand_motion(recording: HandRecording) -> FittedMotion:
     if not recording.valid.any():
         raise ClipError(f"Expected a hand in at least one frame of {recording.name}, got none.")
     transl = np.where(recording.valid[..., None], recording.wrist - open_rest_wrists(), 0)
+    if (farthest := float(np.abs(transl).max())) > _FARTHEST:
+        raise ClipError(
+            f"Expected wrists in metres in {recording.name}, got one {farthest:.3g} from the origin. Correct the unit."
+        )
     residual = np.full(recording.valid.shape, np.nan) if recording.residual is None else recording.residual
     motion = FittedMotion(
         recording.global_orient.astype(np.float32),
@@ -260,7 +270,9 @@ def open_hand_motion(recording: HandRecording) -> FittedMotion:
     return motion
 
 
-def clip_joints(clip: Mapping[str, Any], model: HandPair | str | Path | None = None) -> np.ndarray:
+def clip_joints(
+    clip: Mapping[str, Any], model: HandPair | str | Path | None = None, *, folder: str | Path | None = None
+) -> np.ndarray:
     """The joints of a clip in its dataset's own frame and shape.
 
     Args:
@@ -268,6 +280,8 @@ def clip_joints(clip: Mapping[str, Any], model: HandPair | str | Path | None = N
             `frame_origin`.
         model: the hands that the dataset was made with: a `HandPair`, or the folder of the MANO files; None for clips
             whose `hand_model` is the open hand.
+        folder: the dataset's, for clips whose hands are template meshes in it (GRAB): `template_left`,
+            `template_right`. None takes the mean shape's.
 
     Returns:
         (T, 2, 21, 3) float32, metres, OpenPose order; hands that were not seen are the clip's stand-ins.
@@ -285,6 +299,8 @@ def clip_joints(clip: Mapping[str, Any], model: HandPair | str | Path | None = N
     pair = model
     if not isinstance(pair, HandPair):
         pair = HandPair.load(str(model), left_shapedirs=attributes.get("left_shapedirs", "as-shipped"))
+    if folder is not None:
+        pair = HandPair(*(_templated(getattr(pair, side), clip, Path(folder)) for side in SIDES))
     params = {key: torch.as_tensor(np.asarray(v)) for key, v in features_to_params(clip["features"]).items()}
     betas = torch.as_tensor(np.asarray(clip["betas"], np.float32))
     zero = torch.zeros(1, 2, 3)
@@ -292,6 +308,16 @@ def clip_joints(clip: Mapping[str, Any], model: HandPair | str | Path | None = N
     transl = params["transl"] + torch.as_tensor(open_rest_wrists() + origin, dtype=torch.float32) - rest
     joints = pair(params["global_orient"], params["hand_pose"], betas, transl, vertices=False).joints
     return joints.numpy()
+
+
+def _templated(hand: HandModel, clip: Mapping[str, Any], folder: Path) -> HandModel:
+    name = clip["attributes"].get(f"template_{hand.side}")
+    path = folder / str(name)
+    if name is None or not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+        raise OptionError(
+            f"Expected the mesh {name} of clip {clip['clip_id']} in {folder}, got none. Check the folder."
+        )
+    return HandModel(replace(hand.asset, v_template=read_vertices(path)))
 
 
 def _mano(dataset: Dataset, mano: str | Path | None) -> ManoHands | None:
@@ -317,7 +343,13 @@ def _reason(error: BaseException, what: str, name: str) -> str:
 
 def _seen(recording: KeypointRecording, side: int) -> np.ndarray:
     """Frames in which enough keypoints of a hand are seen to fit it, (T,)."""
-    return np.asarray(recording.seen[:, side].sum(1) >= _MIN_POINTS)
+    return np.asarray(_points(recording, side).sum(1) >= _MIN_POINTS)
+
+
+def _points(recording: KeypointRecording, side: int) -> np.ndarray:
+    """Keypoints of a hand that are seen and can be in metres, (T, 21)."""
+    near = (np.abs(recording.keypoints[:, side]) <= _FARTHEST).all(-1)
+    return np.asarray(recording.seen[:, side] & near)
 
 
 def _origin(motion: FittedMotion, first: int, finished: MotionPiece, piece: MotionPiece) -> list[float]:

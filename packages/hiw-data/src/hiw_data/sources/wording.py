@@ -17,7 +17,10 @@ MOVEMENTS = {
 }
 HANDS = {"left": "the left hand", "right": "the right hand", "both": "both hands"}
 
-_DOUBLED = {"cut", "clap", "stir", "grab", "drum", "rap"}
+_DOUBLED = {
+    *("chop", "clap", "cut", "drag", "drum", "flap", "flip", "grab", "hit", "nip", "rap", "rub", "run", "shut", "slap"),
+    *("stir", "tap", "tip", "tug"),
+}
 _VERB = re.compile(r"\[(\w+)\]")
 
 
@@ -27,7 +30,7 @@ def third_person(verb: str) -> str:
     >>> third_person("push"), third_person("wave"), third_person("play")
     ('pushes', 'waves', 'plays')
     """
-    if verb.endswith(("s", "sh", "ch", "x", "o")):
+    if verb.endswith(("s", "sh", "ch", "x", "o", "z")):
         return verb + "es"
     if verb.endswith("y") and verb[-2] not in "aeiou":
         return verb[:-1] + "ies"

@@ -15,7 +15,7 @@ from hiw_data.store.reader import HiwStore
 from hiw_data.store.schema import FORMAT
 from hiw_data.store.writer import StoreWriter
 
-_OPTIONAL = ("origin", "group", "held_out", "mirrored_captions")
+_OPTIONAL = ("origin", "group", "held_out", "mirrored_captions", "paraphrases", "mirrored_paraphrases")
 
 
 def migrate(path: str | Path, out: str | Path | None = None) -> HiwStore:

@@ -37,7 +37,17 @@ CHUNK_FRAMES = 256
 """Frames of a chunk inside a shard, for readers that know Zarr alone."""
 
 _JSON = ("attributes", "caption_provenance", "atomic_answers", "motion_codes", "camera")
-_OPTIONAL = ("group", "licence", "hand_model", "mirrored_captions", *_JSON[1:], "betas", "timestamps")
+_OPTIONAL = (
+    "group",
+    "licence",
+    "hand_model",
+    "mirrored_captions",
+    "paraphrases",
+    "mirrored_paraphrases",
+    *_JSON[1:],
+    "betas",
+    "timestamps",
+)
 
 ROW_SCHEMA = pa.schema(
     [
@@ -52,6 +62,8 @@ ROW_SCHEMA = pa.schema(
         pa.field("length", pa.int32(), nullable=False),
         pa.field("captions", pa.list_(pa.string()), nullable=False),
         pa.field("mirrored_captions", pa.list_(pa.string())),
+        pa.field("paraphrases", pa.list_(pa.string())),
+        pa.field("mirrored_paraphrases", pa.list_(pa.string())),
         pa.field("caption_provenance", pa.string()),
         pa.field("attributes", pa.string(), nullable=False),
         pa.field("atomic_answers", pa.string()),
