@@ -71,6 +71,9 @@ def test_a_jump_across_frames_that_were_not_seen_is_no_acceleration():
     assert peak_accelerations(motion_of(path), valid, FPS)[0] > 50
     valid[14:16, 1] = False
     assert peak_accelerations(motion_of(path), valid, FPS)[0] < 1e-3
+    spike, seen = np.zeros((30, 3)), SEEN.copy()
+    spike[15], seen[15, 1] = 5.0, False
+    assert peak_accelerations(motion_of(spike), seen, FPS)[0] < 1e-3
 
 
 def test_a_clip_that_jerks_is_an_outlier_and_a_calm_one_is_not():

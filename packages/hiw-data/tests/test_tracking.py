@@ -69,6 +69,14 @@ def test_a_third_hand_is_counted_and_left_out():
     assert (place(hands, 1) < 200).all()
 
 
+def test_a_third_hand_with_a_sure_label_does_not_push_out_one_of_the_two_that_are_seen_most():
+    frames = [[hand(0, 300, label=k % 2), hand(1, 100)] + ([hand(0, 500, 300)] if k >= 12 else []) for k in range(20)]
+    hands = two_hands(seen(frames))
+    assert hands.seen.all()
+    assert hands.counts["other_hands"] == 8
+    assert (place(hands, 0) < 400).all()
+
+
 def test_a_hand_that_comes_back_elsewhere_is_the_same_hand():
     frames = [[hand(1, 100)] if k < 15 else [] if k < 45 else [hand(1, 400)] for k in range(60)]
     hands = two_hands(seen(frames))
@@ -139,12 +147,14 @@ def test_a_second_look_finds_a_hand_before_and_after_it_was_found():
 
 
 def test_a_second_look_does_not_take_the_other_hand_or_another_place():
-    frames = [Frame(k / 30, np.zeros((480, 640, 3), np.uint8)) for k in range(4)]
-    first = [[hand(1, 300, 200), hand(0, 380, 200)], [hand(0, 380, 200)], [hand(0, 380, 200)], [hand(0, 380, 200)]]
+    ramp = np.broadcast_to((np.arange(640) // 3)[None, :, None], (480, 640, 3)).astype(np.uint8)  # tells mirrors
+    frames = [Frame(k / 30, ramp) for k in range(4)]
+    first = [[hand(1, 300, 200), hand(0, 320, 200)], [hand(0, 320, 200)], [hand(0, 320, 200)], [hand(0, 320, 200)]]
+    corners = {160: (256, 160), 240: (216, 120)}  # of the squares around the lost hand, two and three times its size
 
     def sees_only_the_other(part):
-        corner = 300 + 36 - 80 if part.shape[1] == 160 else 300 + 36 - 120
-        return [hand(0, 380 - corner, 80 if part.shape[1] == 160 else 120)]
+        x, y = corners.get(part.shape[1], (0, 0))
+        return [hand(0, 320 - x, 200 - y)] if part[0, 0, 0] < part[0, -1, 0] else []
 
     assert [len(row) for row in second_look(frames, first, sees_only_the_other)] == [2, 1, 1, 1]
     assert [len(row) for row in second_look(frames, first, lambda part: [hand(1, 0, 0, 20)])] == [2, 1, 1, 1]

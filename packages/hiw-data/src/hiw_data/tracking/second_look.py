@@ -93,15 +93,17 @@ def _sweep(
     for k in order:
         time = frames[k].time
         present = list(found[k])
+        here = _present(sought, present, 2 * config.moved)
         missing = []
-        for hand in sought:
-            nearest = min(present, key=hand.hand.distance, default=None)
-            if nearest is not None and hand.hand.distance(nearest) < 2 * config.moved:
-                present.remove(nearest)
+        for index, hand in enumerate(sought):
+            nearest = here.get(index)
+            if nearest is not None:
                 hand.hand, hand.time = nearest, time
                 hand.size = hand.size if nearest.second_look else nearest.size
             elif abs(time - hand.time) <= config.patience:
                 missing.append(hand)
+        continued = {id(hand) for hand in here.values()}
+        present = [hand for hand in present if id(hand) not in continued]
         for hand in missing:
             if len(found[k]) >= config.most_hands:
                 break
@@ -111,6 +113,18 @@ def _sweep(
                 hand.hand, hand.time, hand.size = again, time, max(hand.size, again.size)
         sought = [hand for hand in sought if abs(time - hand.time) <= config.patience]
         sought += [_Sought(hand, time, hand.size) for hand in present]
+
+
+def _present(sought: Sequence[_Sought], present: Sequence[Detection], reach: float) -> dict[int, Detection]:
+    """Which hand of a frame continues which that is sought: the nearest pair first, each hand once."""
+    pairs = [(s.hand.distance(p), i, j) for i, s in enumerate(sought) for j, p in enumerate(present)]
+    here: dict[int, Detection] = {}
+    taken: set[int] = set()
+    for distance, i, j in sorted(pairs):
+        if distance < reach and i not in here and j not in taken:
+            here[i] = present[j]
+            taken.add(j)
+    return here
 
 
 def _look_for(
