@@ -116,6 +116,10 @@ def change_frame(orient: ArrayLike, wrist: ArrayLike, rotation: ArrayLike, offse
     return np.asarray(turned), np.asarray(moved)
 
 
+_MOST_IN_A_ROTATION = 2.0
+"""No entry of a rotation matrix is over 1; damaged files hold numbers whose products overflow."""
+
+
 def mirror_axis_angle(axis_angle: ArrayLike) -> Array:
     """M: rotations of the right model, of which a left hand is the mirror image in x, as those of the left model.
 
@@ -129,9 +133,14 @@ def mirror_axis_angle(axis_angle: ArrayLike) -> Array:
 
 
 def axis_angle_of_matrices(matrices: ArrayLike) -> Array:
-    """Axis-angle of rotation matrices: (..., 3, 3) -> (..., 3)."""
+    """Axis-angle of rotation matrices: (..., 3, 3) -> (..., 3); NaN where a number cannot be a rotation's."""
     array = np.asarray(matrices, np.float64)
-    return np.asarray(Rotation.from_matrix(array.reshape(-1, 3, 3)).as_rotvec()).reshape(array.shape[:-1])
+    flat = array.reshape(-1, 3, 3)
+    sound = (np.abs(flat) <= _MOST_IN_A_ROTATION).all((1, 2))
+    turns = np.full((len(flat), 3), np.nan)
+    if sound.any():
+        turns[sound] = Rotation.from_matrix(flat[sound]).as_rotvec()
+    return turns.reshape(array.shape[:-1])
 
 
 def axis_angle_of_quaternions(quaternions: ArrayLike) -> Array:
