@@ -49,6 +49,18 @@ def test_bvh_of_one_hand_marks_the_other_unseen(make_motion, tmp_path):
     np.testing.assert_array_equal(import_motion(path)["valid"], valid)
 
 
+def test_bvh_puts_each_wrist_at_rest_where_it_is_first_seen(joints_of, make_motion, tmp_path):
+    """Both wrists sink by a centimetre a frame; the left is seen from frame 1 on, the right from frame 3 on."""
+    motion, valid = make_motion(frames=5), np.ones((5, 2), bool)
+    wanted = np.array([[-0.2, 0.1, 0.5], [0.2, 0.1, 0.5]]) + np.arange(5)[:, None, None] * [0.0, 0.01, 0.0]
+    motion["transl"] = (motion["transl"] + wanted - joints_of(motion)[:, :, 0]).astype(np.float32)
+    valid[:1, 0], valid[:3, 1] = False, False
+    text = export_motion(tmp_path / "a.bvh", motion, fps=15, valid=valid).read_text()
+    for wrist, expected in (("left_wrist", [-20, -11, -50]), ("right_wrist", [20, -13, -50])):
+        (found,) = re.findall(rf"JOINT {wrist}\s+{{\s+OFFSET (\S+) (\S+) (\S+)", text)
+        assert [float(number) for number in found] == pytest.approx(expected, abs=1e-3)
+
+
 def test_bvh_may_name_its_rotations_in_another_order(joints_of, make_motion, tmp_path):
     """What another program writes after loading ours: the same curves as X, then Y, then Z."""
     from scipy.spatial.transform import Rotation
