@@ -133,6 +133,18 @@ def test_hawor_s_list_is_what_joblib_reads_and_writes(make_motion, tmp_path):
         assert again["fps"] == 30
 
 
+def test_the_shape_of_a_hawor_hand_is_the_mean_over_the_frames_in_which_it_was_seen(make_motion, tmp_path):
+    motion, frames = make_motion(4), 4
+    betas, valid = np.zeros((2, frames, 10), np.float32), np.ones((2, frames), np.float32)
+    betas[0, :, 0], betas[1, :, 1] = [1, 3, 50, 50], [9, 2, 4, 6]
+    valid[0, 2:], valid[1, 0] = 0, 0
+    stored = [motion["transl"].swapaxes(0, 1), motion["global_orient"].swapaxes(0, 1),
+              motion["hand_pose"].swapaxes(0, 1).reshape(2, frames, 45), betas, valid]  # fmt: skip
+    (tmp_path / "a.pth").write_bytes(pickle.dumps([torch.from_numpy(array.copy()) for array in stored]))
+    shape = import_motion(tmp_path / "a.pth", fps=30)["betas"]
+    assert (shape[0, 0], shape[1, 1]) == (2, 4)
+
+
 def test_frames_that_are_not_finite_come_back_marked_unseen(make_motion, tmp_path):
     motion = make_motion(6)
     tree = {"pred_trans": motion["transl"].swapaxes(0, 1).copy(), "pred_rot": motion["global_orient"].swapaxes(0, 1),
