@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -91,8 +92,12 @@ class Model:
         frames = 8 if seconds is None else round(seconds * 15)
         return {"features": np.resize(features, (frames, 198)), "fps": 15.0}
 
-    def caption(self, motions: list[np.ndarray], *, detailed: bool = False) -> list[str]:
+    def caption(
+        self, motions: list[np.ndarray], valid: list[np.ndarray], fps: float, *, detailed: bool = False
+    ) -> list[str]:
         assert detailed
+        assert fps == 15.0
+        assert [v.shape for v in valid] == [(len(m), 2) for m in motions]
         clips = self.store.clips()
         return [next(c["captions"][-1] for c in clips if c["features"] is m) for m in motions]
 
@@ -109,7 +114,9 @@ class Shift:
     """A tokenizer that keeps everything but moves the left wrist by 20 mm."""
 
     @staticmethod
-    def encode_list(motions: list[np.ndarray]) -> list[np.ndarray]:
+    def encode_list(motions: list[np.ndarray], valid: list[np.ndarray], *, fps: float) -> list[np.ndarray]:
+        assert fps == 15.0
+        assert [v.shape for v in valid] == [(len(m), 2) for m in motions]
         return [m.copy() for m in motions]
 
     @staticmethod
@@ -178,7 +185,9 @@ def test_every_section_is_measured_on_the_test_split_alone(ran: Ran) -> None:
 
 def test_the_models_are_asked_as_the_protocol_says(ran: Ran) -> None:
     calls = [c for c in ran.models["clutch"].calls if "texts" in c]
-    assert all((c["temperature"], c["guidance"], c["seed"]) == (0.7, 1.5, 5) for c in calls)
+    assert all((c["temperature"], c["guidance"]) == (0.7, 1.5) for c in calls)
+    seeds = {text: 5 + crc32(c["clip_id"].encode()) for c in ran.store.clips("test") for text in c["captions"]}
+    assert all(c["seed"] == [seeds[text] for text in c["texts"]] for c in calls)
     high_level = {c["captions"][0] for c in ran.store.clips("test")}
     assert [c["samples"] for c in calls if c["seconds"] is not None and not high_level & set(c["texts"])] == [2] * 4
     by_text = {c["captions"][-1]: c for c in ran.store.clips("test")}
@@ -187,7 +196,7 @@ def test_the_models_are_asked_as_the_protocol_says(ran: Ran) -> None:
             assert {len(by_text[t]["features"]) / 15 for t in call["texts"]} == {call["seconds"]}
     (free,) = [c for c in ran.models["clutch"].calls if "free" in c]
     assert free["free"] == [c["captions"][-1] for c in ran.store.clips("test")]
-    assert (free["seed"], free["temperature"]) == (5, 0.7)
+    assert (free["seed"], free["temperature"]) == ([seeds[text] for text in free["free"]], 0.7)
     assert ran.metrics["generation"] == {"temperature": 0.7, "guidance": 1.5}
 
 

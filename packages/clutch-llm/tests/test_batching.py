@@ -60,6 +60,25 @@ def test_masked_motion_hides_codes_only_and_asks_for_all_of_them(maker, examples
     np.testing.assert_array_equal(np.where(shown == layout.mask, whole, shown), whole)
 
 
+def test_masked_motion_always_shows_where_the_motion_begins_and_ends(maker) -> None:
+    layout = maker.layout
+    for seed in range(60):
+        shown = maker.make("masked", CLIP, np.random.default_rng(seed)).prompt[-11:]  # 8 codes, two marks, the end
+        assert shown[0] == layout.som
+        assert shown[9:].tolist() == [layout.eom, layout.eos]
+
+
+def test_after_a_span_of_motion_stands_the_position_of_the_code_that_would_go_on(maker, monkeypatch) -> None:
+    """Steps 1 and 3 to 4 of six are left out: codes 5 to 8 and 13 to 20."""
+    monkeypatch.setattr("clutch_llm.batching.choose_spans", lambda *_, **__: [(1, 2), (3, 5)])
+    clip = {"captions": ["both hands clap"], "tokens": np.arange(24).reshape(6, 4) % 8}
+    sample = maker.make("motion", clip, np.random.default_rng(0))
+    first, second = maker.layout.sentinels[:2]
+    assert [int(np.flatnonzero(sample.target == mark)[0]) for mark in (first, second)] == [0, 5]
+    assert sample.target_positions.tolist() == [0, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 18, 19, 20, 21]
+    assert sample.prompt_positions.tolist() == [0, 1, 2, 3, 4, 0, 9, 10, 11, 12, 0, 21, 22, 23, 24, 0, 0]
+
+
 def test_corrupted_motion_says_each_code_once_and_keeps_its_position(maker, examples) -> None:
     layout = maker.layout
     for k, example in enumerate(examples):

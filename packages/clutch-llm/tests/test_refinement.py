@@ -95,6 +95,17 @@ def test_the_distance_of_a_short_clip_is_that_of_it_alone(examples, tokenizer) -
         torch.testing.assert_close(both[k : k + 1], alone, atol=1e-5, rtol=1e-4)
 
 
+def test_of_a_motion_that_was_cut_only_what_was_asked_for_is_compared(examples, tokenizer) -> None:
+    """The target is the first 3 of 8 steps, beside a whole motion: its first 12 frames count, and no later one."""
+    pair = [examples[0], examples[1]]
+    rows = [torch.from_numpy(examples[0]["tokens"][:3]), torch.from_numpy(examples[1]["tokens"])]
+    p, mask = padded_one_hot(rows, tokenizer.config.codebook_size)
+    both = refinement_distances(1e4 * p, mask, torch.zeros_like(p), TrueMotion.of(pair), tokenizer, temperature=0.5)
+    truth = TrueMotion.of(pair[:1], 12)
+    alone = motion_distances(tokenizer.decode(rows[0][None]), truth, tokenizer)
+    torch.testing.assert_close(both[:1], alone, atol=1e-5, rtol=1e-4)
+
+
 def test_hard_samples_are_one_hot_and_follow_the_distribution() -> None:
     p = torch.tensor([0.1, 0.2, 0.7])
     logits = p.log().expand(4000, 1, 1, 3)

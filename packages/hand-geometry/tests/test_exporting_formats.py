@@ -49,6 +49,18 @@ def test_bvh_of_one_hand_marks_the_other_unseen(make_motion, tmp_path):
     np.testing.assert_array_equal(import_motion(path)["valid"], valid)
 
 
+def test_bvh_puts_each_wrist_at_rest_where_it_is_first_seen(joints_of, make_motion, tmp_path):
+    """Both wrists sink by a centimetre a frame; the left is seen from frame 1 on, the right from frame 3 on."""
+    motion, valid = make_motion(frames=5), np.ones((5, 2), bool)
+    wanted = np.array([[-0.2, 0.1, 0.5], [0.2, 0.1, 0.5]]) + np.arange(5)[:, None, None] * [0.0, 0.01, 0.0]
+    motion["transl"] = (motion["transl"] + wanted - joints_of(motion)[:, :, 0]).astype(np.float32)
+    valid[:1, 0], valid[:3, 1] = False, False
+    text = export_motion(tmp_path / "a.bvh", motion, fps=15, valid=valid).read_text()
+    for wrist, expected in (("left_wrist", [-20, -11, -50]), ("right_wrist", [20, -13, -50])):
+        (found,) = re.findall(rf"JOINT {wrist}\s+{{\s+OFFSET (\S+) (\S+) (\S+)", text)
+        assert [float(number) for number in found] == pytest.approx(expected, abs=1e-3)
+
+
 def test_bvh_may_name_its_rotations_in_another_order(joints_of, make_motion, tmp_path):
     """What another program writes after loading ours: the same curves as X, then Y, then Z."""
     from scipy.spatial.transform import Rotation
@@ -119,6 +131,18 @@ def test_hawor_s_list_is_what_joblib_reads_and_writes(make_motion, tmp_path):
         for name in ("global_orient", "hand_pose", "transl", "betas", "valid"):
             np.testing.assert_allclose(again[name], motion[name], atol=1e-6)
         assert again["fps"] == 30
+
+
+def test_the_shape_of_a_hawor_hand_is_the_mean_over_the_frames_in_which_it_was_seen(make_motion, tmp_path):
+    motion, frames = make_motion(4), 4
+    betas, valid = np.zeros((2, frames, 10), np.float32), np.ones((2, frames), np.float32)
+    betas[0, :, 0], betas[1, :, 1] = [1, 3, 50, 50], [9, 2, 4, 6]
+    valid[0, 2:], valid[1, 0] = 0, 0
+    stored = [motion["transl"].swapaxes(0, 1), motion["global_orient"].swapaxes(0, 1),
+              motion["hand_pose"].swapaxes(0, 1).reshape(2, frames, 45), betas, valid]  # fmt: skip
+    (tmp_path / "a.pth").write_bytes(pickle.dumps([torch.from_numpy(array.copy()) for array in stored]))
+    shape = import_motion(tmp_path / "a.pth", fps=30)["betas"]
+    assert (shape[0, 0], shape[1, 1]) == (2, 4)
 
 
 def test_frames_that_are_not_finite_come_back_marked_unseen(make_motion, tmp_path):

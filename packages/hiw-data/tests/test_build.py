@@ -68,6 +68,20 @@ def test_seed_and_latent_step_of_the_configuration_count(make_clip: MakeClip, tm
     ]  # fmt: skip
 
 
+def test_clips_that_are_added_get_their_own_splits_and_the_others_keep_theirs(
+    make_clip: MakeClip, tmp_path: Path
+) -> None:
+    """As above by hash, of twelve clips: number 1 is in val and number 9 in test."""
+    clips: list[Clip | SkippedClip] = [make_clip(str(k), seed=k, split="") for k in range(12)]
+    config = BuildConfig(seed=1)
+    first = build([ListSource([clips[k] for k in (0, 1, 9)])], tmp_path / "a.zarr", config)
+    assert {m["clip_id"]: m["split"] for m in first.metadata} == {"0": "train", "1": "val", "9": "test"}
+    more = build([ListSource(clips[2:6])], tmp_path / "a.zarr", config, append=True)
+    assert {m["clip_id"]: m["split"] for m in more.metadata} == {
+        "0": "train", "1": "val", "9": "test", "2": "train", "3": "train", "4": "train", "5": "train",
+    }  # fmt: skip
+
+
 def test_a_clip_of_another_sources_name_or_no_clip_at_all_is_skipped(make_clip: MakeClip, tmp_path: Path) -> None:
     odd: list = [make_clip("a"), make_clip("b", source="other"), {"clip_id": "c"}, "no clip"]
     store = build([ListSource(odd)], tmp_path / "a.zarr")

@@ -99,6 +99,14 @@ def test_residual_levels_leave_less_and_less_over() -> None:
     assert error.shape == (200,)
 
 
+def test_the_error_of_residual_levels_is_their_mean() -> None:
+    """All codes are at zero, so that either of two levels is off by the whole latent: 3^2 + 4^2."""
+    levels = [quantizer(), quantizer()]
+    for level in levels:
+        level.codebook.zero_()
+    assert ResidualQuantizer(levels)(torch.tensor([[3.0, 4.0]]))[2].tolist() == [25.0]
+
+
 def test_residual_gradient_is_straight_through() -> None:
     stack = ResidualQuantizer([quantizer(8, 3), quantizer(8, 3)])
     latents = torch.randn(5, 3, generator=generator(), requires_grad=True)

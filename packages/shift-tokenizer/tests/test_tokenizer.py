@@ -280,3 +280,12 @@ def test_usage_counts_codes_and_leaves_out_hands_that_are_not_seen(config: Shift
     seen = codebook_usage([tokens], config, valid=[valid])
     assert seen[0].counts[[0, 3, 5]].tolist() == [1, 0, 1]
     assert codebook_usage([], config)[0].perplexity == 0
+
+
+def test_a_hand_that_is_seen_in_one_frame_of_a_step_counts_in_usage(config: ShiftConfig) -> None:
+    tokens = torch.tensor([[3, 0, 5, 0], [7, 0, 5, 0]])
+    valid = torch.zeros(8, 2, dtype=torch.bool)
+    valid[2, 0] = True  # the left hand, in the first step
+    trajectory, pose = codebook_usage([tokens], config, valid=[valid])
+    assert (int(trajectory.counts.sum()), int(trajectory.counts[3])) == (1, 1)
+    assert int(pose.counts.sum()) == 1

@@ -325,6 +325,22 @@ def test_losses_count_only_what_is_weighted(joints_fn: JointsFn) -> None:
     assert [float(x) for x in joint_losses(broken, target, weights, joints_fn)] == [0, 0]
 
 
+def test_joints_are_compared_where_they_are_and_relative_to_the_wrist() -> None:
+    """5 cm is one unit: smooth-L1 of it, quadratic below 0.3, is 0.85."""
+    target, weights = torch.zeros(1, 1, 198), torch.ones(1, 1, 2)
+
+    def three_joints(features: torch.Tensor) -> torch.Tensor:
+        return features[..., :18].unflatten(-1, (2, 3, 3))
+
+    last, all_three = target.clone(), target.clone()
+    three_joints(last)[..., 2, 0] = 0.05
+    three_joints(all_three)[..., 0] = 0.05
+    absolute, relative = joint_losses(last, target, weights, three_joints)
+    assert [float(absolute), float(relative)] == pytest.approx([0.85 / 9, 0.85 / 9])
+    absolute, relative = joint_losses(all_three, target, weights, three_joints)
+    assert [float(absolute), float(relative)] == pytest.approx([0.85 / 3, 0.0])
+
+
 def test_commitment_leaves_padding_out() -> None:
     errors = (torch.tensor([[4.0, 9.0], [2.0, 9.0]]), torch.tensor([[8.0, 9.0], [0.0, 9.0]]))
     own = torch.tensor([[True, False], [True, False]])
