@@ -58,7 +58,7 @@ def test_the_old_mapping_is_refused_and_the_list_to_write_is_shown():
         ([], "a list of sources, at least one"),
         (None, "a list of sources"),
         (["procedural"], "entries with a type among"),
-        ([{"type": "video"}], "entries with a type among"),
+        ([{"type": "film"}], "entries with a type among"),
         ([{"type": "procedural", "clip": 3}], "options that the source 'procedural' has"),
         ([{"type": "procedural", "clips": 0}], "clips >= 1"),
     ],
