@@ -98,6 +98,39 @@ def test_the_plan_is_added_where_a_step_is_written_and_nowhere_else() -> None:
     torch.testing.assert_close(added[0, :, 0], torch.tensor([0.0, 0.0, 0.0, 30 / 2**0.5]))
 
 
+@torch.no_grad()
+def test_lengths_and_plans_have_a_head_of_their_own() -> None:
+    model = tiny()
+    model.output_scale = 0.5
+    torch.nn.init.zeros_(model.told_head.weight)
+    model.told_head.weight[:, 0] = torch.arange(5.0)  # lengths 11..13, plan 14..15
+    model.told_head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 0.0, 7.0]))
+    logits = model.head(torch.tensor([[0.5, 0.0]]))  # a state that the output scale has halved
+    assert logits.tolist() == [[*[0.5 * k for k in range(11)], 0.0, 1.0, 2.0, 3.0, 11.0]]
+
+
+@torch.no_grad()
+def test_what_is_told_weighs_more_than_a_code_in_the_loss(step_clutch, examples, monkeypatch) -> None:
+    model = step_clutch.model
+    batch = batch_of(step_clutch, [{**examples[3], "plan": PLAN}])
+    heavy = float(model(batch).loss)
+    monkeypatch.setattr("clutch_llm.models.step.TOLD_WEIGHT", 1.0)
+    plain = float(model(batch).loss)
+    monkeypatch.setattr("clutch_llm.models.step.TOLD_WEIGHT", 0.0)
+    rest = float(model(batch).loss)
+    assert heavy - rest == pytest.approx(4.0 * (plain - rest), rel=1e-4)
+    told, labels = 1 + len(FIELDS), 2 + len(FIELDS) + 2 * 4  # length, plan, <som> and two latent steps
+    assert plain - rest > 0.5 * told / labels * np.log(step_clutch.vocabulary.layout.size)
+
+
+def test_token_embeddings_from_nothing_are_narrow_in_the_step_form(step_clutch, clutch) -> None:
+    def spread(model) -> float:
+        return float(model.t5.shared.weight[: model.layout.text_size].detach().std())
+
+    assert spread(step_clutch.model) == pytest.approx(0.3, rel=0.05)
+    assert spread(clutch.model) == pytest.approx(1.0, rel=0.05)
+
+
 def test_a_target_tells_length_and_plan_then_the_steps_with_how_much_is_left(step_clutch, examples) -> None:
     layout, vocabulary = step_clutch.vocabulary.layout, step_clutch.vocabulary
     example = {**examples[3], "plan": PLAN}  # two latent steps

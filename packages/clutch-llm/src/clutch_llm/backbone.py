@@ -16,6 +16,9 @@ from clutch_llm.vocabulary import TokenLayout
 
 logger = logging.getLogger(__name__)
 
+#: Standard deviation of the token embeddings of a step-form model that starts from nothing.
+EMBEDDING_SPREAD = 0.3
+
 
 def t5_config(config: ClutchConfig, layout: TokenLayout) -> T5Config:
     """T5 sizes without any weights or network, with room for every token of the layout.
@@ -78,6 +81,16 @@ def lighten(t5: T5ForConditionalGeneration) -> None:
         for name, child in module.named_children():
             if isinstance(child, T5LayerNorm):
                 setattr(module, name, nn.RMSNorm(child.weight.shape[0], eps=child.variance_epsilon))
+
+
+@torch.no_grad()
+def narrow_embeddings(t5: T5ForConditionalGeneration) -> None:
+    """Start the token embeddings of a T5 from nothing at `EMBEDDING_SPREAD` rather than 1.
+
+    In the residual stream, what a layer adds is small beside embeddings of spread 1, so that what is read in a sentence
+    takes thousands of steps to be heard.
+    """
+    t5.get_input_embeddings().weight.mul_(EMBEDDING_SPREAD)
 
 
 def check_t5(name_or_folder: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from shift_tokenizer import ShiftTokenizer
 from shift_tokenizer.rates import check_rate
 
-from clutch_llm.backbone import check_t5, load_t5, new_t5, seed_motion_embeddings, t5_config
+from clutch_llm.backbone import check_t5, load_t5, narrow_embeddings, new_t5, seed_motion_embeddings, t5_config
 from clutch_llm.config import ClutchConfig
 from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.files import ModelParts
@@ -91,6 +91,8 @@ class Clutch(Pretrained):
                 texts = [*captions, *all_templates()]
                 vocabulary = Vocabulary.train(texts, size=config.text_vocabulary, **shape)
                 t5 = new_t5(t5_config(config, vocabulary.layout), light=True)
+                if vocabulary.layout.stepwise:
+                    narrow_embeddings(t5)
             else:
                 check_t5(config.base_model)
                 vocabulary = Vocabulary.from_pretrained_text(config.base_model, **shape)

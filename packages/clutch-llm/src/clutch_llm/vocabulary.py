@@ -90,6 +90,11 @@ class TokenLayout:
         return self.som + 2 + steps
 
     @property
+    def first_told(self) -> int:
+        """Id of the first token of what is told before a motion: lengths, then plans."""
+        return self.som + 3
+
+    @property
     def first_plan(self) -> int:
         """Id of the first token of plans, which says nothing."""
         return self.som + 3 + self.lengths
