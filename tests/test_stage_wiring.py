@@ -116,7 +116,7 @@ def test_each_history_is_its_stages(llm_run):
     assert seeds == {"pretrain_history": 1, "refine_history": 2, "control_history": 2, "instruct_history": 3}
 
 
-def test_the_model_is_made_over_the_captions_of_the_train_split_and_this_tokenizer(llm_run):
+def test_the_model_is_made_over_all_texts_of_the_train_split_and_this_tokenizer(llm_run):
     first, *_ = llm_run[1]
     assert first.config == (SETTINGS["params:llm"], "SHIFT")
     assert [text for text, _ in first.train] == [
@@ -124,6 +124,7 @@ def test_the_model_is_made_over_the_captions_of_the_train_split_and_this_tokeniz
         "a train hand, number 0",
         "train hand 1",
         "a train hand, number 1",
+        "once more, training",
     ]
 
 

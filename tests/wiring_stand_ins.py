@@ -20,12 +20,13 @@ def clip(split: str, number: int, frames: int = 8) -> dict[str, Any]:
 
 
 class Store:
-    """Two clips to train on, one to validate, one to test."""
+    """Two clips to train on, one to validate, one to test; one of train and that of val have paraphrases."""
 
     data_hash, fps = "abc", 15.0
 
     def clips(self, split: str | None = None) -> list[dict[str, Any]]:
         made = [clip("train", 0), clip("train", 1), clip("val", 2), clip("test", 3)]
+        made[1]["paraphrases"], made[2]["paraphrases"] = ["once more, training"], ["once more, val"]
         return [c for c in made if split in (None, c["split"])]
 
 
