@@ -301,6 +301,22 @@ def test_verbose_tells_where_an_error_comes_from(tmp_path: Path, caplog, capsys)
     assert any(r.exc_info and "CheckpointError" in str(r.exc_info[0]) for r in caplog.records)
 
 
+def test_a_log_file_has_a_mistake_in_full_where_the_terminal_has_one_line(tmp_path: Path, capsys) -> None:
+    log = tmp_path / "clutch.log"
+    error_of(capsys, "info", "--model", tmp_path / "nowhere", "--log-file", log)
+    text = log.read_text(encoding="utf-8")
+    assert f"started: clutch info --model {tmp_path}/nowhere" in text
+    assert "Traceback" in text
+    assert "CheckpointError" in text
+
+
+def test_every_command_takes_a_log_file() -> None:
+    (commands,) = (action for action in build_parser()._actions if action.dest == "command")
+    assert set(commands.choices) >= {"generate", "caption", "info", "evaluate"}
+    for name, command in commands.choices.items():
+        assert "--log-file" in command.format_help(), name
+
+
 def test_device_and_dtype_reach_the_model(folder: Path, tmp_path: Path, monkeypatch) -> None:
     asked = []
     opened = Clutch.from_pretrained

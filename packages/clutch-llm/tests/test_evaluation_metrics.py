@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from clutch_llm.evaluation import metrics
+from clutch_llm.evaluation.arms import Arm, RowOptions, arm_row
 from clutch_llm.evaluation.intervals import bootstrap_interval, interval_over_clips_and_seeds
 from clutch_llm.evaluation.text_metrics import bleu, caption_overlap, cider, rouge_l
 from hypothesis import given, settings
@@ -308,3 +309,15 @@ def test_cider_by_hand() -> None:
     assert cider(["hand fist now", "x"], references) == pytest.approx(half)
     assert cider(["hand fist"], [["hand fist"]]) is None
     assert cider(["", "x"], references) == 0.0
+
+
+def test_fid_and_kid_take_as_many_drawn_motions_as_true_ones() -> None:
+    """Where only some clips are compared, the others change nothing of either set."""
+    rng = np.random.default_rng(4)
+    said, truth = (rng.normal(size=(40, 8)).astype(np.float32) for _ in range(2))
+    made = rng.normal(size=(40, 2, 8)).astype(np.float32)
+    kept = np.arange(0, 40, 3)
+    row = arm_row(Arm(said, made, None), truth, RowOptions(), compared=kept)
+    alone = arm_row(Arm(said[kept], made[kept], None), truth[kept], RowOptions())
+    for figure in ("fid", "kid_mean", "kid_std"):
+        assert row[figure] == pytest.approx(alone[figure])

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from clutch_llm import Clutch, ClutchConfig
+from clutch_llm import Clutch, ClutchConfig, PretrainConfig, build_corpus
 from clutch_llm.corpus import mirror_clip
 from clutch_llm.planning import FIELDS, NONE, PLAN_NAMES, claims_in, codes_of, field_names, fulfilled, plan_of, plans_of
 from clutch_llm.ranking import best_of
-from clutch_llm.step_batches import planned
+from clutch_llm.step_batches import StepBatches, planned
 from hand_geometry import params_to_features, relaxed_hand
 from hand_geometry.codes import parse_claim
 
@@ -98,3 +98,19 @@ def test_the_best_of_several_motions_is_that_which_does_what_was_planned() -> No
     best = best_of(candidates)
     assert best["k"] == 2
     assert best["score"] == pytest.approx(1.0)
+
+
+def test_mirrored_examples_of_training_have_the_plan_of_their_own_motion(tokenizer) -> None:
+    config = ClutchConfig(d_model=32, d_ff=64, heads=2, layers=1, max_steps=16, motion_form="step", plan=True)
+    with_plans = Clutch.create(config, tokenizer=tokenizer, captions=["clap"])
+    about = {"clip_id": "a", "source": "made", "captions": ["the left hand lifts"]}
+    examples = build_corpus([{**motion(lifts(2), STILL), **about}], tokenizer)
+    batches = StepBatches(examples, PretrainConfig(batch_size=1, mirror=1.0), tokenizer, with_plans.vocabulary)
+    assert batches.examples[0]["plan"][:2] == ["hands:left=moves", "count:left=2"]
+    assert batches.images[0]["plan"][:2] == ["hands:right=moves", "count:right=2"]
+
+
+def test_the_same_frames_at_another_rate_have_a_plan_of_their_own() -> None:
+    clip = motion(lifts(2), STILL)
+    quick, slow = (dict(zip(FIELDS, plans_of([{**clip, "fps": fps}])[0], strict=True)) for fps in (30.0, 7.5))
+    assert (quick["speed"], slow["speed"]) == ("speed:left=fast", "speed:left=slow")

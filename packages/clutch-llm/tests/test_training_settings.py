@@ -343,3 +343,20 @@ def test_the_optimizer_steps_at_the_rate_of_the_schedule(clutch, examples) -> No
             assert rates == {learning_rate_at(step, config)}
     finally:
         engine.destroy()
+
+
+def test_each_step_draws_dropout_from_its_own_seed(clutch, examples, monkeypatch) -> None:
+    """One seed for all steps would leave out the same units every time."""
+    config = PretrainConfig(steps=3, batch_size=4, log_every=3)
+    drawn = StepBatches(examples, config, clutch.tokenizer, clutch.vocabulary)
+    expected = [drawn.draw(step).dropout_seed for step in range(3)]
+    seeds, plain = [], torch.manual_seed
+
+    def watched(seed):
+        seeds.append(seed)
+        return plain(seed)
+
+    monkeypatch.setattr(torch, "manual_seed", watched)
+    train_stage(clutch, examples, config)
+    assert len(set(expected)) == 3
+    assert [seed for seed in seeds if seed in expected] == expected

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from code_motions import FPS, hand, moved, two_hands
 from hand_geometry import contact_scores, contact_statistics, load_pose
+from hand_geometry.codes import CodeThresholds
+from hand_geometry.codes.contact import contact_distances
+from hand_geometry.codes.geometry import measure
 from hand_geometry.contact_metrics import contact_mask
 from hand_geometry.errors import InputError, ShapeError
 
@@ -66,3 +69,17 @@ def test_wrong_input_is_refused() -> None:
         contact_mask(joints, where="everywhere")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="level"):
         contact_scores(joints, joints, where="within", level="second")  # type: ignore[arg-type]
+
+
+def test_the_palm_reaches_from_the_little_fingers_knuckle_to_the_index_knuckle() -> None:
+    """A tip just inside either edge of the rectangle, in the palm's plane, touches it; beyond the edge it does not."""
+    joints = two_hands(moved(np.zeros((1, 3))))[None]
+    right = joints[0, 0, 1]
+    for knuckle, beside in ((5, 17), (17, 5)):
+        out = (right[knuckle] - right[beside]) / np.linalg.norm(right[knuckle] - right[beside])
+        inside = right[0] + 0.8 * (right[knuckle] - right[0])
+        for place, near in ((inside - 0.002 * out, True), (inside + 0.04 * out, False)):
+            joints[0, 0, 0] += place - joints[0, 0, 0, 8]
+            m = measure(joints, np.ones((1, 1, 2), bool), 1.0, CodeThresholds().smoothing_s)
+            distance = float(contact_distances(m).tip_palm[1, 0, 0, 0])  # the left index tip
+            assert (distance < 0.01) is near, (knuckle, distance)

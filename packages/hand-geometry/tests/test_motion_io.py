@@ -19,6 +19,7 @@ from hand_geometry import (
 )
 from hand_geometry.errors import InputError, MotionFileError
 from hand_geometry.motion_io import read_features
+from hand_geometry.units import refuse_other_units
 
 
 def test_a_motion_comes_back_as_it_was(make_motion, tmp_path):
@@ -252,3 +253,21 @@ def test_files_without_a_motion_say_what_is_missing(make_motion, tmp_path):
     np.savez(tmp_path / "b.npz", **{**params, "hand_pose": params["hand_pose"][:5]})
     with pytest.raises(MotionFileError, match="hand_pose: Expected shape"):
         load_motion(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("name", ["global_orient", "hand_pose", "transl"])
+@pytest.mark.parametrize(("size", "shown"), [(1e10, r"1\.732e\+10"), (1e30, r"1\.732e\+30")])
+def test_numbers_beyond_all_units_are_refused_without_naming_one(name, size, shown, make_motion, tmp_path):
+    """Squares of 1e30 are no float32; nothing of it is degrees or millimetres."""
+    params = make_motion()
+    np.savez(tmp_path / "a.npz", **{**params, name: np.full_like(params[name], size)}, fps=15)
+    with pytest.raises(MotionFileError, match=rf"{name}: Expected (radians|metres), got .*{shown}") as told:
+        load_motion(tmp_path / "a.npz")
+    assert not any(word in str(told.value) for word in ("degrees", "millimetres", "centimetres"))
+
+
+def test_float64_numbers_whose_squares_overflow_are_refused(make_motion):
+    params = {name: value.astype(np.float64) for name, value in make_motion(4).items()}
+    params["transl"][:] = 1e200
+    with pytest.raises(InputError, match="Expected metres"):
+        refuse_other_units(params["global_orient"], params["hand_pose"], params["transl"], np.ones((4, 2), bool))

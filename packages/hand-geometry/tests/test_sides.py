@@ -1,4 +1,4 @@
-"""Left and right among hand model files: nobody poses a right hand as a left one without a word."""
+"""Left and right among hand model files: a file of the other hand is mirrored, and a warning says so."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ import torch
 from hand_geometry import HandModel, HandPair, fit_keypoints, retarget_motion
 from hand_geometry.assets import ASSETS, load_asset, mirror_asset
 from hand_geometry.errors import AssetError, InputError
+from hand_geometry.sides import _warn_once, load_sided
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_before():
+    """Each test begins as a process does: no file was warned of."""
+    _warn_once.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +103,22 @@ def test_a_hand_model_of_the_other_side_is_mirrored_wherever_it_is_loaded(folder
     left = HandModel.load(path, "left")
     assert left(torch.zeros(3), torch.zeros(15, 3)).joints[12, 0] > 0.1
     caplog.clear()
+    _warn_once.cache_clear()
     points = HandModel.load("default", "left")(torch.zeros(1, 3), torch.zeros(1, 15, 3)).joints.numpy()
     fit = fit_keypoints(points, side="left", model=path)
     assert fit.residual[0] < 2e-3
     assert "mirrored" in caplog.text
+
+
+@pytest.mark.parametrize("option", ["auto", "mirrored"])
+def test_a_file_is_warned_of_once_however_often_it_is_loaded(option, folder, tmp_path, caplog):
+    first, again = (load_sided(str(folder), "left", option) for _ in range(2))
+    np.testing.assert_array_equal(first.shapedirs, again.shapedirs)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    for name in ("MANO_LEFT.npz", "MANO_RIGHT.npz"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    load_sided(str(tmp_path), "left", option)
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [str(folder), str(tmp_path)]
 
 
 def test_importers_retarget_with_the_components_that_betas_were_made_with(folder, make_motion):

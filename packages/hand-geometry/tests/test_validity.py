@@ -166,7 +166,13 @@ def test_image_points_of_no_hand_are_not_seen_either(make_motion):
 
 
 @pytest.mark.parametrize(
-    ("factor", "unit"), [(1000, "millimetres.*by 1000"), (100, "centimetres.*by 100"), (0.001, "kilometres")]
+    ("factor", "unit"),
+    [
+        (1000, "millimetres.*by 1000"),
+        (100, "centimetres.*by 100"),
+        (1 / 0.0254, r"inches.*by 39\.37"),
+        (0.001, "kilometres"),
+    ],
 )
 def test_keypoints_in_other_units_are_refused_by_their_name(factor, unit, make_motion):
     joints = features_to_joints(params_to_features(make_motion(4)))[:, 0]

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hand_geometry import MotionCodes, features_to_joints, mirror_features, motion_codes
+from hand_geometry.codes import evaluate
 from hiw_data import ProceduralSource
-from hiw_data.captioning import check_caption, describe_motion, parse_caption
+from hiw_data.captioning import check, check_caption, describe_motion, parse_caption
 from hiw_data.captioning.normalise import mended, normalise
 from hiw_data.captioning.norms import CALIBRATION_SEED, load_norms
 from hiw_data.captioning.scripted import true_claims
@@ -280,3 +281,21 @@ def test_captions_say_only_what_was_measured_in_five_ways_each(codes: list[Motio
 def test_the_seed_draws_the_words_and_nothing_else(codes: list[MotionCodes]) -> None:
     assert describe_motion(codes[0], seed=1) == describe_motion(codes[0], seed=1)
     assert describe_motion(codes[0], seed=1).texts() != describe_motion(codes[0], seed=2).texts()
+
+
+@pytest.mark.parametrize(
+    ("direction", "norm"),
+    [("draws a horizontal line", "draw/a horizontal line"), ("draws a circle", "draw/a circle")],
+)
+def test_speed_and_size_are_held_against_the_norm_of_the_direction_that_is_said(direction, norm, codes, monkeypatch):
+    """A horizontal line is drawn larger than a circle: 12 spans are large for the one and not for the other."""
+    norms, given = load_norms(), {}
+
+    def watched(claim, of, norm=None):
+        given[claim.kind] = norm
+        return evaluate(claim, of, norm)
+
+    monkeypatch.setattr(check, "evaluate", watched)
+    check_caption(f"the right hand {direction} quickly, with large movements", codes[0])
+    assert norms[norm] != norms["draw"]
+    assert given["speed"] == given["size"] == norms[norm]

@@ -129,3 +129,12 @@ def test_captions_of_letters_agree_in_number() -> None:
         "the right hand spells the letter B in French Sign Language: all fingers extended",
     ]
     assert write_captions(entry, "both", "s")[0] == "both hands spell the letter B in French Sign Language"
+
+
+def test_the_shape_is_that_of_a_third_of_the_frames_in_which_the_hand_is_seen() -> None:
+    """Of 12 seen frames among 36 four count: the open hand that is held, not the fist that moves on."""
+    fist = hand(("index", "middle", "ring", "pinky"), frames=36)
+    joints = fist + 0.02 * np.arange(36)[:, None, None] * [1.0, 0.0, 0.0]
+    joints[:6] = hand(frames=6)
+    valid = np.arange(36) < 12
+    assert measure_shape(joints, valid, 1).fingers == ("extended",) * 4

@@ -17,6 +17,7 @@ from hiw_data.cleaning import (
     outliers,
     peak_accelerations,
     smooth_motion,
+    steps,
 )
 from hiw_data.errors import OptionError
 from hiw_data.motion import FittedMotion
@@ -157,3 +158,21 @@ def test_cleaning_says_what_each_step_dropped_and_why():
     }
     assert report.lines()[0] == "25 clips"
     assert clean([]).counts["kept"] == 0
+
+
+def test_the_seed_draws_the_clusters_and_who_stays(monkeypatch):
+    asked = {}
+
+    def clusters(vectors, number, seed=0):
+        asked["clusters"] = (number, seed)
+        return np.arange(len(vectors)) % number
+
+    def stay(labels, most, seed=0):
+        asked["stay"] = (most, seed)
+        return np.arange(len(labels)) < most
+
+    monkeypatch.setattr(steps, "activity_clusters", clusters)
+    monkeypatch.setattr(steps, "balanced", stay)
+    summaries = [ClipSummary.of(f"c{k}", motion_of(wave(0.05 + 0.02 * k)), SEEN, FPS) for k in range(6)]
+    clean(summaries, CleaningConfig(most_clips=4, clusters=3, seed=7))
+    assert asked == {"clusters": (3, 7), "stay": (4, 7)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hiw_data import HiwStore
-from hiw_data.cli import main
+from hiw_data.cli import main, parser
 
 
 def test_build_inspect_and_card_from_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,3 +128,25 @@ def test_help_teaches(command: list[str], capsys: pytest.CaptureFixture[str]) ->
 def test_help_does_not_wait_for_torch() -> None:
     script = "import sys, hiw_data.cli as c; c.parser(); sys.exit('torch' in sys.modules or 'zarr' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_log_file_has_what_a_command_said_and_an_error_in_full(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "logs" / "hiw.log"
+    np.savez(tmp_path / "broken.npz", transl=np.zeros(3))
+    assert main(["import", str(tmp_path), "--out", str(tmp_path / "a.zarr"), "--log-file", str(log)]) == 1
+    assert main(["build", "--source", "procedural", "--clips", "3", "--out", str(tmp_path / "b.zarr"), "--append"]) == 0
+    capsys.readouterr()
+    text = log.read_text(encoding="utf-8")
+    assert f"started: hiw import {tmp_path}" in text
+    assert "Traceback" in text
+    assert "NoClipsError" in text
+    assert "procedural" not in text
+
+
+def test_every_command_takes_a_log_file() -> None:
+    (commands,) = (action for action in parser()._actions if action.dest == "command")
+    assert len(commands.choices) > 10
+    for name, command in commands.choices.items():
+        assert "--log-file" in command.format_help(), name

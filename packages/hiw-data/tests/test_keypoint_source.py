@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hand_geometry import HandModel, load_pose
 from hiw_data import build
-from hiw_data.annotation import AnnotationConfig
+from hiw_data.annotation import AnnotationConfig, cut_fitted
 from hiw_data.cleaning import CleaningConfig
 from hiw_data.clips import SkippedClip
 from hiw_data.errors import ClipError
+from hiw_data.motion import FittedMotion
 from hiw_data.sources.keypoints import KeypointSource, read_keypoints
 
 FRAMES = 40
@@ -116,3 +117,11 @@ def test_bad_files_are_listed_and_good_ones_are_built(tmp_path, joints):
     reasons = {row["clip_id"]: row["reason"] for row in store.summary()["skipped"]["clips"]}
     assert sorted(reasons) == ["keypoints/empty", "keypoints/millimetres"]
     assert "metres" in reasons["keypoints/millimetres"]
+
+
+def test_pieces_begin_at_the_seconds_of_the_first_frame_in_which_a_hand_is_seen():
+    """Counted at the rate of the pictures, not at that of the clips."""
+    motion = FittedMotion.empty(60, 30.0)
+    motion.valid[6:, 1] = True
+    fitted = cut_fitted(motion, AnnotationConfig(savgol_seconds=0, gaussian_seconds=0), fps=15.0, notes={})
+    assert fitted.start == pytest.approx(6 / 30)

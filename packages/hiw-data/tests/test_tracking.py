@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +185,25 @@ def test_detections_come_back_from_arrays():
     assert after.frames[0][1].side == 1
     np.testing.assert_array_equal(after.frames[2][0].landmarks, before.frames[2][0].landmarks)
     assert (after.width, after.height) == (640, 480)
+
+
+def test_hands_of_the_same_frame_do_not_witness_that_one_of_them_is_a_fragment():
+    crowd = [hand(1, 100, 100, 100) for _ in range(6)]
+    small = hand(1, 130, 100, 40)
+    assert without_fragments([[*crowd, small]], np.zeros(1)) == ([[*crowd, small]], 0)
+    kept, dropped = without_fragments([[h] for h in crowd] + [[small]], np.arange(7) / 30)
+    assert (dropped, kept[6]) == (1, [])
+
+
+def test_a_second_look_has_half_a_vote():
+    frames = [[hand(1, 100)] if k < 6 else [replace(hand(1, 100, label=0), second_look=True)] for k in range(16)]
+    hands = two_hands(seen(frames))  # 6 votes for the right, and 10 halves for the left
+    assert hands.seen.sum(0).tolist() == [0, 16]
+    assert hands.counts["relabelled"] == 10
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_hand_midway_between_two_goes_on_with_the_one_of_its_label(label):
+    both = [[hand(1, 100, label=0), hand(1, 140, label=1)] for _ in range(10)]
+    hands = two_hands(seen([*both, [hand(1, 120, label=label)]]))
+    assert hands.seen[10].tolist() == [label == 0, label == 1]

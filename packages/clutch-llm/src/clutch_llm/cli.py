@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hand_geometry.command_log import add_log_file, command_log
 
 from clutch_llm.errors import ClutchError
 from clutch_llm.evaluation.cli import add_commands
@@ -79,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="what a model folder holds", parents=[common])
     info.set_defaults(run=_info)
     add_commands(commands)
+    add_log_file(commands)
     return parser
 
 
@@ -89,9 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     args = build_parser().parse_args(arguments)
     level = logging.INFO if getattr(args, "verbose", False) else logging.WARNING
-    logging.basicConfig(level=level, format="%(name)s: %(message)s")
+    told = shlex.join(["clutch", *(sys.argv[1:] if arguments is None else arguments)])
     try:
-        args.run(args)
+        with command_log(args.log_file, level=level, form="%(name)s: %(message)s", told=told):
+            args.run(args)
     except (ClutchError, ShiftTokenizerError, HandGeometryError, OSError) as error:
         logging.getLogger(__name__).info("the error came from here:", exc_info=error)
         print(f"clutch: {' '.join(str(error).split())}", file=sys.stderr)

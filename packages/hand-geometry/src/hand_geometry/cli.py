@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
 from hand_geometry.cli_fit import add_fit_commands
 from hand_geometry.cli_media import READABLE, add_media_commands
+from hand_geometry.command_log import add_log_file, command_log
 from hand_geometry.errors import HandGeometryError
 
 _EXAMPLES = """examples:
@@ -35,8 +37,10 @@ def main(argv: list[str] | None = None) -> int:
         0, or 2 after an error that was explained on stderr.
     """
     arguments = _parser().parse_args(argv)
+    told = shlex.join(["hand-geometry", *(sys.argv[1:] if argv is None else argv)])
     try:
-        arguments.run(arguments)
+        with command_log(arguments.log_file, told=told):
+            arguments.run(arguments)
     except (HandGeometryError, OSError) as error:
         print(f"hand-geometry: {error}", file=sys.stderr)
         return 2
@@ -60,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     add_fit_commands(commands)
 
     add_media_commands(commands)
+    add_log_file(commands)
     return parser
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -32,10 +33,11 @@ def load_sided(path: str, side: Side, left_shapedirs: LeftShapedirs = "as-shippe
         side: "left" or "right".
         left_shapedirs: Of a left hand whose right one lies in the same folder: "as-shipped" takes its shape components
             as they are, "mirrored" makes sure that their x mirrors the right hand's, "auto" does so where they are
-            clearly those of the right hand. Both say in a warning when they change something.
+            clearly those of the right hand. Both say in a warning, once a file and process, when they change
+            something.
 
     Returns:
-        The hand. A file of the other hand is mirrored, which a warning says.
+        The hand. A file of the other hand is mirrored, which a warning says, once a file and process.
 
     Raises:
         AssetError: As ``load_asset``, or if "mirrored" is asked for and there is no right hand to compare with, or the
@@ -48,7 +50,7 @@ def load_sided(path: str, side: Side, left_shapedirs: LeftShapedirs = "as-shippe
     if path == "default":
         return asset
     if side_of(asset) not in (None, side):
-        _LOG.warning("%s holds a %s hand: it is mirrored to make the %s one.", path, _other(side), side)
+        _warn_once(f"{path} holds a {_other(side)} hand: it is mirrored to make the {side} one.")
         return mirror_asset(replace(asset, side=_other(side), joint_axes=_axes(asset, side)))
     if side == "right" or left_shapedirs == "as-shipped":
         return asset
@@ -58,10 +60,9 @@ def load_sided(path: str, side: Side, left_shapedirs: LeftShapedirs = "as-shippe
         right = asset
     mirrored = None if side_of(right) == "left" else shapedirs_mirror(asset, right)
     if mirrored is False:
-        _LOG.warning(
-            "%s: the left hand's shape components are not mirrored (as MANO ships them): x is mirrored. "
-            "For betas made with the file as it is pass left_shapedirs='as-shipped'.",
-            path,
+        _warn_once(
+            f"{path}: the left hand's shape components are not mirrored (as MANO ships them): x is mirrored. "
+            "For betas made with the file as it is pass left_shapedirs='as-shipped'."
         )
         return replace(asset, shapedirs=asset.shapedirs * np.array([-1.0, 1.0, 1.0])[:, None])
     if mirrored is None and left_shapedirs == "mirrored":
@@ -70,6 +71,12 @@ def load_sided(path: str, side: Side, left_shapedirs: LeftShapedirs = "as-shippe
             "same, got others, so what to mirror is not known. Pass left_shapedirs='as-shipped'."
         )
     return asset
+
+
+@lru_cache(maxsize=256)
+def _warn_once(message: str) -> None:
+    """Warn; the same message again says nothing: a file is loaded for each motion that is drawn or converted."""
+    _LOG.warning("%s", message)
 
 
 def side_of(asset: HandAsset) -> Side | None:

@@ -1,4 +1,4 @@
-"""Smoothing of motions: rotations as rotations, and without a word from frames where a hand was not seen.
+"""Smoothing of motions over time: rotations as rotations; frames in which a hand was not seen have no weight.
 
 Each rotation is filtered in the tangent space of itself: the neighbours are expressed relative to it, their rotation
 vectors are averaged with the filter's weights, and the mean is applied to it. For turns about one axis this is the

@@ -19,6 +19,7 @@ _USUAL_HAND = 0.15  # metres
 _FARTHEST = 100.0  # metres from the origin at which hands are believed to be
 _ARMS = 4.0  # metres between a person's hands, with margin
 _FULL_TURNS = 2 * np.pi
+_MOST_DEGREES = 1080.0  # three turns: longer vectors are no degrees either
 _UNITS = {"millimetres": 1e3, "centimetres": 1e2, "inches": 1 / 0.0254, "kilometres": 1e-3}
 
 
@@ -64,21 +65,26 @@ def refuse_other_units(global_orient: Any, hand_pose: Any, transl: Any, valid: N
     if not valid.any():
         return
     for name, value in (("global_orient", global_orient), ("hand_pose", hand_pose)):
-        angles = np.median(np.linalg.norm(value[valid], axis=-1), axis=0).max()
+        angles = np.median(_lengths(value[valid]), axis=0).max()
         if angles > _FULL_TURNS:
-            raise InputError(
-                f"{name}: Expected radians, got rotation vectors of {angles:.0f} in the median. Are they in degrees? "
-                "Multiply by pi / 180."
-            )
-    far = float(np.median(np.linalg.norm(transl[valid], axis=-1)))
+            hint = "Are they in degrees? Multiply by pi / 180." if angles <= _MOST_DEGREES else "Store radians."
+            raise InputError(f"{name}: Expected radians, got rotation vectors of {angles:.4g} in the median. {hint}")
+    far = float(np.median(_lengths(transl[valid])))
     both = valid.all(1)
-    apart = float(np.median(np.linalg.norm(transl[both, 0] - transl[both, 1], axis=-1))) if both.any() else 0.0
+    left, right = (np.asarray(transl[both, hand], np.float64) for hand in (0, 1))
+    apart = float(np.median(_lengths(left - right))) if both.any() else 0.0
     if far > _FARTHEST or apart > _ARMS:
         got = f"hands {apart:.4g} apart" if apart > _ARMS else f"hands {far:.4g} from the origin"
         unit = "millimetres" if max(apart, far / 10) > 60 else "centimetres"
-        raise InputError(
-            f"transl: Expected metres, got {got} in the median. Are they in {unit}? Divide by {_UNITS[unit]:g}."
-        )
+        believable = far / _UNITS[unit] <= _FARTHEST and apart / _UNITS[unit] <= _ARMS
+        hint = f"Are they in {unit}? Divide by {_UNITS[unit]:g}." if believable else "Store metres."
+        raise InputError(f"transl: Expected metres, got {got} in the median. {hint}")
+
+
+def _lengths(vectors: Any) -> NDArray[np.float64]:
+    """Lengths of vectors (..., 3), of any finite numbers: infinite, without a warning, where float64 has no square."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.linalg.norm(np.asarray(vectors, np.float64), axis=-1))
 
 
 def refuse_other_hand_sizes(extents: NDArray[np.float64]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from hand_geometry.command_log import add_log_file, command_log
 
 from hiw_data.captioning.cli import add_commands
 from hiw_data.captioning.cli_vlm import add_vlm_commands
@@ -116,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
     add_source_commands(commands)
     add_store_commands(commands)
     add_vlm_commands(commands)
+    add_log_file(commands)
     return top
 
 
@@ -132,7 +136,6 @@ def _add_store_options(command: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     arguments = parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     from hand_geometry.errors import HandGeometryError
 
     from hiw_data.errors import HiwDataError
@@ -140,7 +143,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = getattr(arguments, "run", None)  # the commands of captioning and of the store bring their own
     run = chosen or {"build": _build, "import": _import, "inspect": _inspect, "card": _card}[arguments.command]
     try:
-        return run(arguments) or 0
+        told = shlex.join(["hiw", *(sys.argv[1:] if argv is None else argv)])
+        with command_log(arguments.log_file, level=logging.INFO, form="%(levelname)s %(message)s", told=told):
+            return run(arguments) or 0
     except (HiwDataError, HandGeometryError, OSError) as error:
         print(f"hiw {arguments.command}: {error}", file=sys.stderr)
         return 1

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from .arrays import check_out, read_tokens, write_array
 from .atomic import write_beside
+from .command_log import add_log_file, command_log
 from .config import ShiftConfig
 from .distributed import process_group, rank
 from .errors import ConfigError, RateError, ShiftTokenizerError
@@ -49,9 +51,10 @@ Tokens and motion are written with their rate in .npz files.
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    told = shlex.join(["shift-tokenizer", *(sys.argv[1:] if arguments is None else arguments)])
     try:
-        options.run(options)
+        with command_log(options.log_file, level=logging.INFO, told=told):
+            options.run(options)
     except (ShiftTokenizerError, OSError) as error:
         print(f"shift-tokenizer: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -98,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--data", nargs="*", type=Path, help="clips whose tokens are counted")
     inspect.set_defaults(run=_inspect)
     _add_device(inspect)
+    add_log_file(commands)
     return parser
 
 

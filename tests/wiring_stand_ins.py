@@ -1,0 +1,33 @@
+"""Clips and a store of a few of them, which tell by their values which is which."""
+
+from typing import Any
+
+import numpy as np
+
+
+def clip(split: str, number: int, frames: int = 8) -> dict[str, Any]:
+    rng = np.random.default_rng(number)
+    return {
+        "clip_id": f"{split}/{number}",
+        "source": "made",
+        "split": split,
+        "fps": 15.0,
+        "features": rng.normal(size=(frames, 198)).astype(np.float32),
+        "valid": np.ones((frames, 2), bool),
+        "captions": [f"{split} hand {number}", f"a {split} hand, number {number}"],
+        "attributes": {},
+    }
+
+
+class Store:
+    """Two clips to train on, one to validate, one to test; one of train and that of val have paraphrases."""
+
+    data_hash, fps = "abc", 15.0
+
+    def clips(self, split: str | None = None) -> list[dict[str, Any]]:
+        made = [clip("train", 0), clip("train", 1), clip("val", 2), clip("test", 3)]
+        made[1]["paraphrases"], made[2]["paraphrases"] = ["once more, training"], ["once more, val"]
+        return [c for c in made if split in (None, c["split"])]
+
+
+TOKENS = {c["clip_id"]: np.full((2, 4), k) for k, c in enumerate(Store().clips())}
