@@ -14,6 +14,7 @@ clips, cleaned, and told in words from its measured motion.
   hiw annotate kitchen.mp4 --fov 90 --out kitchen.zarr
   hiw annotate signs/ --view facing --hands both --out signs.zarr
   hiw annotate videos/ --cuts parts.csv --licence CC-BY-4.0 --out parts.zarr
+  hiw annotate videos/ --engine ray --ray-address auto --workers 0 --out my.zarr
 
 parts.csv has the columns file,start,end and, if there are words, caption; times are seconds or h:m:s.
 An interrupted run goes on when it is started again: what each video gave is kept in OUT.work until the store is there.
@@ -60,6 +61,19 @@ def add_annotate(subparsers: Any) -> None:
     command.add_argument("--variants", type=int, default=3, help="captions of each length (default %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="draws splits and wording (default %(default)s)")
     command.add_argument("--workers", type=int, default=1, help="videos at a time (default %(default)s)")
+    command.add_argument(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="this machine, or Ray (extra ray): its workers see videos and OUT.work under the same paths, and the loss of "
+        "one costs the video in hand alone, which is tried again (default %(default)s)",
+    )
+    command.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="of a Ray cluster that is there (auto, host:6379), default one of this machine; --workers 0 takes it all",
+    )
+    command.add_argument("--timings", action="store_true", help="say what each stage took for a minute of video")
     command.add_argument("--page", type=Path, metavar="HTML", help="write the first 50 clips as a page that plays them")
     command.add_argument("--keep-work", action="store_true", help="keep OUT.work, for a run with other settings")
     command.set_defaults(run=run_annotate)
@@ -68,6 +82,7 @@ def add_annotate(subparsers: Any) -> None:
 def run_annotate(arguments: argparse.Namespace) -> int:
     """`hiw annotate`: returns its exit status."""
     from hiw_data import annotate
+    from hiw_data.engine.timings import Timings
     from hiw_data.pipeline import BuildConfig
     from hiw_data.sources.annotated import annotation_config
     from hiw_data.tracking import MediaPipeTracker
@@ -87,6 +102,7 @@ def run_annotate(arguments: argparse.Namespace) -> int:
         keep_outliers=arguments.keep_outliers,
         keep_duplicates=arguments.keep_duplicates,
     )
+    timings = Timings()
     store = annotate(
         arguments.videos,
         arguments.out,
@@ -99,8 +115,13 @@ def run_annotate(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         licence=arguments.licence,
         workers=arguments.workers,
+        engine=arguments.engine,
+        ray_address=arguments.ray_address,
+        timings=timings,
     )
     print(_summary(store, arguments.name))
+    if arguments.timings:
+        print("\n".join(["", *timings.lines()]))
     if arguments.page is not None:
         _write_page(arguments.page, [store.clip(index) for index in range(min(len(store), _ON_THE_PAGE))])
         print(f"\nWrote {arguments.page}: open it in a browser.")

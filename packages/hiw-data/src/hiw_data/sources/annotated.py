@@ -82,6 +82,8 @@ def video_source(
     max_hands: int = 4,
     work: str | Path | None = None,
     workers: int = 1,
+    engine: str = "local",
+    ray_address: str | None = None,
     **options: Any,
 ) -> VideoSource:
     """A folder of videos, tracked by MediaPipe.
@@ -95,6 +97,8 @@ def video_source(
         max_hands: see `MediaPipeTracker`.
         work: the folder that keeps results; None for a temporary one.
         workers: videos at a time.
+        engine: "local" or "ray", see `engine_of`.
+        ray_address: of a Ray cluster that is there.
         **options: of `annotation_config`.
     """
     from hiw_data.tracking.mediapipe_tracker import MediaPipeTracker
@@ -102,7 +106,16 @@ def video_source(
     config = annotation_config(**options)
     tracker = MediaPipeTracker(model, max_hands=max_hands)
     return VideoSource(
-        folder, tracker=tracker, config=config, cuts=cuts, name=name, licence=licence, work=work, workers=workers
+        folder,
+        tracker=tracker,
+        config=config,
+        cuts=cuts,
+        name=name,
+        licence=licence,
+        work=work,
+        workers=workers,
+        engine=engine,
+        ray_address=ray_address,
     )
 
 
