@@ -48,6 +48,15 @@ def add_annotate(subparsers: Any) -> None:
         default="egocentric",
         help="the camera sees what the person sees, or looks at the person (default %(default)s)",
     )
+    command.add_argument(
+        "--tracker",
+        choices=["mediapipe", "hawor", "hamer", "wilor", "wilor-mini"],
+        default="mediapipe",
+        help="looks at the videos, or reads what another found in them, from --results (default %(default)s)",
+    )
+    command.add_argument("--results", type=Path, metavar="FOLDER", help="of another tracker's results")
+    command.add_argument("--mano", type=Path, metavar="FOLDER", help="the MANO files that the results were made with")
+    command.add_argument("--results-fps", type=float, help="rate of the frames that the results count")
     command.add_argument("--model", type=Path, metavar="TASK", help="MediaPipe's hand model; default the cached one")
     command.add_argument("--max-hands", type=int, default=4, help="looked for in a picture (default %(default)s)")
     command.add_argument("--fill", type=float, default=0.2, metavar="SECONDS", help="fill shorter gaps (%(default)s)")
@@ -65,7 +74,7 @@ def add_annotate(subparsers: Any) -> None:
         "--engine",
         choices=["local", "ray"],
         default="local",
-        help="this machine, or Ray (extra ray): its workers see videos and OUT.work under the same paths, and the loss of "
+        help="this machine, or Ray (extra ray): its workers see videos and OUT.work under the same paths; the loss of "
         "one costs the video in hand alone, which is tried again (default %(default)s)",
     )
     command.add_argument(
@@ -85,7 +94,6 @@ def run_annotate(arguments: argparse.Namespace) -> int:
     from hiw_data.engine.timings import Timings
     from hiw_data.pipeline import BuildConfig
     from hiw_data.sources.annotated import annotation_config
-    from hiw_data.tracking import MediaPipeTracker
 
     config = annotation_config(
         fov=arguments.fov,
@@ -107,7 +115,7 @@ def run_annotate(arguments: argparse.Namespace) -> int:
         arguments.videos,
         arguments.out,
         config,
-        tracker=MediaPipeTracker(arguments.model, max_hands=arguments.max_hands),
+        tracker=_tracker(arguments),
         store=BuildConfig(fps=arguments.fps, seed=arguments.seed),
         overwrite=arguments.overwrite,
         keep_work=arguments.keep_work,
@@ -127,6 +135,19 @@ def run_annotate(arguments: argparse.Namespace) -> int:
         print(f"\nWrote {arguments.page}: open it in a browser.")
     print(f"\nWrote {arguments.out}. Next: hiw inspect {arguments.out}, hiw card {arguments.out}")
     return 0
+
+
+def _tracker(arguments: argparse.Namespace) -> Any:
+    from hiw_data.sources.annotated import make_tracker
+
+    return make_tracker(
+        arguments.tracker,
+        model=arguments.model,
+        max_hands=arguments.max_hands,
+        results=arguments.results,
+        mano=arguments.mano,
+        results_fps=arguments.results_fps,
+    )
 
 
 def _write_page(path: Path, clips: Sequence[Any]) -> None:

@@ -50,7 +50,9 @@ class Job:
         """What `to_json` wrote."""
         value = json.loads(text)
         cut = value["cut"]
-        return cls(Path(value["path"]), value["stem"], Cut(**{**cut, "end": math.inf if cut["end"] is None else cut["end"]}))
+        return cls(
+            Path(value["path"]), value["stem"], Cut(**{**cut, "end": math.inf if cut["end"] is None else cut["end"]})
+        )
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class Annotator:
 
     def fit_key(self, job: Job, sha256: str) -> dict[str, Any]:
         """What fitted motion is found by in the work folder."""
-        own = {"what": "pieces", "fps": self.fps, "fit": self.config.fit_options()}
+        own = {"what": "pieces with flags", "fps": self.fps, "fit": self.config.fit_options()}
         return {**self._track_key(job, sha256, tracker_for(self.tracker, job.path)), **own}
 
     def pieces(self, job: Job, sha256: str) -> FittedPieces:
@@ -178,7 +180,7 @@ class Annotator:
 
     def _track_key(self, job: Job, sha256: str, tracker: Tracker) -> dict[str, Any]:
         return {
-            "what": "detections",
+            "what": "detections with points",
             "sha256": sha256,
             "start": job.cut.start,
             "end": None if math.isinf(job.cut.end) else job.cut.end,

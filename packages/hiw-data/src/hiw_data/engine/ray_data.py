@@ -123,7 +123,9 @@ class RayEngine:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             where = "on this machine" if self.address is None else f"at {self.address}"
             said = " ".join(str(error).split())[:300]
-            raise SourceError(f"Expected Ray {where}, got: {said}. Is it running, and of version {ray.__version__}?") from error
+            raise SourceError(
+                f"Expected Ray {where}, got: {said}. Is it running, and of version {ray.__version__}?"
+            ) from error
         try:
             yield ray
         finally:
@@ -144,10 +146,8 @@ class _Worker:
         mark = self._marks / str(number)
         with open(mark, "ab") as file:  # one byte a try: it outlives this process
             file.write(b".")
-        if mark.stat().st_size > self._tries:
-            done = Done(False, DIED)
-        else:
-            done = self._annotator(Job.from_json(row["job"]))
+        lost = mark.stat().st_size > self._tries
+        done = Done(False, DIED) if lost else self._annotator(Job.from_json(row["job"]))
         return {"number": number, "done": done.to_json()}
 
 

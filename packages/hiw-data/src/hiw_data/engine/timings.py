@@ -90,4 +90,5 @@ class Timings:
     def projection(self, minutes: float, cores: Sequence[int], *, longest: float = 0.0) -> Iterable[str]:
         """One line a number of cores."""
         for count in cores:
-            yield f"{minutes:g} minutes of video on {count} cores: {self.hours(minutes, count, longest=longest):.1f} hours"
+            hours = self.hours(minutes, count, longest=longest)
+            yield f"{minutes:g} minutes of video on {count} cores: {hours:.2f} hours"

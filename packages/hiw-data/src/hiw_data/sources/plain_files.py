@@ -18,6 +18,10 @@ from hand_geometry.exporting.plain_pickle import read_plain_pickle
 
 from hiw_data.errors import SourceError
 
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError,
+          zipfile.BadZipFile, AssertionError, MemoryError)  # fmt: skip
+"""What reading a damaged file may raise."""
+
 LARGEST = 2**32
 """Bytes of one array or object in a file, at most."""
 

@@ -10,7 +10,6 @@ Convention:
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -32,6 +31,7 @@ from hiw_data.sources.fitting import fit_tracks
 from hiw_data.sources.hand_recording import MOTION_MAKER, Context, Dataset, Found, HandRecording, KeypointRecording
 from hiw_data.sources.mano_rules import SIDES, ManoHands, open_rest_wrists
 from hiw_data.sources.measured import measured_words
+from hiw_data.sources.plain_files import DAMAGE
 from hiw_data.sources.ply import read_vertices
 from hiw_data.sources.recording import FPS_RANGE
 
@@ -46,8 +46,6 @@ _FARTHEST = 1000.0
 _BATCH = 16
 """Recordings whose keypoints are fitted together."""
 _MIN_POINTS = 6
-_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError,
-           zipfile.BadZipFile, AssertionError, MemoryError)  # fmt: skip
 
 
 class RecordingSource:
@@ -142,7 +140,7 @@ class RecordingSource:
     def _read(self, path: Path) -> Iterator[Found | SkippedClip]:
         try:
             yield from self.dataset.read(path, self.context)
-        except (ClipError, HandGeometryError, *_DAMAGE) as error:
+        except (ClipError, HandGeometryError, *DAMAGE) as error:
             clip_id = f"{self.name}/{self.context.stem(path)}"
             yield SkippedClip(clip_id, self.name, _reason(error, f"a whole file of {self.dataset.title}", path.name))
 
