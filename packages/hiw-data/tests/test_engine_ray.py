@@ -162,6 +162,21 @@ def test_ray_is_an_extra_and_its_lack_is_one_line(monkeypatch):
         engine_of("ray")
 
 
+def test_an_address_where_nobody_is_says_so_at_once(tmp_path, monkeypatch):
+    import socket
+
+    import ray
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    view.write_video(tmp_path / "a.mp4", frames=10)
+    with pytest.raises(SourceError, match=rf"Expected Ray at {address}, got: .*refused"):
+        annotate(tmp_path, tmp_path / "o.zarr", tracker=view.ScriptedTracker(waving), engine="ray", ray_address=address)
+    assert not (tmp_path / "o.zarr").exists()
+
+
 def test_jobs_and_results_travel_as_text():
     for end in (2.5, float("inf")):
         job = Job(Path("a/ä.mp4"), "a/ä@1-2", Cut("ä.mp4", 1.0, end, "waves", 3))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import uuid
 import warnings
 from collections.abc import Iterator, Sequence
@@ -118,13 +119,15 @@ class RayEngine:
             own = {"num_cpus": max(round((self.workers or os.cpu_count() or 1) * self.cpus), 1)}
             quiet |= {**own, "include_dashboard": False, "object_store_memory": _LOCAL_STORE}
         try:
+            _reach(self.address)
             with _without_warnings():
                 ray.init(address=self.address or "local", **quiet)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             where = "on this machine" if self.address is None else f"at {self.address}"
             said = " ".join(str(error).split())[:300]
             raise SourceError(
-                f"Expected Ray {where}, got: {said}. Is it running, and of version {ray.__version__}?"
+                f"Expected Ray {where}, got: {said}. Is it running, of version {ray.__version__}, and is "
+                "RAY_AUTH_MODE the same there and here?"
             ) from error
         try:
             yield ray
@@ -149,6 +152,13 @@ class _Worker:
         lost = mark.stat().st_size > self._tries
         done = Done(False, DIED) if lost else self._annotator(Job.from_json(row["job"]))
         return {"number": number, "done": done.to_json()}
+
+
+def _reach(address: str | None) -> None:
+    """Ray itself asks an address where nobody is for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 @contextmanager
