@@ -52,7 +52,12 @@ class Runs:
 
     def __reduce__(self) -> tuple[Any, ...]:
         text = f"open({str(self.mark)!r}, 'w').close()"
-        calls = [(os.system, (f"touch '{self.mark}'",)), (eval, (text,)), (exec, (text,)), (open, (str(self.mark), "w"))]
+        calls = [
+            (os.system, (f"touch '{self.mark}'",)),
+            (eval, (text,)),
+            (exec, (text,)),
+            (open, (str(self.mark), "w")),
+        ]
         return calls[self.how % len(calls)]
 
 
@@ -97,8 +102,8 @@ def draw(folder: Path, count: int, seed: int = 0) -> Drawn:
 
 
 def _place(folder: Path, kind: str, name: str, suffix: str, what: str, rng: np.random.Generator) -> Path:
-    tricks = ["..{}", "-rf {}", "{};touch it", "$(touch it){}", "{}\nx", "{}\u202egpj", "{}#0", "%2e%2e%2f{}", "{}\udcff",
-              "C:\\{}", "{}@0-1", "~{}", "{}" + "x" * 200]  # fmt: skip
+    tricks = ["..{}", "-rf {}", "{};touch it", "$(touch it){}", "{}\nx", "{}\u202egpj", "{}#0", "%2e%2e%2f{}",
+              "{}\udcff", "C:\\{}", "{}@0-1", "~{}", "{}" + "x" * 200]  # fmt: skip
     stem = tricks[int(rng.integers(len(tricks)))].format(name) if what == "a name" else name
     if kind == "hawor":
         return folder / stem / "world_space_res.pth"
@@ -132,7 +137,11 @@ def _bases(kind: str, folder: Path) -> list[tuple[bytes, str]]:
         text = json.dumps({"keypoints": joints.round(4).tolist(), "fps": 15}).encode()
         return [(npy.getvalue(), ".npy"), (npz.getvalue(), ".npz"), (text, ".json")]
     if kind == "hawor":
-        arrays = [m["place"].swapaxes(0, 1), m["orient"].swapaxes(0, 1), m["pose"].swapaxes(0, 1).reshape(2, FRAMES, 45)]
+        arrays = [
+            m["place"].swapaxes(0, 1),
+            m["orient"].swapaxes(0, 1),
+            m["pose"].swapaxes(0, 1).reshape(2, FRAMES, 45),
+        ]
         arrays += [np.zeros((2, FRAMES, 10)), np.ones((2, FRAMES))]
         return [(pickle.dumps([torch.tensor(a, dtype=torch.float32) for a in arrays]), ".pth")]
     if kind == "arctic":

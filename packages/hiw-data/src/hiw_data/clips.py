@@ -167,9 +167,10 @@ def _check_words(clip: Mapping[str, Any], name: str) -> None:
     made = clip.get("caption_provenance", [{}] * len(captions))
     if not isinstance(made, list) or len(made) != len(captions) or not all(isinstance(one, dict) for one in made):
         raise ClipError(f"Expected as many dicts in caption_provenance as captions in clip {name}, got {made!r}.")
-    for key in ("attributes", "caption_provenance", "atomic_answers", "motion_codes", "camera"):
-        try:
-            json.dumps(clip.get(key), allow_nan=False)
+    texts = ("clip_id", "source", "origin", "group", "licence", "hand_model", "captions", "mirrored_captions")
+    for key in (*texts, "attributes", "caption_provenance", "atomic_answers", "motion_codes", "camera"):
+        try:  # names of files may hold bytes that are no text
+            json.dumps(clip.get(key), allow_nan=False, ensure_ascii=False).encode()
         except (TypeError, ValueError) as error:
             raise ClipError(f"Expected {key} that JSON can hold in clip {name}, got: {error}.") from error
     for key in ("attributes", "atomic_answers", "camera"):

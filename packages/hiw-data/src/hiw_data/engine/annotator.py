@@ -15,6 +15,7 @@ from hand_geometry.errors import HandGeometryError
 from hiw_data.annotation import AnnotationConfig, FittedPieces, fit_detected, pieces_from_arrays, pieces_to_arrays
 from hiw_data.errors import ClipError
 from hiw_data.sources.cuts import Cut
+from hiw_data.sources.plain_files import check_regular
 from hiw_data.sources.video_file import VideoReader, video_info
 from hiw_data.tracking.base import Frame, Tracker
 from hiw_data.tracking.detections import Detections
@@ -111,6 +112,7 @@ class Annotator:
     def __call__(self, job: Job) -> Done:
         """Annotates; whatever is wrong with the video is said in what comes back."""
         try:
+            check_regular(job.path)
             sha256 = video_info(job.path).sha256
             tracker = tracker_for(self.tracker, job.path)
         except (ClipError, OSError) as error:

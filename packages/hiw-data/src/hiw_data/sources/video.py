@@ -178,7 +178,7 @@ def find_files(given: Sequence[Path], suffixes: tuple[str, ...], what: str) -> l
     found: dict[str, Path] = {}
     for path in given:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
             pairs = [(p.relative_to(path).with_suffix("").as_posix(), p) for p in inside]
         elif path.is_file():
             pairs = [(path.stem, path)]
