@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -235,9 +235,9 @@ def _hawor(folder: Path) -> tuple[CropHands, float]:
     if not parts:
         raise ValueError("no chunk of cam_space")
     names = ("frame", "right", "axis_angle", "betas", "transl", "score")
-    joined = CropHands(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     focal = _hawor_focal(folder)
-    return replace(joined, fps=_HAWOR_FPS, focal=focal), focal
+    return CropHands(**columns, fps=_HAWOR_FPS, focal=focal), focal
 
 
 def _hawor_focal(folder: Path) -> float:
