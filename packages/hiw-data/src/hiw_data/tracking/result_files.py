@@ -20,6 +20,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -235,7 +236,7 @@ def _hawor(folder: Path) -> tuple[CropHands, float]:
     if not parts:
         raise ValueError("no chunk of cam_space")
     names = ("frame", "right", "axis_angle", "betas", "transl", "score")
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     focal = _hawor_focal(folder)
     return CropHands(**columns, fps=_HAWOR_FPS, focal=focal), focal
 
