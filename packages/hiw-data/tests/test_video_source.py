@@ -14,9 +14,10 @@ from hiw_data import HiwStore, NoClipsError, SourceError, annotate
 from hiw_data.annotation import AnnotationConfig
 from hiw_data.cleaning import CleaningConfig
 from hiw_data.clips import SkippedClip
+from hiw_data.engine.local import run_jobs
 from hiw_data.errors import ClipError
 from hiw_data.sources.cuts import read_cuts, seconds
-from hiw_data.sources.video import VideoSource, run_jobs
+from hiw_data.sources.video import VideoSource
 from hiw_data.sources.video_file import VideoReader, video_info
 
 _SPEC = importlib.util.spec_from_file_location("hands_in_view", Path(__file__).parent / "hands_in_view.py")
@@ -217,7 +218,7 @@ def test_a_video_without_hands_is_listed_and_nothing_else_is_a_reason_to_stop(tm
 
 def test_a_worker_that_dies_costs_its_video_alone():
     jobs = ["1 + 1", "__import__('os')._exit(3)", "2 + 2"]
-    results = dict(run_jobs(eval, jobs, 2))
+    results = dict(zip(jobs, run_jobs(eval, jobs, 2), strict=True))
     assert results[jobs[0]] == 2
     assert results[jobs[2]] == 4
     assert "died" in results[jobs[1]].reason

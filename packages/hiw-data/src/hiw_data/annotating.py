@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hiw_data.annotation import AnnotationConfig
+from hiw_data.engine.timings import Timings
 from hiw_data.errors import StoreError
 from hiw_data.pipeline import BuildConfig, build
 from hiw_data.sources.video import VideoSource
@@ -24,6 +25,7 @@ def annotate(
     store: BuildConfig | None = None,
     overwrite: bool = False,
     keep_work: bool = False,
+    timings: Timings | None = None,
     **options: Any,
 ) -> HiwStore:
     """Annotates videos and builds a store of them.
@@ -39,7 +41,8 @@ def annotate(
         store: frame rate, splits and lengths of the store.
         overwrite: replace a store that is there.
         keep_work: keep the work folder, for another run with other settings of the fit or the cleaning.
-        **options: more arguments of `VideoSource`.
+        timings: gets the seconds that each stage took.
+        **options: more arguments of `VideoSource`, such as `workers`, `engine` and `ray_address`.
 
     Raises:
         HiwDataError: see `build` and `VideoSource`.
@@ -47,8 +50,10 @@ def annotate(
     if Path(out).exists() and not overwrite:
         raise StoreError(f"Expected no store at {out} yet, got one. Choose another name, or replace it: --overwrite.")
     work = Path(options.pop("work", None) or f"{out}.work")
-    source = VideoSource(videos, tracker=tracker, config=config, work=work, **options)
+    timings = timings or Timings()
+    source = VideoSource(videos, tracker=tracker, config=config, work=work, timings=timings, **options)
     built = build([source], out, store or BuildConfig(), overwrite=overwrite)
+    timings.stop()
     if not keep_work:
         shutil.rmtree(work, ignore_errors=True)
     return built

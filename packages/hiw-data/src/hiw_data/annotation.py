@@ -79,6 +79,7 @@ class FittedPieces:
         start: seconds of the first frame of the first piece, in the file.
         notes: JSON scalars for the attributes of every piece.
         filled: for each piece, how many of its hand-frames were filled (counted at the source's rate).
+        flags: for each piece (T, 2) bool, the same frame by frame at its own rate.
         reprojection: for each piece, the mean image distance, pixels of the tracked picture; NaN if unknown.
     """
 
@@ -87,6 +88,7 @@ class FittedPieces:
     notes: dict[str, Any]
     filled: tuple[int, ...]
     reprojection: tuple[float, ...]
+    flags: tuple[NDArray[np.bool_], ...]
 
 
 def fit_detected(hands: TwoHands, config: AnnotationConfig, *, fps: float, scale: float = 1.0) -> FittedPieces:
@@ -102,10 +104,13 @@ def fit_detected(hands: TwoHands, config: AnnotationConfig, *, fps: float, scale
         ClipError: no hand, or too short.
     """
     even = even_hands(hands, fill_seconds=config.fill_seconds)
-    camera = config.camera.pinhole(hands.width, hands.height, scale)
+    known = config.camera
+    if known.guessed and hands.focal is not None:
+        known = CameraModel(focal=hands.focal / scale)
+    camera = known.pinhole(hands.width, hands.height, scale)
     fitted = fit_hands(even, camera, view=config.view)
     notes = {
-        "camera_guessed": config.camera.guessed,
+        "camera_guessed": known.guessed,
         "focal_px": round(float(camera[0, 0]) / scale, 1),
         "view": config.view,
         "fit": f"hand-geometry {hand_geometry.__version__}",
@@ -137,15 +142,18 @@ def cut_fitted(
     whole = finish_motion(smoothed, fps=fps, smoothing=0.0)
     pieces = cut_motion(whole, config.max_frames)
     first = int(np.flatnonzero(motion.valid.any(1))[0])
-    filled, distance = [], []
+    filled, distance, flags = [], [], []
     for piece in pieces:
         end = piece.end or len(piece.features)
         at = slice(*(first + round(edge * motion.fps / fps) for edge in (piece.start, end)))
         filled.append(0 if even is None else int(even.filled[at].sum()))
+        nearest = first + np.round(np.arange(piece.start, end) * motion.fps / fps).astype(int)
+        flag = np.zeros_like(piece.valid) if even is None else even.filled[np.minimum(nearest, len(even.filled) - 1)]
+        flags.append(flag & piece.valid)
         seen = np.array([]) if reprojection is None else reprojection[at][np.isfinite(reprojection[at])]
         distance.append(float(seen.mean()) if len(seen) else float("nan"))
     start = (0.0 if even is None else even.start) + first / motion.fps
-    return FittedPieces(tuple(pieces), start, dict(notes), tuple(filled), tuple(distance))
+    return FittedPieces(tuple(pieces), start, dict(notes), tuple(filled), tuple(distance), tuple(flags))
 
 
 def pieces_to_arrays(fitted: FittedPieces) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -157,6 +165,7 @@ def pieces_to_arrays(fitted: FittedPieces) -> tuple[dict[str, np.ndarray], dict[
         "residual": np.concatenate([p.residual for p in fitted.pieces]),
         "edges": np.array(edges, np.int64),
         "filled": np.array(fitted.filled, np.int64),
+        "flags": np.concatenate(fitted.flags),
         "reprojection": np.array(fitted.reprojection, np.float64),
     }
     return arrays, {"start": fitted.start, "notes": fitted.notes}
@@ -164,13 +173,15 @@ def pieces_to_arrays(fitted: FittedPieces) -> tuple[dict[str, np.ndarray], dict[
 
 def pieces_from_arrays(arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> FittedPieces:
     """What `pieces_to_arrays` gave."""
-    pieces, at = [], 0
+    pieces, flags, at = [], [], 0
     for number, of, start, end, length in arrays["edges"].tolist():
         features, valid, residual = (arrays[n][at : at + length] for n in ("features", "valid", "residual"))
         pieces.append(MotionPiece(features, valid, residual, number, of, start, end))
+        flags.append(arrays["flags"][at : at + length])
         at += length
     filled, distance = arrays["filled"].tolist(), arrays["reprojection"].tolist()
-    return FittedPieces(tuple(pieces), float(notes["start"]), dict(notes["notes"]), tuple(filled), tuple(distance))
+    start = float(notes["start"])
+    return FittedPieces(tuple(pieces), start, dict(notes["notes"]), tuple(filled), tuple(distance), tuple(flags))
 
 
 def make_clip(
@@ -236,6 +247,7 @@ def make_clip(
         group=group,
         timestamps=first + np.arange(len(piece.features)) / fps,
         residual=piece.residual,
+        filled=fitted.flags[index],
     )
     if "focal_px" in fitted.notes:
         clip["camera"] = {name: fitted.notes[name] for name in ("focal_px", "camera_guessed", "view")}

@@ -14,6 +14,7 @@ clips, cleaned, and told in words from its measured motion.
   hiw annotate kitchen.mp4 --fov 90 --out kitchen.zarr
   hiw annotate signs/ --view facing --hands both --out signs.zarr
   hiw annotate videos/ --cuts parts.csv --licence CC-BY-4.0 --out parts.zarr
+  hiw annotate videos/ --engine ray --ray-address auto --workers 0 --out my.zarr
 
 parts.csv has the columns file,start,end and, if there are words, caption; times are seconds or h:m:s.
 An interrupted run goes on when it is started again: what each video gave is kept in OUT.work until the store is there.
@@ -47,6 +48,15 @@ def add_annotate(subparsers: Any) -> None:
         default="egocentric",
         help="the camera sees what the person sees, or looks at the person (default %(default)s)",
     )
+    command.add_argument(
+        "--tracker",
+        choices=["mediapipe", "hawor", "hamer", "wilor", "wilor-mini"],
+        default="mediapipe",
+        help="looks at the videos, or reads what another found in them, from --results (default %(default)s)",
+    )
+    command.add_argument("--results", type=Path, metavar="FOLDER", help="of another tracker's results")
+    command.add_argument("--mano", type=Path, metavar="FOLDER", help="the MANO files that the results were made with")
+    command.add_argument("--results-fps", type=float, help="rate of the frames that the results count")
     command.add_argument("--model", type=Path, metavar="TASK", help="MediaPipe's hand model; default the cached one")
     command.add_argument("--max-hands", type=int, default=4, help="looked for in a picture (default %(default)s)")
     command.add_argument("--fill", type=float, default=0.2, metavar="SECONDS", help="fill shorter gaps (%(default)s)")
@@ -60,6 +70,19 @@ def add_annotate(subparsers: Any) -> None:
     command.add_argument("--variants", type=int, default=3, help="captions of each length (default %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="draws splits and wording (default %(default)s)")
     command.add_argument("--workers", type=int, default=1, help="videos at a time (default %(default)s)")
+    command.add_argument(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="this machine, or Ray (extra ray): its workers see videos and OUT.work under the same paths; the loss of "
+        "one costs the video in hand alone, which is tried again (default %(default)s)",
+    )
+    command.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="of a Ray cluster that is there (auto, host:6379), default one of this machine; --workers 0 takes it all",
+    )
+    command.add_argument("--timings", action="store_true", help="say what each stage took for a minute of video")
     command.add_argument("--page", type=Path, metavar="HTML", help="write the first 50 clips as a page that plays them")
     command.add_argument("--keep-work", action="store_true", help="keep OUT.work, for a run with other settings")
     command.set_defaults(run=run_annotate)
@@ -68,9 +91,9 @@ def add_annotate(subparsers: Any) -> None:
 def run_annotate(arguments: argparse.Namespace) -> int:
     """`hiw annotate`: returns its exit status."""
     from hiw_data import annotate
+    from hiw_data.engine.timings import Timings
     from hiw_data.pipeline import BuildConfig
     from hiw_data.sources.annotated import annotation_config
-    from hiw_data.tracking import MediaPipeTracker
 
     config = annotation_config(
         fov=arguments.fov,
@@ -87,11 +110,12 @@ def run_annotate(arguments: argparse.Namespace) -> int:
         keep_outliers=arguments.keep_outliers,
         keep_duplicates=arguments.keep_duplicates,
     )
+    timings = Timings()
     store = annotate(
         arguments.videos,
         arguments.out,
         config,
-        tracker=MediaPipeTracker(arguments.model, max_hands=arguments.max_hands),
+        tracker=_tracker(arguments),
         store=BuildConfig(fps=arguments.fps, seed=arguments.seed),
         overwrite=arguments.overwrite,
         keep_work=arguments.keep_work,
@@ -99,13 +123,31 @@ def run_annotate(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         licence=arguments.licence,
         workers=arguments.workers,
+        engine=arguments.engine,
+        ray_address=arguments.ray_address,
+        timings=timings,
     )
     print(_summary(store, arguments.name))
+    if arguments.timings:
+        print("\n".join(["", *timings.lines()]))
     if arguments.page is not None:
         _write_page(arguments.page, [store.clip(index) for index in range(min(len(store), _ON_THE_PAGE))])
         print(f"\nWrote {arguments.page}: open it in a browser.")
     print(f"\nWrote {arguments.out}. Next: hiw inspect {arguments.out}, hiw card {arguments.out}")
     return 0
+
+
+def _tracker(arguments: argparse.Namespace) -> Any:
+    from hiw_data.sources.annotated import make_tracker
+
+    return make_tracker(
+        arguments.tracker,
+        model=arguments.model,
+        max_hands=arguments.max_hands,
+        results=arguments.results,
+        mano=arguments.mano,
+        results_fps=arguments.results_fps,
+    )
 
 
 def _write_page(path: Path, clips: Sequence[Any]) -> None:

@@ -55,6 +55,7 @@ class Clip(TypedDict):
         paraphrases: other sentences that ask for the motion, for training alone; none of them is a caption by which a
             model is graded.
         mirrored_paraphrases: the same of the mirror image.
+        filled: (T, 2) bool: True where a hand was not seen, but interpolated over a short gap; `valid` is True there.
         residual: (T, 2) float32, metres: distance of the fitted hand to what was observed, NaN where
             nothing was; only from sources that fit. Used for the quality report, not stored.
     """
@@ -81,6 +82,7 @@ class Clip(TypedDict):
     timestamps: NotRequired[NDArray[np.float64]]
     paraphrases: NotRequired[list[str]]
     mirrored_paraphrases: NotRequired[list[str]]
+    filled: NotRequired[NDArray[np.bool_]]
     residual: NotRequired[NDArray[np.float32]]
 
 
@@ -111,6 +113,8 @@ def pad_clip(clip: Clip, *, multiple: int = 4) -> Clip:
         return padded
     padded["features"] = np.concatenate([clip["features"], np.repeat(clip["features"][-1:], missing, 0)])
     padded["valid"] = np.concatenate([clip["valid"], np.zeros((missing, 2), bool)])
+    if "filled" in clip:
+        padded["filled"] = np.concatenate([clip["filled"], np.zeros((missing, 2), bool)])
     if "residual" in clip:
         padded["residual"] = np.concatenate([clip["residual"], np.full((missing, 2), np.nan, np.float32)])
     if "timestamps" in clip:
@@ -163,9 +167,10 @@ def _check_words(clip: Mapping[str, Any], name: str) -> None:
     made = clip.get("caption_provenance", [{}] * len(captions))
     if not isinstance(made, list) or len(made) != len(captions) or not all(isinstance(one, dict) for one in made):
         raise ClipError(f"Expected as many dicts in caption_provenance as captions in clip {name}, got {made!r}.")
-    for key in ("attributes", "caption_provenance", "atomic_answers", "motion_codes", "camera"):
-        try:
-            json.dumps(clip.get(key), allow_nan=False)
+    texts = ("clip_id", "source", "origin", "group", "licence", "hand_model", "captions", "mirrored_captions")
+    for key in (*texts, "attributes", "caption_provenance", "atomic_answers", "motion_codes", "camera"):
+        try:  # names of files may hold bytes that are no text
+            json.dumps(clip.get(key), allow_nan=False, ensure_ascii=False).encode()
         except (TypeError, ValueError) as error:
             raise ClipError(f"Expected {key} that JSON can hold in clip {name}, got: {error}.") from error
     for key in ("attributes", "atomic_answers", "camera"):
@@ -199,6 +204,11 @@ def _check_arrays(clip: Mapping[str, Any], name: str) -> None:
         raise ClipError(f"Expected at least one valid hand in one frame of clip {name}, got none.")
     if clip.get("residual", valid).shape != valid.shape:
         raise ClipError(f"Expected residual of shape {valid.shape} in clip {name}, got {clip['residual'].shape}.")
+    filled = clip.get("filled", np.zeros_like(valid))
+    if not isinstance(filled, np.ndarray) or filled.shape != valid.shape or filled.dtype != np.bool_:
+        raise ClipError(f"Expected filled as bool of shape {valid.shape} in clip {name}, got {filled!r}.")
+    if (filled & ~valid).any():
+        raise ClipError(f"Expected filled frames of clip {name} to be valid ones, got some that are not.")
     betas = clip.get("betas", np.zeros((2, 10), np.float32))
     if not isinstance(betas, np.ndarray) or betas.shape != (2, 10) or betas.dtype != np.float32 or not _finite(betas):
         raise ClipError(f"Expected betas as finite float32 of shape (2, 10) in clip {name}, got {betas!r}.")

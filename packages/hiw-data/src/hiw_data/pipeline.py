@@ -196,8 +196,14 @@ def _stream(source: Source, writer: StoreWriter, tally: QualityTally, start: int
             bar.update()
             skipped = item if isinstance(item, SkippedClip) else _store(item, number, source.name, writer, tally)
             if skipped is not None:
+                skipped = SkippedClip(*map(_printable, (skipped.clip_id, skipped.source, skipped.reason)))
                 tally.skip(skipped)
                 writer.note(skipped=asdict(skipped), source=source.name, item=number)
+
+
+def _printable(text: str) -> str:
+    """Text that UTF-8 can hold: bytes of a file's name that are none are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _store(item: Clip, number: int, source: str, writer: StoreWriter, tally: QualityTally) -> SkippedClip | None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from hiw_data.annotation import AnnotationConfig
 from hiw_data.cleaning import CleaningConfig
+from hiw_data.errors import OptionError
 from hiw_data.sources.keypoints import KeypointSource
 from hiw_data.sources.video import VideoSource
+from hiw_data.tracking.base import Tracker
 from hiw_data.tracking.camera import CameraModel
 
 
@@ -82,9 +84,15 @@ def video_source(
     max_hands: int = 4,
     work: str | Path | None = None,
     workers: int = 1,
+    engine: str = "local",
+    ray_address: str | None = None,
+    tracker: str = "mediapipe",
+    results: str | Path | None = None,
+    mano: str | Path | None = None,
+    results_fps: float | None = None,
     **options: Any,
 ) -> VideoSource:
-    """A folder of videos, tracked by MediaPipe.
+    """A folder of videos.
 
     Args:
         folder: of videos, or one video.
@@ -95,15 +103,64 @@ def video_source(
         max_hands: see `MediaPipeTracker`.
         work: the folder that keeps results; None for a temporary one.
         workers: videos at a time.
+        engine: "local" or "ray", see `engine_of`.
+        ray_address: of a Ray cluster that is there.
+        tracker: see `make_tracker`, as are the next three.
+        results: see there.
+        mano: see there.
+        results_fps: see there.
         **options: of `annotation_config`.
     """
-    from hiw_data.tracking.mediapipe_tracker import MediaPipeTracker
-
     config = annotation_config(**options)
-    tracker = MediaPipeTracker(model, max_hands=max_hands)
+    made = make_tracker(tracker, model=model, max_hands=max_hands, results=results, mano=mano, results_fps=results_fps)
     return VideoSource(
-        folder, tracker=tracker, config=config, cuts=cuts, name=name, licence=licence, work=work, workers=workers
+        folder,
+        tracker=made,
+        config=config,
+        cuts=cuts,
+        name=name,
+        licence=licence,
+        work=work,
+        workers=workers,
+        engine=engine,
+        ray_address=ray_address,
     )
+
+
+def make_tracker(
+    name: str = "mediapipe",
+    *,
+    model: str | Path | None = None,
+    max_hands: int = 4,
+    results: str | Path | None = None,
+    mano: str | Path | None = None,
+    results_fps: float | None = None,
+) -> Tracker:
+    """A tracker by its name.
+
+    Args:
+        name: "mediapipe", or of whom the results are: see `ResultTracker`.
+        model: see `MediaPipeTracker`.
+        max_hands: see there.
+        results: folder of another tracker's results.
+        mano: folder of the MANO files that they were made with.
+        results_fps: rate of the frames that they count, or None.
+
+    Raises:
+        OptionError: options that do not go together.
+        SourceError: something that is needed is not there.
+    """
+    from hiw_data import tracking
+
+    if name == "mediapipe":
+        if results is not None:
+            raise OptionError("Expected the name of the tracker whose results these are, got mediapipe. Say --tracker.")
+        return tracking.MediaPipeTracker(model, max_hands=max_hands)
+    if results is None or mano is None:
+        raise OptionError(
+            f"Expected the folders of results and of MANO files (--results, --mano) for {name}, got none."
+        )
+    return tracking.ResultTracker(name, results, mano=mano, fps=results_fps)
 
 
 def keypoint_source(

@@ -78,7 +78,7 @@ def _read(path: Path, context: Context, betas: np.ndarray | None) -> HandRecordi
 HAWOR = Dataset(
     name="hawor",
     title="HaWoR results",
-    find=lambda folder: sorted(folder.rglob("world_space_res.pth")),
+    find=lambda folder: sorted(folder.rglob("world_space_res.pt[h]")),  # as a pattern it finds broken links, too
     read=read_hawor,
     needs="<video>/world_space_res.pth, and cam_space/ beside it",
     licence="not stated; HaWoR's code is CC BY-NC-ND 4.0",

@@ -26,6 +26,7 @@ from hiw_data.errors import ClipError, OptionError
 from hiw_data.motion import FittedMotion
 from hiw_data.sources.base import SourceInfo
 from hiw_data.sources.cleaned import Stretch, cleaned_clips
+from hiw_data.sources.plain_files import check_regular
 from hiw_data.sources.recording import DEFAULT_FPS, FPS_RANGE, tidy
 from hiw_data.sources.video import find_files
 from hiw_data.tracking.camera import CameraModel
@@ -34,6 +35,8 @@ from hiw_data.tracking.identity import TwoHands
 
 SUFFIXES = (".npy", ".npz", ".json")
 _SIDES = ("left", "right")
+_LARGEST = 1e5
+"""A coordinate of more is damage, in metres, millimetres and pixels alike; its point counts as not seen."""
 _MOST_BYTES = 1 << 30
 
 
@@ -85,7 +88,9 @@ def read_keypoints(path: Path, *, side: str = "right") -> Keypoints:
     if name not in values:
         raise ClipError(f"Expected keypoints or keypoints_2d in {path.name}, got {sorted(values)}.")
     try:
-        points = np.array(values[name], np.float64)
+        with np.errstate(all="ignore"):  # damaged numbers may be signalling ones
+            points = np.array(values[name], np.float64)
+            points[~(np.abs(points) < _LARGEST)] = np.nan
         side = str(np.asarray(values.get("side", side)))
         fps = None if "fps" not in values else float(np.asarray(values["fps"]))
         size = (int(values["width"]), int(values["height"])) if {"width", "height"} <= set(values) else None
@@ -197,6 +202,7 @@ class KeypointSource:
         stretches = []
         for stem, path in self.files:
             try:
+                check_regular(path)
                 read = read_keypoints(path, side=self.side)
                 fitted = fit_read(read, self.config, fps=fps, default_fps=self.fps)
                 if not fitted.pieces:

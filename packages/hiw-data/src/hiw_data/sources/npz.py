@@ -17,6 +17,7 @@ from hiw_data.clips import Clip, SkippedClip
 from hiw_data.errors import ClipError, OptionError, SourceError
 from hiw_data.motion import MotionPiece, cut_motion, finish_motion
 from hiw_data.sources.base import SourceInfo
+from hiw_data.sources.plain_files import check_regular
 from hiw_data.sources.recording import DEFAULT_FPS, FPS_RANGE, Recording, read_lines, read_recording, tidy
 
 LONG = ("cut", "skip", "refuse")
@@ -120,6 +121,7 @@ class NpzSource:
         return path.relative_to(self.folder).with_suffix("").as_posix()
 
     def _clips(self, path: Path, stem: str, fps: float) -> list[Clip]:
+        check_regular(path)
         recording = read_recording(path, default_fps=self.fps)
         try:
             motion = finish_motion(recording.motion, fps=fps, smoothing=self.smoothing)

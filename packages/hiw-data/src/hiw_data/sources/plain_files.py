@@ -16,7 +16,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from hand_geometry.exporting.plain_pickle import read_plain_pickle
 
-from hiw_data.errors import SourceError
+from hiw_data.errors import ClipError, SourceError
+
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError,
+          zipfile.BadZipFile, AssertionError, MemoryError)  # fmt: skip
+"""What reading a damaged file may raise."""
 
 LARGEST = 2**32
 """Bytes of one array or object in a file, at most."""
@@ -24,6 +28,21 @@ LARGEST = 2**32
 _MAGIC = b"\x93NUMPY"
 _MOST_INFLATED = 1100
 """Deflate makes nothing smaller than a 1032nd."""
+
+
+def check_regular(path: Path) -> None:
+    """Refuses what is no file: reading a pipe or a device never ends.
+
+    Raises:
+        ClipError: a folder, a pipe, a device, or a link to one or to nothing.
+    """
+    try:
+        regular = path.is_file()
+    except (OSError, ValueError) as error:  # a link to itself, for one
+        raise ClipError(f"Expected a file at {path.name!r}, got: {error}.") from error
+    if not regular:
+        kind = "a folder" if path.is_dir() else "a broken link, a pipe or a device"
+        raise ClipError(f"Expected a file at {path.name!r}, got {kind}. Take it away, or put the file there.")
 
 
 def read_pickle(path: Path) -> Any:

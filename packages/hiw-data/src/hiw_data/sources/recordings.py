@@ -10,7 +10,6 @@ Convention:
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -32,6 +31,7 @@ from hiw_data.sources.fitting import fit_tracks
 from hiw_data.sources.hand_recording import MOTION_MAKER, Context, Dataset, Found, HandRecording, KeypointRecording
 from hiw_data.sources.mano_rules import SIDES, ManoHands, open_rest_wrists
 from hiw_data.sources.measured import measured_words
+from hiw_data.sources.plain_files import DAMAGE, check_regular
 from hiw_data.sources.ply import read_vertices
 from hiw_data.sources.recording import FPS_RANGE
 
@@ -43,11 +43,11 @@ WORST_FIT = 0.03
 """Metres between fitted and given keypoints, on average over a hand; a frame that is worse counts as not seen."""
 _FARTHEST = 1000.0
 """Metres from the origin: what is farther is in another unit."""
+_LONGEST = 300
+"""Letters of a reason."""
 _BATCH = 16
 """Recordings whose keypoints are fitted together."""
 _MIN_POINTS = 6
-_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError,
-           zipfile.BadZipFile, AssertionError, MemoryError)  # fmt: skip
 
 
 class RecordingSource:
@@ -141,8 +141,9 @@ class RecordingSource:
 
     def _read(self, path: Path) -> Iterator[Found | SkippedClip]:
         try:
+            check_regular(path)
             yield from self.dataset.read(path, self.context)
-        except (ClipError, HandGeometryError, *_DAMAGE) as error:
+        except (ClipError, HandGeometryError, *DAMAGE) as error:
             clip_id = f"{self.name}/{self.context.stem(path)}"
             yield SkippedClip(clip_id, self.name, _reason(error, f"a whole file of {self.dataset.title}", path.name))
 
@@ -334,11 +335,19 @@ def _mano(dataset: Dataset, mano: str | Path | None) -> ManoHands | None:
         raise SourceError(f"Expected MANO files in {mano}, got: {error}") from error
 
 
+def _short(said: str) -> str:
+    """One line, without torch's advice to load the file with less care."""
+    line = " ".join(said.split())
+    head, asked, _ = line.partition("Weights only load failed")
+    line = f"{head}it asks for more than plain tensors, or is damaged)" if asked else line
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "..."
+
+
 def _reason(error: BaseException, what: str, name: str) -> str:
     if isinstance(error, ClipError):
         return str(error)
     said = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
-    return f"Expected {what} at {name}, got: {said}"
+    return f"Expected {what} at {name}, got: {_short(said)}"
 
 
 def _seen(recording: KeypointRecording, side: int) -> np.ndarray:

@@ -6,58 +6,24 @@ with its reason; of one that is damaged in the middle, what comes before the dam
 
 from __future__ import annotations
 
-import logging
-import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from multiprocessing import get_context
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from hand_geometry.errors import HandGeometryError
 from tqdm import tqdm
 
-from hiw_data.annotation import AnnotationConfig, FittedPieces, fit_detected, pieces_from_arrays, pieces_to_arrays
+from hiw_data.annotation import AnnotationConfig
 from hiw_data.clips import Clip, SkippedClip
-from hiw_data.errors import ClipError, OptionError, SourceError
+from hiw_data.engine.annotator import Annotator, Done, Job
+from hiw_data.engine.base import Engine, engine_of
+from hiw_data.engine.timings import STAGES, Timings
+from hiw_data.errors import OptionError, SourceError
 from hiw_data.sources.base import SourceInfo
 from hiw_data.sources.cleaned import Stretch, cleaned_clips
 from hiw_data.sources.cuts import Cut, read_cuts
-from hiw_data.sources.video_file import SUFFIXES, VideoInfo, VideoReader, video_info
+from hiw_data.sources.video_file import SUFFIXES
 from hiw_data.tracking.base import Tracker
-from hiw_data.tracking.detections import Detections
-from hiw_data.tracking.identity import two_hands
-from hiw_data.work import WorkFolder
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One part of one video, and everything that is needed to annotate it."""
-
-    path: Path
-    stem: str
-    cut: Cut
-    tracker: Tracker
-    config: AnnotationConfig
-    fps: float
-    longest_side: int
-    work: Path
-
-
-@dataclass(frozen=True)
-class _Done:
-    """What came of it: pieces, or why there are none; and what happened to the rest of the file."""
-
-    pieces: FittedPieces | None
-    reason: str = ""
-    fault: str = ""
-    sha256: str = ""
-    cached: bool = False
 
 
 class VideoSource:
@@ -74,10 +40,13 @@ class VideoSource:
         longest_side: larger pictures are made smaller to this before they are tracked, pixels.
         work: the folder that keeps results; None for a temporary one.
         workers: processes that annotate, each one video at a time.
+        engine: "local", "ray", or an `Engine` of your own; see `engine_of`.
+        ray_address: of a Ray cluster that is there.
+        timings: gets the seconds that each stage took.
 
     Raises:
         OptionError: an option out of range.
-        SourceError: no video there, or a CSV file that cannot be read.
+        SourceError: no engine, no video there, or a CSV file that cannot be read.
     """
 
     def __init__(
@@ -92,13 +61,17 @@ class VideoSource:
         longest_side: int = 1280,
         work: str | Path | None = None,
         workers: int = 1,
+        engine: str | Engine = "local",
+        ray_address: str | None = None,
+        timings: Timings | None = None,
     ) -> None:
-        if workers < 1 or longest_side < 64:
-            raise OptionError(f"Expected workers >= 1 and longest_side >= 64, got {workers} and {longest_side}.")
+        if longest_side < 64:
+            raise OptionError(f"Expected longest_side >= 64, got {longest_side}.")
+        self.engine = engine_of(engine, workers, ray_address)
         given = [videos] if isinstance(videos, str | Path) else list(videos)
         self.files = find_files([Path(path) for path in given], SUFFIXES, "videos")
         self.cuts = None if cuts is None else read_cuts(cuts)
-        self.name, self.licence, self.workers = name, licence, workers
+        self.name, self.licence = name, licence
         self.config = config or AnnotationConfig()
         self.longest_side, self.work = longest_side, None if work is None else Path(work)
         if tracker is None:
@@ -107,6 +80,7 @@ class VideoSource:
             tracker = MediaPipeTracker()
         self.tracker = tracker
         self.cleaning: list[str] = []
+        self.timings = timings or Timings()
 
     def __len__(self) -> int:
         return len(self.files) if self.cuts is None else len(self.cuts)
@@ -140,16 +114,23 @@ class VideoSource:
             yield from self._stream(fps, Path(folder))
 
     def _stream(self, fps: float, work: Path) -> Iterator[Clip | SkippedClip]:
-        jobs, skipped = self._jobs(fps, work)
+        jobs, skipped = self._jobs()
         yield from skipped
+        annotator = Annotator(self.tracker, self.config, fps, self.longest_side, work)
+        results: dict[int, Done] = {}
+        running = self.engine.run(annotator, jobs)
+        for number, done in tqdm(running, total=len(jobs), desc="annotating", unit="video", disable=None):
+            results[number] = done
+            self.timings.add(done)
+        self.timings.start(STAGES[-1])
         stretches = []
-        results = run_jobs(_annotate, jobs, self.workers)
-        for job, done in tqdm(results, total=len(jobs), desc="annotating", unit="video", disable=None):
+        for number, job in enumerate(jobs):
+            done = results[number]
             if done.fault:
                 yield SkippedClip(
                     f"{self.name}/{job.stem}@rest", self.name, f"Expected a whole file, but {done.fault}."
                 )
-            if done.pieces is None:
+            if not done.found:
                 yield SkippedClip(f"{self.name}/{job.stem}", self.name, done.reason)
                 continue
             attributes = {
@@ -158,15 +139,15 @@ class VideoSource:
                 "tracker": self.tracker.name,
                 "tracker_version": self.tracker.version,
             }
-            load = _Loader(work, _fit_key(job, done.sha256))
+            load = partial(annotator.pieces, job, done.sha256)
             group = job.stem.split("@")[0]
             stretches.append(Stretch(job.stem, load, attributes, job.cut.caption, group))
         yield from cleaned_clips(stretches, self.config, source=self.name, fps=fps, report=self.cleaning)
 
-    def _jobs(self, fps: float, work: Path) -> tuple[list[_Job], list[SkippedClip]]:
+    def _jobs(self) -> tuple[list[Job], list[SkippedClip]]:
         names = dict(self.files)
         whole = [(stem, Cut(stem)) for stem in names] if self.cuts is None else None
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         skipped: list[SkippedClip] = []
         if whole is None:
             whole = []
@@ -184,7 +165,7 @@ class VideoSource:
             count = taken[stem] = taken.get(stem, 0) + 1
             unique = stem if count == 1 else f"{stem}~{count}"
             path = names[stem.split("@")[0]] if self.cuts is not None else names[stem]
-            jobs.append(_Job(path, unique, cut, self.tracker, self.config, fps, self.longest_side, work))
+            jobs.append(Job(path, unique, cut))
         return jobs, skipped
 
 
@@ -197,7 +178,7 @@ def find_files(given: Sequence[Path], suffixes: tuple[str, ...], what: str) -> l
     found: dict[str, Path] = {}
     for path in given:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
             pairs = [(p.relative_to(path).with_suffix("").as_posix(), p) for p in inside]
         elif path.is_file():
             pairs = [(path.stem, path)]
@@ -212,91 +193,3 @@ def find_files(given: Sequence[Path], suffixes: tuple[str, ...], what: str) -> l
     if not found:
         raise SourceError(f"Expected {what} ({', '.join(suffixes)}) in {', '.join(map(str, given))}, got none.")
     return list(found.items())
-
-
-@dataclass(frozen=True)
-class _Loader:
-    """Reads the pieces of one stretch when they are wanted, so that not all are held in memory."""
-
-    work: Path
-    key: dict[str, Any]
-
-    def __call__(self) -> FittedPieces:
-        kept = WorkFolder(self.work).load(self.key)
-        if kept is None:
-            raise ClipError("Expected the fitted motion in the work folder, got nothing: did somebody clear it?")
-        return pieces_from_arrays(*kept)
-
-
-def run_jobs(function: Callable[[_Job], _Done], jobs: Sequence[_Job], workers: int) -> Iterator[tuple[_Job, _Done]]:
-    """Runs jobs in order, in this process or in several. One that dies costs its job alone, after a second try."""
-    if workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            yield job, function(job)
-        return
-    done = 0
-    context = get_context("spawn")
-    try:
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            for job, result in zip(jobs, pool.map(function, jobs), strict=True):
-                yield job, result
-                done += 1
-    except BrokenProcessPool:
-        logger.warning("A worker died; going on with one video at a time.")
-        for job in jobs[done:]:
-            try:
-                with ProcessPoolExecutor(1, mp_context=context) as pool:
-                    yield job, pool.submit(function, job).result()
-            except BrokenProcessPool:
-                yield job, _Done(None, "Expected the tracker to finish, but its process died on this video.")
-
-
-def _annotate(job: _Job) -> _Done:
-    try:
-        info = video_info(job.path)
-    except (ClipError, OSError) as error:
-        return _Done(None, str(error))
-    work = WorkFolder(job.work)
-    key = _fit_key(job, info.sha256)
-    kept = work.load(key)
-    if kept is not None:
-        return _Done(pieces_from_arrays(*kept), fault=str(kept[1].get("fault", "")), sha256=info.sha256, cached=True)
-    try:
-        detections, notes = _detect(job, info, work)
-        hands = two_hands(detections, job.config.identity)
-        pieces = fit_detected(hands, job.config, fps=job.fps, scale=float(notes["scale"]))
-        if not pieces.pieces:
-            raise ClipError("Expected a hand in at least one frame, got none.")
-    except (ClipError, HandGeometryError, OSError) as error:
-        return _Done(None, str(error), sha256=info.sha256)
-    arrays, own = pieces_to_arrays(pieces)
-    work.save(key, arrays, {**own, "fault": notes["fault"]})
-    return _Done(pieces, fault=str(notes["fault"]), sha256=info.sha256)
-
-
-def _detect(job: _Job, info: VideoInfo, work: WorkFolder) -> tuple[Detections, dict[str, Any]]:
-    key = _track_key(job, info.sha256)
-    kept = work.load(key)
-    if kept is not None:
-        return Detections.from_arrays(kept[0]), kept[1]
-    reader = VideoReader(job.path, job.cut.start, job.cut.end, job.longest_side)
-    detections = job.tracker.track(reader)
-    notes = {"fault": reader.fault, "scale": reader.scale}
-    work.save(key, detections.to_arrays(), notes)
-    return detections, notes
-
-
-def _track_key(job: _Job, sha256: str) -> dict[str, Any]:
-    tracker = job.tracker
-    return {
-        "what": "detections",
-        "sha256": sha256,
-        "start": job.cut.start,
-        "end": None if math.isinf(job.cut.end) else job.cut.end,
-        "longest_side": job.longest_side,
-        "tracker": [tracker.name, tracker.version, dict(tracker.options)],
-    }
-
-
-def _fit_key(job: _Job, sha256: str) -> dict[str, Any]:
-    return {**_track_key(job, sha256), "what": "pieces", "fps": job.fps, "fit": job.config.fit_options()}

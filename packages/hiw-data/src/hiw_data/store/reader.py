@@ -255,6 +255,8 @@ class HiwStore:
             row["betas"] = np.asarray(row["betas"], np.float32).reshape(2, 10)
         if "timestamps" in row:
             row["timestamps"] = np.asarray(row["timestamps"], np.float64)
+        if "filled" in row:
+            row["filled"] = np.asarray(row["filled"], bool).reshape(-1, 2)
         return cast(Clip, {**row, "fps": self.fps, "features": features, "valid": valid})
 
     def iterate(self, split: str | None = None, source: str | None = None) -> Iterator[Clip]:

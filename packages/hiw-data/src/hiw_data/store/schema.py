@@ -47,6 +47,7 @@ _OPTIONAL = (
     *_JSON[1:],
     "betas",
     "timestamps",
+    "filled",
 )
 
 ROW_SCHEMA = pa.schema(
@@ -72,6 +73,7 @@ ROW_SCHEMA = pa.schema(
         pa.field("hand_model", pa.string()),
         pa.field("betas", pa.list_(pa.float32(), 20)),
         pa.field("timestamps", pa.list_(pa.float64())),
+        pa.field("filled", pa.list_(pa.bool_())),
         pa.field("sha256", pa.binary(32), nullable=False),
     ],
     metadata={"format": FORMAT, "schema_version": str(SCHEMA_VERSION)},
@@ -95,6 +97,8 @@ def clip_row(clip: Mapping[str, Any]) -> dict[str, Any]:
         row["betas"] = np.asarray(row["betas"], np.float32).ravel().tolist()
     if "timestamps" in row:
         row["timestamps"] = np.asarray(row["timestamps"], np.float64).tolist()
+    if "filled" in row:
+        row["filled"] = np.asarray(row["filled"], bool).ravel().tolist()
     row["length"] = len(clip["features"])
     return row
 
@@ -131,7 +135,7 @@ def to_batch(rows: Sequence[Mapping[str, Any]], starts: Sequence[int], digests: 
 
 def from_columns(values: Mapping[str, Any]) -> dict[str, Any]:
     """The row (as `clip_row` makes it) that stands in the columns: the inverse of `to_batch`."""
-    row = {key: values[key] for key in STORED_KEYS if values[key] is not None}
+    row = {key: values[key] for key in STORED_KEYS if values.get(key) is not None}
     for name in _JSON:
         if name in row:
             row[name] = json.loads(row[name])

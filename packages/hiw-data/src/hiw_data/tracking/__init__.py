@@ -7,6 +7,7 @@ from hiw_data.tracking.fit import FittedHands, fit_hands
 from hiw_data.tracking.gaps import EvenHands, even_hands
 from hiw_data.tracking.identity import IdentityConfig, TwoHands, two_hands
 from hiw_data.tracking.mediapipe_tracker import MediaPipeTracker
+from hiw_data.tracking.result_files import ResultTracker
 from hiw_data.tracking.second_look import SecondLookConfig, second_look
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Frame",
     "IdentityConfig",
     "MediaPipeTracker",
+    "ResultTracker",
     "SecondLookConfig",
     "Tracker",
     "TwoHands",

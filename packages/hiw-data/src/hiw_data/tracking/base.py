@@ -30,7 +30,8 @@ class Tracker(Protocol):
     """Anything that finds hands; implement these members to use a tracker of your own.
 
     `name` and `version` go into every clip. `options` is what else its results depend on, as JSON scalars: results of
-    equal name, version and options are taken from the work folder instead of being made again.
+    equal name, version and options are taken from the work folder instead of being made again. A tracker that has to
+    know which video it is has a method `for_video(path)` as well, which gives the tracker of that video.
     """
 
     name: str

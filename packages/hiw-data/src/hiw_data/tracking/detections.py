@@ -20,12 +20,15 @@ class Detection:
         landmarks: (21, 3): x and y in pixels of the frame, and the depth relative to the wrist in the same unit, in
             OpenPose/MediaPipe order.
         second_look: True if a closer look at a part of the frame found it.
+        points: (21, 3), metres in the camera's axes (x right, y down, z forward), of a tracker that knows them; they
+            count relative to their mean. A tracker gives them for all hands, or for none.
     """
 
     side: int
     score: float
     landmarks: NDArray[np.float64]
     second_look: bool = False
+    points: NDArray[np.float64] | None = None
 
     @property
     def centre(self) -> NDArray[np.float64]:
@@ -53,12 +56,17 @@ class Detections:
         times: (T,), seconds from the start of the file, increasing.
         frames: for each frame the hands in it.
         width, height: of the picture, pixels.
+        focal: length in pixels of the picture that the tracker went by and believes to be true, or None.
+        along_ray: whether `points` are oriented to the ray through the hand, not to the camera's axis, as those of a
+            network are that sees a crop.
     """
 
     times: NDArray[np.float64]
     frames: tuple[tuple[Detection, ...], ...]
     width: int
     height: int
+    focal: float | None = None
+    along_ray: bool = False
 
     def __post_init__(self) -> None:
         if len(self.times) != len(self.frames):
@@ -67,7 +75,12 @@ class Detections:
     def to_arrays(self) -> dict[str, NDArray]:
         """Plain arrays for a file; `from_arrays` gives the same back."""
         flat = [(k, hand) for k, hands in enumerate(self.frames) for hand in hands]
+        known = [hand.points for _, hand in flat if hand.points is not None]
+        if known and len(known) < len(flat):
+            raise ValueError(f"Expected points in metres of all {len(flat)} hands or of none, got {len(known)}.")
         return {
+            "points": np.array(known, np.float64).reshape(-1, 21, 3),
+            "camera": np.array([np.nan if self.focal is None else self.focal, float(self.along_ray)]),
             "times": self.times,
             "size": np.array([self.width, self.height]),
             "frame": np.array([k for k, _ in flat], np.int64),
@@ -82,7 +95,10 @@ class Detections:
         """What `to_arrays` gave."""
         frames: list[list[Detection]] = [[] for _ in arrays["times"]]
         columns = [arrays[name] for name in ("frame", "side", "score", "landmarks", "second_look")]
-        for frame, side, score, landmarks, second in zip(*columns, strict=True):
-            frames[int(frame)].append(Detection(int(side), float(score), landmarks, bool(second)))
+        points = list(arrays["points"]) or [None] * len(arrays["frame"])
+        for frame, side, score, landmarks, second, own in zip(*columns, points, strict=True):
+            frames[int(frame)].append(Detection(int(side), float(score), landmarks, bool(second), own))
         width, height = (int(n) for n in arrays["size"])
-        return cls(arrays["times"], tuple(tuple(hands) for hands in frames), width, height)
+        focal, along_ray = arrays["camera"].tolist()
+        known = None if np.isnan(focal) else focal
+        return cls(arrays["times"], tuple(map(tuple, frames)), width, height, known, bool(along_ray))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from hand_geometry import fit_keypoints
@@ -60,14 +61,13 @@ def fit_hands(hands: EvenHands, camera: NDArray[np.float64], *, view: str = "ego
             low, high = max(start - _MARGIN, 0), min(stop + _MARGIN, frames)
             if not hands.valid[low:high, side].any():
                 continue
+            landmarks = hands.landmarks[low:high, side]
+            observed: dict[str, Any] = {"landmark_offsets": "mediapipe"}
+            if hands.points is not None:  # joints of a hand model, in space: they need no table
+                landmarks = landmarks[..., :2]
+                observed = {"keypoints": hands.points[low:high, side], "along_ray": hands.along_ray}
             try:
-                fit = fit_keypoints(
-                    side=name,
-                    keypoints_2d=hands.landmarks[low:high, side],
-                    camera=camera,
-                    landmark_offsets="mediapipe",
-                    smoothness=smoothness,
-                )
+                fit = fit_keypoints(side=name, keypoints_2d=landmarks, camera=camera, smoothness=smoothness, **observed)
             except HandGeometryError as error:
                 raise ClipError(f"Expected landmarks that a hand can have, got: {error}") from error
             inner, outer = slice(start - low, stop - low), slice(start, stop)

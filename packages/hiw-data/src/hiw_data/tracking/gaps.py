@@ -25,6 +25,8 @@ class EvenHands:
         valid: (T, 2) bool: seen, or filled.
         filled: (T, 2) bool: interpolated over a short gap.
         width, height: of the picture, pixels.
+        points: (T, 2, 21, 3), metres, as the landmarks; or None.
+        along_ray: as of `Detections`.
     """
 
     start: float
@@ -34,6 +36,8 @@ class EvenHands:
     filled: NDArray[np.bool_]
     width: int
     height: int
+    points: NDArray[np.float64] | None = None
+    along_ray: bool = False
 
 
 def even_hands(hands: TwoHands, *, fill_seconds: float = 0.2, most_fps: float = 60.0) -> EvenHands:
@@ -58,7 +62,8 @@ def even_hands(hands: TwoHands, *, fill_seconds: float = 0.2, most_fps: float = 
     count = round((times[-1] - times[0]) * fps) + 1
     grid = times[0] + np.arange(count) / fps
     even = count == len(times) and bool(np.abs(grid - times).max() < _EVEN / fps)
-    landmarks = np.full((count, 2, 21, 3), np.nan)
+    given = [hands.landmarks] if hands.points is None else [hands.landmarks, hands.points]
+    results = [np.full((count, 2, 21, 3), np.nan) for _ in given]
     valid, filled = np.zeros((count, 2), bool), np.zeros((count, 2), bool)
     longest = max(fill_seconds, 0.0)
     for side in range(2):
@@ -66,18 +71,21 @@ def even_hands(hands: TwoHands, *, fill_seconds: float = 0.2, most_fps: float = 
         if not len(known):
             continue
         at = times[:count][known] if even else times[known]
-        points = hands.landmarks[known, side]
         wanted = times if even else grid
         after = np.clip(np.searchsorted(at, wanted - 1e-9), 0, len(at) - 1)
         before = np.where(at[after] > wanted + 1e-9, np.maximum(after - 1, 0), after)
         span = np.maximum(at[after] - at[before], 1e-9)
         share = np.clip((wanted - at[before]) / span, 0, 1)
-        between = points[before] + share[:, None, None] * (points[after] - points[before])
         adjacent = known[after] - known[before] <= 1  # no picture without the hand between them
         inside = (wanted >= at[0] - 0.5 / fps) & (wanted <= at[-1] + 0.5 / fps)
         missing = at[after] - at[before] - 1 / fps  # how long the hand was not seen
         fill = ~adjacent & (missing <= longest + 1e-6) & inside
         valid[:, side] = (inside & adjacent) | fill
         filled[:, side] = fill
-        landmarks[valid[:, side], side] = between[valid[:, side]]
-    return EvenHands(float(times[0]), fps, landmarks, valid, filled, hands.width, hands.height)
+        for array, result in zip(given, results, strict=True):
+            values = array[known, side]
+            between = values[before] + share[:, None, None] * (values[after] - values[before])
+            result[valid[:, side], side] = between[valid[:, side]]
+    points = results[1] if len(results) > 1 else None
+    size = hands.width, hands.height
+    return EvenHands(float(times[0]), fps, results[0], valid, filled, *size, points, hands.along_ray)

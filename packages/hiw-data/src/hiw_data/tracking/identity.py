@@ -49,6 +49,8 @@ class TwoHands:
         counts: what was mended: `fragments` (fingers taken for a hand, dropped), `doubles` (detections dropped),
             `relabelled` (detections whose label was outvoted), `short` (those of tracklets too short to trust),
             `other_hands` (detections of third hands), `second_look` (detections kept that only a closer look found).
+        points: (T, 2, 21, 3), metres, NaN where a hand was not seen; None if the tracker knows none.
+        focal, along_ray: as of `Detections`.
     """
 
     times: NDArray[np.float64]
@@ -57,6 +59,9 @@ class TwoHands:
     width: int
     height: int
     counts: dict[str, int]
+    points: NDArray[np.float64] | None = None
+    focal: float | None = None
+    along_ray: bool = False
 
 
 @dataclass
@@ -94,7 +99,7 @@ def two_hands(detections: Detections, config: IdentityConfig | None = None) -> T
     kept = enough or tracklets
     short = sum(len(t.frames) for t in tracklets) - sum(len(t.frames) for t in kept)
     sides = _sides(kept, len(frames), config.overlap)
-    landmarks = np.full((len(frames), 2, 21, 3), np.nan)
+    landmarks, points = np.full((2, len(frames), 2, 21, 3), np.nan)
     counts = {"fragments": fragments, "doubles": doubles, "short": short}
     counts |= {"relabelled": 0, "other_hands": 0, "second_look": 0}
     taken = np.zeros((len(frames), 2), bool)
@@ -106,9 +111,21 @@ def two_hands(detections: Detections, config: IdentityConfig | None = None) -> T
                 counts["other_hands"] += 1
                 continue
             landmarks[frame, side], taken[frame, side] = hand.landmarks, True
+            if hand.points is not None:
+                points[frame, side] = hand.points
             counts["relabelled"] += hand.side != side
             counts["second_look"] += hand.second_look
-    return TwoHands(detections.times, landmarks, taken, detections.width, detections.height, counts)
+    return TwoHands(
+        detections.times,
+        landmarks,
+        taken,
+        detections.width,
+        detections.height,
+        counts,
+        points if np.isfinite(points).any() else None,
+        detections.focal,
+        detections.along_ray,
+    )
 
 
 def _without_doubles(

@@ -1,0 +1,48 @@
+"""A sample of the thousand corrupted inputs; `benchmarks/corrupted.py` builds from all of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("av")
+from hiw_data.store.validation import validate
+
+from . import corrupted_inputs
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes and links of POSIX")
+@pytest.mark.parametrize("seed", [0, 1])
+def test_nothing_ends_the_build_nothing_is_run_and_each_one_is_listed(seed: int, tmp_path: Path) -> None:
+    count = len(corrupted_inputs.KINDS) * len(corrupted_inputs.ATTACKS)
+    drawn = corrupted_inputs.draw(tmp_path / "in" / "inputs", count, seed)
+    (tmp_path / "out").mkdir()
+    outcome = corrupted_inputs.build_watched(drawn, tmp_path / "out" / "store.zarr")
+    assert len(drawn.cases) == count
+    assert not outcome.run
+    assert not outcome.outside
+    assert not outcome.changed
+    assert not outcome.lost
+    assert all(outcome.listed.values())
+    assert len(outcome.listed) > 0.8 * count
+    hurt = {what for name, (_, what) in drawn.cases.items() if name in outcome.used}
+    assert not hurt & {"a hostile pickle", "empty", "another type", "noise", "too deep", "a folder", "a pipe"}
+    assert not any("weights_only" in reason for reason in outcome.listed.values())
+    checked = validate(outcome.store)
+    assert not checked.problems
+    assert not checked.damaged
+
+
+def test_the_watch_sees_what_it_is_for(tmp_path: Path) -> None:
+    """A pickle of the kind that is drawn does run something, where it is unpickled."""
+    import pickle
+
+    mark = tmp_path / "mark"
+    for how in range(4):
+        mark.unlink(missing_ok=True)
+        opened = pickle.loads(pickle.dumps(corrupted_inputs.Runs(mark, how)))
+        if hasattr(opened, "close"):
+            opened.close()
+        assert mark.exists()
