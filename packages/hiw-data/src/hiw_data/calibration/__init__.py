@@ -4,7 +4,7 @@ from hiw_data.calibration.loop import LoopConfig, closed_loop
 from hiw_data.calibration.measures import HandErrors, hand_errors, summary_of
 from hiw_data.calibration.scenes import Scene, draw, in_camera, known_motion
 from hiw_data.calibration.stereo import StereoRig, compare_views, triangulated
-
+from hiw_data.calibration.truth import compare_with_truth
 from hiw_data.calibration.wide import wide_angle
 
 __all__ = [
@@ -14,7 +14,7 @@ __all__ = [
     "StereoRig",
     "closed_loop",
     "compare_views",
-
+    "compare_with_truth",
     "draw",
     "hand_errors",
     "in_camera",

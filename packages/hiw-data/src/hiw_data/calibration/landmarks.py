@@ -41,7 +41,7 @@ def _of_hand(motion: Motion, hand: int, side: Side, camera: Array, table: Landma
     frames = len(motion["transl"])
     angles = np.einsum("jka,tja->tjk", chain.axes, motion["hand_pose"][:, hand]).reshape(frames, 45)
     orient = Rotation.from_rotvec(motion["global_orient"][:, hand]).as_matrix()
-    points = pose(chain, HandState(orient, angles, motion["transl"][:, hand])).keypoints
+    points = pose(chain, HandState(orient, angles, motion["transl"][:, hand].astype(np.float64))).keypoints
     return _seen(points, side, camera, table)
 
 

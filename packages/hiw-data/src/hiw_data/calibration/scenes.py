@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Scene:
     yaw: float = 0.0
     roll: float = 0.0
     back: float = 0.0
-    look: Look = Look()
+    look: Look = field(default_factory=Look)
     forearms: bool = True
     palms: bool = False
     speed: float = 1.0

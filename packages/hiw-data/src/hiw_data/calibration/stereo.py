@@ -56,7 +56,9 @@ class StereoRig:
         translations = [_block(base / f"rot_trans_c{k}.dat", "T:", (3,)) for k in range(2)]
         for k, turn in enumerate(rotations):
             if np.abs(turn @ turn.T - np.eye(3)).max() > 0.01 or np.linalg.det(turn) < 0:
-                raise SourceError(f"Expected a rotation after 'R:' in {base / f'rot_trans_c{k}.dat'}, got another matrix.")
+                raise SourceError(
+                    f"Expected a rotation after 'R:' in {base / f'rot_trans_c{k}.dat'}, got another matrix."
+                )
         return cls(np.stack(matrices), np.stack(rotations), np.stack(translations))
 
     @property
@@ -167,7 +169,7 @@ def compare_views(seen: Sequence[Array], rig: StereoRig, *, fps: float) -> list[
     for hand, side in enumerate(SIDES):
         views = [view[:frames, hand] for view in seen]
         world = triangulated(views, rig.projections)
-        known = np.isfinite(world).all((1, 2))
+        known = np.asarray(np.isfinite(world).all((1, 2)), np.bool_)
         if known.sum() >= _FEWEST:
             out += _both_views(views, world, known, rig, side, fps)
     if not out:

@@ -57,7 +57,12 @@ class WideRow:
 
     def figures(self) -> dict[str, float | str]:
         """For a table: see `summary_of`."""
-        own = {"scene": self.scene, "off_axis_deg": self.off_axis, "landmarks": self.landmarks, "camera": self.camera}
+        own: dict[str, float | str] = {
+            "scene": self.scene,
+            "off_axis_deg": self.off_axis,
+            "landmarks": self.landmarks,
+            "camera": self.camera,
+        }
         return {**own, **summary_of(self.errors), "reprojection_px": self.reprojection}
 
 
@@ -118,7 +123,7 @@ def _rows(tracker: Tracker | None, scene: Scene, seeds: Sequence[int], frames: i
 def _fitted(landmarks: Array, camera: Array, table: LandmarkTable, truth: dict[str, Any]) -> tuple[HandErrors, Array]:
     """Errors of both hands, and the image distance (T, 2)."""
     got = {name: np.zeros_like(values) for name, values in truth.items()}
-    valid = np.isfinite(landmarks).all((-1, -2))
+    valid = np.asarray(np.isfinite(landmarks).all((-1, -2)), np.bool_)
     distance = np.full(valid.shape, np.nan)
     for hand, side in enumerate(SIDES):
         if not valid[:, hand].any():
