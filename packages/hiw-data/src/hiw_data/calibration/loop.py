@@ -71,7 +71,7 @@ class Run:
         sides: (T, 2) float: 1 where the pipeline's hand lies on the true hand of its side, 0 where on the other, NaN
             where there is none.
         reprojection: (T, 2), pixels, NaN where there is no hand.
-        length: (T, 2), of the true hand in the picture, pixels.
+        length: (T, 2), longer side of the true hand's box in the picture, pixels.
         milliseconds: of processor time a frame, for tracking and fit.
         fitted: smoothed, in the camera's axes; None if no hand was found.
         example: the picture in the middle.
@@ -164,7 +164,7 @@ def run_scene(
         labels=_labels(detections, points),
         sides=sides,
         reprojection=reprojection,
-        length=np.linalg.norm(points[:, :, 12] - points[:, :, 0], axis=-1),
+        length=(points.max(2) - points.min(2)).max(-1),
         milliseconds=1e3 * spent / frames,
         fitted=fitted,
         example=pictures[frames // 2],
