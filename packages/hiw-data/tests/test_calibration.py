@@ -14,6 +14,7 @@ from hiw_data.calibration.looks import DARK_SKIN, Look
 from hiw_data.calibration.loop import Condition, LoopConfig, run_scene
 from hiw_data.calibration.measures import joints_of
 from hiw_data.errors import ClipError, OptionError
+from hiw_data.tracking.camera import doubt_of_guess
 from scipy.spatial.transform import Rotation
 
 from .known_hands import ExactTracker, landmarks_of, mislabelled, without_left
@@ -168,6 +169,21 @@ def test_errors_are_those_that_were_put_in():
     palms = summary_of([hand_errors(joints @ turn.T, joints, valid, 30.0)])
     assert palms["wrist_deg"] == pytest.approx(np.degrees(0.2))
     assert palms["pa_mpjpe_mm"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_doubt_of_a_guessed_camera_is_what_a_wide_angle_would_turn_the_hands_by():
+    scene = Scene("edge", fov=105.0, pitch=25.0)
+    truth = in_camera(known_motion(12, 101), scene)
+    seen = expected_landmarks(truth, scene.matrix, perfect_table())
+    doubt = doubt_of_guess(seen, *scene.size)
+    rows = {
+        (row.landmarks, row.camera): row.figures() for row in wide_angle(None, scenes=[scene], seeds=[101], frames=12)
+    }
+    assert doubt == pytest.approx(rows["true", "guessed"]["wrist_deg"], abs=6)
+    assert doubt > 10
+    middle = seen - seen.mean(2, keepdims=True) + [320, 240, 0]
+    assert doubt_of_guess(middle, 640, 480) == pytest.approx(0, abs=1e-6)  # there nothing depends on it
+    assert np.isnan(doubt_of_guess(np.full((2, 21, 3), np.nan), 640, 480))
 
 
 def test_a_wide_angle_is_no_fault_of_table_or_fit_and_a_guessed_camera_is():

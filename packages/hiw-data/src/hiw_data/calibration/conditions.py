@@ -23,7 +23,7 @@ CONDITIONS: tuple[Scene, ...] = (
     replace(PLAIN, name="no forearms", forearms=False),
     replace(PLAIN, name="tilted camera", roll=25.0),
     replace(PLAIN, name="wide angle, edge", fov=105.0, pitch=25.0),
-    replace(PLAIN, name="far away", back=0.6),
+    replace(PLAIN, name="far away", back=0.4),
     replace(PLAIN, name="small picture", size=(320, 240)),
     replace(PLAIN, name="large picture", size=(1280, 960)),
     replace(PLAIN, name="fast", speed=2.5),
