@@ -12,22 +12,18 @@ that others use, the latter says little.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
-from hand_geometry import features_to_joints, fit_keypoints, mpjpe, pa_mpjpe, params_to_features
 from hiw_data import annotate
+from hiw_data.calibration import LoopConfig
+from hiw_data.calibration import closed_loop as loop
+from hiw_data.calibration.conditions import chosen
+from hiw_data.calibration.stereo import stereo as compare
 from hiw_data.sources.video_file import VideoReader
-from hiw_data.tracking import Frame, MediaPipeTracker, TwoHands, even_hands, fit_hands, two_hands
-from scipy.spatial.transform import Rotation
-
-
-def tracked(path: Path) -> TwoHands:
-    return two_hands(MediaPipeTracker().track(VideoReader(path)))
+from hiw_data.tracking import MediaPipeTracker, two_hands
 
 
 def file_to_store(path: Path) -> None:
@@ -56,105 +52,21 @@ def both_hands(path: Path) -> None:
 
 
 def stereo(folder: Path) -> None:
-    """Each view's fit against the triangulation of both."""
-    views = [tracked(folder / f"cam{k}.mp4").landmarks[:, 1] for k in range(2)]
-    cameras = [intrinsics(folder / f"c{k}.dat") for k in range(2)]
-    poses = [extrinsics(folder / f"rot_trans_c{k}.dat") for k in range(2)]
-    world = triangulated(views, [k @ np.c_[r, t] for k, (r, t) in zip(cameras, poses, strict=True)])
-    ok = np.isfinite(world).all((1, 2))
-    points = world[ok] * 0.041  # metres, about
-    floor = fit_keypoints(points, side="right", landmark_offsets="mediapipe", along_ray=False, smoothness=None)
-    print(f"stereo: {ok.sum()} frames triangulated; the hand model fitted to these themselves is off by")
-    print(
-        f"  {1e3 * floor.residual.mean():.1f} mm (tracker and shape, not the fit, bound what follows); each view alone:"
-    )
-    for name, seen, camera, (r, t) in zip(("above", "side"), views, cameras, poses, strict=True):
-        truth = world @ r.T + t
-        started = time.process_time()
-        fit = fit_keypoints(
-            side="right", keypoints_2d=seen, camera=camera, landmark_offsets="mediapipe", smoothness=(0.05, 0.10, 0.01)
-        )
-        ms = 1e3 * (time.process_time() - started) / len(seen)
-        got = fit.keypoints.astype(float)
-        use = ok & fit.valid
-        got, truth = got[use], truth[use]
-        truth = truth * np.median(span(got) / span(truth))  # the unit of the calibration is not the metre
-        root = np.linalg.norm((got - got[:, :1]) - (truth - truth[:, :1]), axis=-1).mean()
-        aligned = np.mean([procrustes(a, b) for a, b in zip(got, truth, strict=True)])
-        turned = [Rotation.from_matrix(palm(a) @ palm(b).T).magnitude() for a, b in zip(got, truth, strict=True)]
-        print(
-            f"  {name:>5}: root-aligned {1e3 * root:.1f} mm, PA {1e3 * aligned:.1f} mm, palm rotation median "
-            f"{np.degrees(np.median(turned)):.1f}, 90% {np.degrees(np.percentile(turned, 90)):.0f} degrees; {ms:.1f} ms"
-        )
+    """Each view's fit against the triangulation of both; `hiw calibrate stereo` prints the same."""
+    for view in compare(folder, MediaPipeTracker()):
+        print("stereo: " + ", ".join(f"{name} {_short(value)}" for name, value in view.figures().items()))
 
 
 def closed_loop(seeds: list[int], frames: int) -> None:
-    """Drawn motions through tracker, identity and fit; drawing and landmark table share the open hand."""
-    spec = importlib.util.spec_from_file_location("closed_loop", Path(__file__).with_name("closed-loop.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    loop = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loop)
-    totals = []
-    for seed in seeds:
-        motion = loop.known_motion(frames, seed)
-        truth = features_to_joints(params_to_features(motion))
-        pictures = (Frame(k / 30, image) for k, image in enumerate(loop.drawn(motion)))
-        even = even_hands(two_hands(MediaPipeTracker().track(pictures)))
-        fitted = fit_hands(even, loop.camera_matrix(loop.FOCAL, loop.SIZE)).motion
-        params = {name: getattr(fitted, name) for name in ("global_orient", "hand_pose", "transl")}
-        joints, valid = features_to_joints(params_to_features(params)), torch.tensor(fitted.valid)
-        root, aligned = mpjpe(joints, truth, valid, align="root"), pa_mpjpe(joints, truth, valid)
-        totals.append((1e3 * float(root), 1e3 * float(aligned), fitted.valid.all(1).mean()))
-        print("closed loop, seed {}: root-aligned {:.1f} mm, PA {:.1f} mm, both in {:.1%}".format(seed, *totals[-1]))
-    print("closed loop, mean: root-aligned {:.1f} mm, PA {:.1f} mm, both in {:.1%}".format(*np.mean(totals, 0)))
+    """Drawn motions through tracker, identity, fit and smoothing; drawing and landmark table share the open hand."""
+    scenes = chosen(["plain", "far away"])
+    for condition in loop(MediaPipeTracker(), LoopConfig(scenes=scenes, seeds=tuple(seeds), frames=frames)):
+        figures = condition.figures()
+        print(f"closed loop, {condition.scene.name}: " + ", ".join(f"{k} {_short(v)}" for k, v in figures.items()))
 
 
-def intrinsics(path: Path) -> np.ndarray:
-    lines = path.read_text().split("\n")
-    return np.array([[float(x) for x in lines[i].split()] for i in (1, 2, 3)])
-
-
-def extrinsics(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    lines = [line.strip() for line in path.read_text().split("\n")]
-    first, second = lines.index("R:") + 1, lines.index("T:") + 1
-    rotation = np.array([[float(x) for x in line.split()] for line in lines[first : first + 3]])
-    return rotation, np.array([float(line) for line in lines[second : second + 3]])
-
-
-def triangulated(views: list[np.ndarray], projections: list[np.ndarray]) -> np.ndarray:
-    """Linear triangulation, (T, 21, 3); NaN where a view has no hand."""
-    rows = []
-    for seen, matrix in zip(views, projections, strict=True):
-        rows += [seen[..., k, None] * matrix[2] - matrix[k] for k in range(2)]
-    equations = np.stack(rows, -2)
-    known = np.isfinite(equations).all((-1, -2))
-    points = np.full((*known.shape, 3), np.nan)
-    last = np.linalg.svd(equations[known])[2][:, -1]
-    points[known] = last[:, :3] / last[:, 3:]
-    return points
-
-
-def span(points: np.ndarray) -> np.ndarray:
-    """A hand's size, (T,): along the middle finger, and across the palm."""
-    along = np.linalg.norm(np.diff(points[:, [0, 9, 10, 11, 12]], axis=1), axis=-1).sum(-1)
-    return along + np.linalg.norm(points[:, 5] - points[:, 17], axis=-1)
-
-
-def palm(points: np.ndarray) -> np.ndarray:
-    along = points[9] - points[0]
-    normal = np.cross(along, points[17] - points[5])
-    axes = [v / np.linalg.norm(v) for v in (along, normal, np.cross(along, normal))]
-    return np.stack(axes, -1)
-
-
-def procrustes(points: np.ndarray, truth: np.ndarray) -> float:
-    """Mean distance after rotation, translation and scale."""
-    a, b = points - points.mean(0), truth - truth.mean(0)
-    u, s, vt = np.linalg.svd(b.T @ a)
-    flip = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
-    turned = (s * np.diag(flip)).sum() / (a**2).sum() * a @ (u @ flip @ vt).T
-    return float(np.linalg.norm(turned - b, axis=-1).mean())
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # the tra
 def loop():
     pytest.importorskip("mediapipe")
     pytest.importorskip("numba")
+    pytest.importorskip("hiw_data")  # whose drawn motions the script uses
     if not SCRIPT.is_file():
         pytest.skip("runs in the repository, beside benchmarks/")
     spec = importlib.util.spec_from_file_location("closed_loop", SCRIPT)

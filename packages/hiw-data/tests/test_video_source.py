@@ -126,6 +126,7 @@ def test_videos_become_a_store_with_words_and_where_they_come_from(tmp_path):
     assert len(attributes["file_sha256"]) == 64
     assert (attributes["tracker"], attributes["tracker_version"]) == ("scripted", "1")
     assert attributes["camera_guessed"] is True
+    assert 0 < attributes["camera_doubt_deg"] < 45
     assert attributes["hands"] == "right"
     assert (attributes["start_seconds"], attributes["end_seconds"]) == (0.0, 3.0)
     assert clip["group"] == "one"
@@ -258,6 +259,8 @@ def test_the_command_says_what_became_of_the_videos_and_writes_a_page(tmp_path, 
     said = capsys.readouterr().out
     assert "1 clips of 1 videos, 3.0 s; 1 show one hand" in said
     assert "video/b: Expected a video at b.mp4" in said
+    assert "the camera of 1 clips was guessed" in said
+    assert "--fov" in said
     assert "video/a: " in (tmp_path / "a.html").read_text()
     assert main(command) == 1
     assert "--overwrite" in capsys.readouterr().err

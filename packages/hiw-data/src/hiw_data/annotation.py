@@ -18,7 +18,7 @@ from hiw_data.cleaning import CleaningConfig, smooth_motion
 from hiw_data.clips import Clip
 from hiw_data.errors import OptionError
 from hiw_data.motion import FittedMotion, MotionPiece, cut_motion, finish_motion
-from hiw_data.tracking.camera import CameraModel
+from hiw_data.tracking.camera import CameraModel, doubt_of_guess
 from hiw_data.tracking.fit import VIEWS, fit_hands
 from hiw_data.tracking.gaps import EvenHands, even_hands
 from hiw_data.tracking.identity import IdentityConfig, TwoHands
@@ -116,6 +116,8 @@ def fit_detected(hands: TwoHands, config: AnnotationConfig, *, fps: float, scale
         "fit": f"hand-geometry {hand_geometry.__version__}",
         **hands.counts,
     }
+    if config.camera.guessed:
+        notes["camera_doubt_deg"] = round(doubt_of_guess(even.landmarks, hands.width, hands.height), 1)
     return cut_fitted(fitted.motion, config, fps=fps, even=even, reprojection=fitted.reprojection, notes=notes)
 
 

@@ -15,6 +15,7 @@ from hand_geometry.command_log import add_log_file, command_log
 from hiw_data.captioning.cli import add_commands
 from hiw_data.captioning.cli_vlm import add_vlm_commands
 from hiw_data.cli_annotate import add_annotate
+from hiw_data.cli_calibrate import add_calibrate
 from hiw_data.sources.cli import add_commands as add_source_commands
 from hiw_data.store.cli import add_commands as add_store_commands
 
@@ -31,6 +32,7 @@ EPILOG = """examples:
   hiw validate data/hiw.zarr                    every file and clip against its checksum
   hiw repair data/hiw.zarr                      drop what is damaged, keep the rest
   hiw export data/hiw.zarr out --to parquet     for the Hugging Face hub; or --to webdataset
+  hiw calibrate loop --out report              the annotator against drawn motions that are known
   hiw caption data/hiw.zarr --frames frames --out captions.jsonl     captions by vision and language models
 
 A store is one folder (Zarr 3). Read it in Python with
@@ -115,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
     card = commands.add_parser("card", help="print the data card of a store")
     card.add_argument("store", type=Path)
     add_annotate(commands)
+    add_calibrate(commands)
     add_commands(commands)
     add_source_commands(commands)
     add_store_commands(commands)

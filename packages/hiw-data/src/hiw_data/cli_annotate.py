@@ -169,6 +169,12 @@ def _summary(store: Any, name: str) -> str:
     if pixels:
         middle, worst = pixels[len(pixels) // 2], pixels[-1]
         lines.append(f"distance of the fit in the image: median {middle:.1f} px, worst clip {worst:.1f} px")
+    doubts = sorted(c["camera_doubt_deg"] for c in clips if "camera_doubt_deg" in c)
+    if doubts:
+        lines.append(
+            f"note: the camera of {len(doubts)} clips was guessed; if it is a wide-angle one, their hands are turned "
+            f"by about {doubts[len(doubts) // 2]:.0f} degrees (median). Say --fov, --focal or --camera if you know it."
+        )
     lines += [f"note: {note}" for note in summary.get("notes", [])]
     skipped = summary["skipped"]
     if skipped["count"]:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from hiw_data.errors import OptionError, SourceError
 
+WIDE = 105.0
+"""Degrees across the longer side of a wide-angle camera, such as people wear on the head."""
+
 _KEYS = {"fx", "fy", "cx", "cy", "width", "height"}
 
 
@@ -81,3 +84,27 @@ class CameraModel:
         else:
             focal = self.focal * scale if self.focal is not None else float(max(width, height))
         return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+
+
+def doubt_of_guess(landmarks: NDArray[np.float64], width: int, height: int) -> float:
+    """How far a guessed camera may turn the hands: degrees between their rays under the guess and a wide angle.
+
+    A fit orients a hand to the ray through it, so that an error of the focal length turns the hand by as much as its
+    ray, and the further it is from the middle of the picture the more; the distance in the image does not tell.
+
+    Args:
+        landmarks: (..., 21, 3) of hands, pixels; NaN where there is nothing.
+        width: of the picture, pixels.
+        height: of the same.
+
+    Returns:
+        The mean over what is seen; NaN if nothing is.
+    """
+    points = landmarks[..., :2].reshape(-1, 21, 2)
+    points = points[np.isfinite(points).all((1, 2))]
+    if not len(points):
+        return float("nan")
+    off = np.linalg.norm(points.mean(1) - np.array([width, height]) / 2, axis=-1)
+    guess = CameraModel().pinhole(width, height)[0, 0]
+    wide = max(width, height) / 2 / np.tan(np.radians(WIDE) / 2)
+    return float(np.degrees(np.arctan(off / wide) - np.arctan(off / guess)).mean())
