@@ -196,7 +196,9 @@ class Batcher:
     def _do(self, batch: list[_Job]) -> None:
         began = time.monotonic()
         try:
-            results = batch[0].run([job.item for job in batch])
+            results = list(batch[0].run([job.item for job in batch]))
+            if len(results) != len(batch):
+                raise RuntimeError(f"Expected {len(batch)} results of a batch, got {len(results)}.")
         except Exception as error:
             if len(batch) > 1:  # one of them is at fault: the others are not to suffer
                 for job in batch:
