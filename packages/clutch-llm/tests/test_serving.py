@@ -344,7 +344,7 @@ def test_every_address_is_described(client):
 
 
 def test_metrics_count_by_route_and_not_by_what_clients_write(client, motion):
-    for path in ("/v1/motions/a", "/v1/motions/b", "/nothing", '/x%22%0A'):
+    for path in ("/v1/motions/a", "/v1/motions/b", "/nothing", "/x%22%0A"):
         client.get(path)
     text = client.get("/metrics").text
     assert 'clutch_requests_total{method="GET",route="/v1/motions/{motion}",status="404"} 2' in text

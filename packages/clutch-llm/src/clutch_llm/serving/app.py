@@ -74,7 +74,9 @@ class Service:
         """The motion of an id."""
         kept = self.shelf.get(motion)
         if kept is None:
-            raise Refused(404, "No motion of this id is kept. Only the last ones are; make it again from text and seed.")
+            raise Refused(
+                404, "No motion of this id is kept. Only the last ones are; make it again from text and seed."
+            )
         return kept
 
 

@@ -183,9 +183,7 @@ class Batcher:
                     break
                 self._changed.wait(left)
             taken: list[_Job] = []
-            while self._jobs and (
-                not taken or sum(job.size for job in taken) + self._jobs[0].size <= self.batch_size
-            ):
+            while self._jobs and (not taken or sum(job.size for job in taken) + self._jobs[0].size <= self.batch_size):
                 taken.append(self._jobs.popleft())
         alike: dict[Hashable, list[_Job]] = {}
         for job in taken:

@@ -99,12 +99,11 @@ def run_serve(args: argparse.Namespace) -> None:
     api_key = os.environ.get(KEY_VARIABLE) or None
     check_access(args.host, api_key, without_key=args.without_key)
     config = config_of(args, api_key)
-    listening = listen(args.host, args.port)
+    with listen(args.host, args.port) as listening:
+        from clutch_llm.clutch import Clutch
 
-    from clutch_llm.clutch import Clutch
-
-    clutch = Clutch.from_pretrained(args.model, device=args.device, dtype=args.dtype)
-    serve(clutch, config, listening, announce=lambda url: print(url, flush=True))
+        clutch = Clutch.from_pretrained(args.model, device=args.device, dtype=args.dtype)
+        serve(clutch, config, listening, announce=lambda url: print(url, flush=True))
 
 
 def run_chat(args: argparse.Namespace) -> None:

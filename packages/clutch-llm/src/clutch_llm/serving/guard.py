@@ -86,7 +86,9 @@ class Guard:
         host = headers.get(b"host", b"").decode("latin-1")
         name = _name_of(host)
         if "*" not in self.config.allowed_hosts and name not in self.config.allowed_hosts:
-            raise Refused(400, "The Host of the request is none that this service answers to. Start it with --allow-host NAME.")
+            raise Refused(
+                400, "The Host of the request is none that this service answers to. Start it with --allow-host NAME."
+            )
         origin = headers.get(b"origin")
         if origin is not None and scope["method"] not in ("GET", "HEAD") and not _same(origin.decode("latin-1"), host):
             raise Refused(403, "The request comes from a page of another origin.")
@@ -126,7 +128,9 @@ class Guard:
                         raise too_large
                     parts.append(part)
         except TimeoutError as error:
-            raise Refused(408, f"Expected the body within {self.config.timeout:g} s.", {"Connection": "close"}) from error
+            raise Refused(
+                408, f"Expected the body within {self.config.timeout:g} s.", {"Connection": "close"}
+            ) from error
         return b"".join(parts)
 
 

@@ -54,11 +54,15 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: when the address cannot be had.
     """
+    if not 0 <= port < 2**16:
+        raise ConfigError(f"Expected a --port from 0 to {2**16 - 1}, got {port}.")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=512)
-    except (OSError, OverflowError) as error:
-        raise ConfigError(f"Expected to listen at {host}:{port}, got {error}. Choose another --host or --port.") from error
+    except OSError as error:
+        raise ConfigError(
+            f"Expected to listen at {host}:{port}, got {error}. Choose another --host or --port."
+        ) from error
 
 
 def serve(
@@ -73,7 +77,7 @@ def serve(
     Args:
         clutch: the model.
         config: limits.
-        listening: as `listen` gives it; closed at the end.
+        listening: as `listen` gives it.
         announce: called once with the page's address.
     """
     import uvicorn
@@ -94,5 +98,4 @@ def serve(
         limit_concurrency=2 * config.max_requests,
     )
     announce(f"http://{shown}:{port}/")
-    with listening:
-        uvicorn.Server(settings).run(sockets=[listening])
+    uvicorn.Server(settings).run(sockets=[listening])

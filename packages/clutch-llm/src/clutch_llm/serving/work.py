@@ -203,7 +203,8 @@ class Model:
         if kept is not None:
             features = kept.motion["features"]
             return features, np.ones((len(features), 2), dtype=bool)
-        assert asked.features is not None and asked.fps is not None
+        assert asked.features is not None
+        assert asked.fps is not None
         if len(asked.features) > self.config.max_frames:
             raise Refused(422, f"Expected at most {self.config.max_frames} frames, got {len(asked.features)}.")
         check_rate(asked.fps, self.clutch.fps)
