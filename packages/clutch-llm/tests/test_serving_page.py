@@ -89,6 +89,7 @@ def test_a_sentence_becomes_hands_that_move_and_files_and_a_timeline(page, proce
     empty = picture(page)
     ask(page, "the left hand waves")
     assert page.evaluate("clutch.frames") == 16
+    assert page.is_hidden("#live")  # no bones over the motion
     page.evaluate("clutch.scene.seek(0)")
     first = picture(page)
     assert (np.abs(first - empty).sum(-1) > 60).mean() > 0.01

@@ -52,7 +52,7 @@ def _add_serve(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
                        help="address to listen at; only this machine can reach the default (%(default)s)")  # fmt: skip
     serve.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one (default: %(default)s)")
     serve.add_argument("--allow-host", action="append", default=[], metavar="NAME",
-                       help="a name by which others call the service, besides this machine's own; * for all")  # fmt: skip
+                       help="another name in the Host header that is answered; * for all")  # fmt: skip
     serve.add_argument("--without-key", action="store_true", help="serve other machines without an API key")
     for option, name, about in (
         ("--max-text", "max_text", "characters of a text"),

@@ -71,6 +71,7 @@ window.makeScene = (canvas, live, onTime) => {
       });
     }
     Object.assign(state, { root: null, mixer: null, bones: {}, duration: 0, time: 0, playing: false, joints: null });
+    live.hidden = true;  // what was drawn last is not to stay over the motion
   }
 
   function pose(time) {
@@ -87,6 +88,7 @@ window.makeScene = (canvas, live, onTime) => {
       look(joints.flat().map((p) => new THREE.Vector3(...p)));
     }
     state.joints = joints;
+    live.hidden = false;
   }
 
   function drawLive() {
