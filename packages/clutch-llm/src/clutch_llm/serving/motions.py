@@ -59,7 +59,7 @@ class Kept:
         fps = float(self.motion["fps"])
         facts = {"id": self.id, "text": self.text, "seed": self.seed, "sample": self.sample, "fps": fps,
                  "frames": self.frames, "seconds": self.frames / fps}  # fmt: skip
-        return facts | {name: self.motion[name] for name in ("plan", "score") if name in self.motion}  # type: ignore[literal-required]
+        return facts | {name: self.motion[name] for name in ("plan", "score") if name in self.motion}
 
 
 class Shelf:
