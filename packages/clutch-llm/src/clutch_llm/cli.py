@@ -1,4 +1,4 @@
-"""``clutch``: generate hand motion from text, caption motion, look into a model folder, measure motions."""
+"""``clutch``: generate hand motion from text, caption motion, look into a model folder, measure motions, serve."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hand_geometry.command_log import add_log_file, command_log
 
 from clutch_llm.errors import ClutchError
 from clutch_llm.evaluation.cli import add_commands
+from clutch_llm.serving.cli import add_commands as add_serving
 
 if TYPE_CHECKING:
     from clutch_llm.clutch import Clutch
@@ -28,6 +29,8 @@ EXAMPLES = """examples:
   clutch caption wave.npz
   clutch caption long.npz --windows
   clutch info --model data/models/clutch
+  clutch serve data/models/clutch
+  clutch chat data/models/clutch --view
 """
 
 
@@ -82,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="what a model folder holds", parents=[common])
     info.set_defaults(run=_info)
     add_commands(commands)
+    add_serving(commands, running, DEFAULT_MODEL)
     add_log_file(commands)
     return parser
 
