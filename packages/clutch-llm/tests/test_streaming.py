@@ -1,5 +1,6 @@
 """Streaming and chains: the same motion as offline, frame by frame; exact lengths; no seam."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def test_frames_come_while_steps_are_written(model: Clutch, monkeypatch) -> None
         assert piece.shape == (4, 198)
         assert len(written) == begun + k * per_step
     assert k == 7
+
+
+def test_a_tokenizer_that_can_still_be_trained_streams_as_well(model: Clutch) -> None:
+    trainable = copy.copy(model)
+    trainable.tokenizer = copy.deepcopy(model.tokenizer).requires_grad_(True)
+    pieces = list(trainable.stream("both hands clap", 1.0))
+    np.testing.assert_array_equal(np.concatenate(pieces), np.concatenate(list(model.stream("both hands clap", 1.0))))
 
 
 def test_a_stream_refuses_at_once(model: Clutch) -> None:

@@ -75,6 +75,7 @@ def _codes(clutch: Clutch, prompts: list[Any], how: dict[str, Any]) -> Iterator[
     yield from write_codes(clutch.model, prompts, length, **how)
 
 
+@torch.no_grad()
 def _frames(decoder: StreamingDecoder, codes: Iterator[torch.Tensor]) -> Iterator[np.ndarray]:
     for step in codes:
         ready = decoder.push(step)
