@@ -8,9 +8,11 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.S)
 def test_the_snippets_run(tmp_path: Path, monkeypatch, capsys) -> None:
     """Training first, so that generation finds the model that it speaks of."""
     monkeypatch.chdir(tmp_path)
-    use, train = SNIPPETS
+    use, others, train = SNIPPETS
     exec(compile(train, "README.md: train", "exec"), {})
-    exec(compile(use.replace("path/to/model", "my_model"), "README.md: use", "exec"), {})
+    names: dict[str, object] = {}
+    exec(compile(use.replace("path/to/model", "my_model"), "README.md: use", "exec"), names)
+    exec(compile(others, "README.md: other ways", "exec"), names)
     assert (tmp_path / "my_model" / "README.md").exists()
     assert not (tmp_path / "state").exists()
 

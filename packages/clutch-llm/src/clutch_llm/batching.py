@@ -19,6 +19,7 @@ from shift_tokenizer.mixing import source_shares
 
 from clutch_llm import prompts
 from clutch_llm.clips import Example
+from clutch_llm.completion_masks import draw_given
 from clutch_llm.config import StageConfig
 from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.model import IGNORE, TokenBatch
@@ -228,6 +229,15 @@ class SampleMaker:
         shown = np.where(hidden, self.layout.mask, ids)
         prompt = self.prompts.masked(caption, shown, self._template(prompts.MASKED, rng))
         return Sample(*prompt, *self._motion_target(example["tokens"]))
+
+    def _complete(self, example: Example, rng: np.random.Generator) -> Sample:
+        """A caption and a motion with gaps (`completion_masks`) to the plan and the motion; some without a caption."""
+        given = draw_given(len(example["tokens"]), self.layout.slot_codebook, rng)
+        dropped = rng.random() < self.condition_dropout
+        caption = "" if dropped else self._caption(example, rng)
+        prompt = self.prompts.masked(caption, self.vocabulary.shown_rows(example["tokens"], given))
+        plan = self._plan_ids(None if dropped else example)
+        return Sample(*prompt, *self._motion_target(example["tokens"], plan))
 
     def _text(self, example: Example, rng: np.random.Generator) -> Sample:
         ids = self.vocabulary.encode_text(_any(example["captions"], rng))

@@ -1,4 +1,4 @@
-"""``clutch``: generate hand motion from text, caption motion, look into a model folder, measure motions, serve."""
+"""``clutch``: generate hand motion from text, complete and caption it, look into a model, measure, serve."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hand_geometry.command_log import add_log_file, command_log
 
+from clutch_llm.cli_complete import add_complete, check_script, generate_script
 from clutch_llm.errors import ClutchError
 from clutch_llm.evaluation.cli import add_commands
 from clutch_llm.serving.cli import add_commands as add_serving
@@ -26,6 +27,7 @@ EXAMPLES = """examples:
   clutch generate "both hands clap" --seconds 3 --samples 4 --seed 7 --out clap.gif
   clutch generate "the left hand makes a fist" "both hands clap" --out two.html
   clutch generate "the left hand makes a fist" --out fist.glb --explain --rank 4
+  clutch generate --script lines.txt --out long.mp4
   clutch caption wave.npz
   clutch caption long.npz --windows
   clutch info --model data/models/clutch
@@ -56,8 +58,10 @@ def build_parser() -> argparse.ArgumentParser:
         "generate", help="text to motion", epilog=EXAMPLES, formatter_class=formatter, parents=[common, running]
     )
     generate.add_argument(
-        "texts", nargs="+", metavar="TEXT", help="what the hands should do; several make several motions"
+        "texts", nargs="*", metavar="TEXT", help="what the hands should do; several make several motions"
     )
+    generate.add_argument("--script", type=Path, metavar="FILE",
+                          help="instead of texts: lines of seconds and a sentence, for one motion")  # fmt: skip
     generate.add_argument("--out", type=Path, required=True,
                           help="video (.mp4, .gif, .webp), film strip (.png), page to play it on (.html), or a motion "
                                "for other programs (.npz, .glb, .bvh, .usd, .npy, .pth)")  # fmt: skip
@@ -73,6 +77,8 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--rank", type=int, default=1, metavar="N",
                           help="draw N motions for each and keep the one that does most of its plan")  # fmt: skip
     generate.set_defaults(run=_generate)
+
+    add_complete(commands, [common, running], _open)
 
     caption = commands.add_parser("caption", help="motion to text", parents=[common, running])
     caption.add_argument("motions", type=Path, nargs="+",
@@ -117,7 +123,12 @@ def _generate(args: argparse.Namespace) -> None:
     from clutch_llm.motion_files import check_target, write_motions
 
     check_target(args.out)
-    motions = _open(args, device=args.device, dtype=args.dtype).generate(
+    check_script(args)
+    clutch = _open(args, device=args.device, dtype=args.dtype)
+    if args.script is not None:
+        generate_script(args, clutch)
+        return
+    motions = clutch.generate(
         args.texts,
         args.seconds,
         samples=args.samples,

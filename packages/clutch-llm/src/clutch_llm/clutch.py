@@ -12,11 +12,13 @@ import torch
 from shift_tokenizer import ShiftTokenizer
 from shift_tokenizer.rates import check_rate
 
+from clutch_llm import chaining, completion, streaming
 from clutch_llm.backbone import check_t5, load_t5, narrow_embeddings, new_t5, seed_motion_embeddings, t5_config
 from clutch_llm.config import ClutchConfig
 from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.files import ModelParts
 from clutch_llm.generation import chunks_of, generate_free, generate_motion, generate_text
+from clutch_llm.given import Forcing, Given
 from clutch_llm.model import ClutchModel
 from clutch_llm.models import StepModel, new_model
 from clutch_llm.planning import FIELDS, PLAN_NAMES, claims_in, field_names
@@ -201,6 +203,11 @@ class Clutch(Pretrained):
             motions = [best_of(motions[k : k + rank]) for k in range(0, len(motions), rank)]
         return [motions[k * samples : (k + 1) * samples] for k in range(len(texts))]
 
+    complete = completion.complete
+    stream = streaming.stream
+    chain = chaining.chain
+    chain_stream = chaining.chain_stream
+
     @property
     def _chances(self) -> int:
         """Random numbers that one motion is drawn with."""
@@ -234,16 +241,27 @@ class Clutch(Pretrained):
         return prompt
 
     def _draw(
-        self, rows: list[Prompt], chance: np.ndarray, *, surest_plan: bool, **how: Any
+        self,
+        rows: list[Prompt],
+        chance: np.ndarray,
+        *,
+        surest_plan: bool,
+        answers: list[list[int]] | None = None,
+        given: Given | None = None,
+        **how: Any,
     ) -> tuple[list[np.ndarray], list[list[str]]]:
-        """Tokens and plans of motions; without plans, empty ones."""
+        """Tokens and plans of motions; without plans, empty ones.
+
+        ``answers`` to the plan's questions and what is ``given`` of the motions are those of all rows.
+        """
         tokens: list[np.ndarray] = [np.empty(0)] * len(rows)
         plans: list[list[str]] = [[] for _ in rows]
         names, first = self.vocabulary.plan_names, self.vocabulary.layout.first_plan
         for chunk in chunks_of(rows):
             prompts, own = [rows[k] for k in chunk], chance[chunk]
+            how["forcing"] = Forcing(given, self.tokenizer, len(chunk)) if given else None
             if isinstance(self.model, StepModel):
-                how |= {"answers": self._answers, "surest_plan": surest_plan}
+                how |= {"answers": self._answers if answers is None else answers, "surest_plan": surest_plan}
                 for k, drawn in zip(chunk, generate_steps(self.model, prompts, chance=own, **how), strict=True):
                     tokens[k], plans[k] = drawn.tokens, [names[int(i) - first] for i in drawn.plan]
             else:

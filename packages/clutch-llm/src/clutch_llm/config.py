@@ -13,14 +13,14 @@ from clutch_llm.errors import ConfigError
 
 T = TypeVar("T")
 
-TASKS = ("t2m", "m2t", "text", "motion", "masked", "t2t", "plan")
+TASKS = ("t2m", "m2t", "text", "motion", "masked", "t2t", "plan", "complete")
 
 #: Forms of a motion in the model, see `ClutchConfig.motion_form`.
 MOTION_FORMS = ("interleaved", "step")
 PRECISIONS = ("fp32", "bf16")
 
 #: Tasks that answer with a whole motion, which can be compared in motion space.
-MOTION_TASKS = ("t2m", "masked")
+MOTION_TASKS = ("t2m", "masked", "complete")
 
 #: T5 sizes by hub name, so that a paper-sized model can be laid out without the network (as on the meta device).
 KNOWN_SIZES: dict[str, dict[str, Any]] = {
@@ -167,7 +167,7 @@ class StageConfig:
             something else, training stops and names both.
         seed: seed of batches, dropout and sampling.
         tasks: share of each task among the steps; names from ``TASKS``. "plan" trains caption to plan alone and is for
-            models with `ClutchConfig.plan`.
+            models with `ClutchConfig.plan`. "complete" trains to fill a motion's gaps, which `Clutch.complete` needs.
         source_temperature: at least 1; sources of n clips are drawn in proportion to n ** (1 / temperature): 1 draws
             every clip alike, the higher, the more alike the sources.
         source_weights: share of each named source among the examples, in place of that; see

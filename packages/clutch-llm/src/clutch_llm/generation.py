@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from clutch_llm.errors import ConfigError
+from clutch_llm.given import Forcing
 from clutch_llm.model import ClutchModel
 from clutch_llm.prompts import Prompt
 from clutch_llm.rows import no_positions, rows_of_tokens
@@ -110,6 +111,7 @@ def generate_motion(
     steps: int | None = None,
     unconditional: Prompt | None = None,
     use_cache: bool = True,
+    forcing: Forcing | None = None,
 ) -> list[np.ndarray]:
     """Draw one motion for each prompt, by constrained decoding.
 
@@ -121,9 +123,45 @@ def generate_motion(
         steps: exact number of latent steps; None lets the model end each motion where a step ends.
         unconditional: prompt without caption, needed for guidance.
         use_cache: False recomputes everything at each step (the reference that tests compare with).
+        forcing: codes that are given, whatever the model would write; for an exact number of steps.
 
     Returns:
         Tokens (L, n_slots) int64 for each prompt, 1 <= L <= max_steps.
+    """
+    N = len(prompts)
+    length = torch.full((N,), steps or model.max_steps, device=model.device)
+    written = write_codes(
+        model,
+        prompts,
+        length,
+        chance=chance,
+        sampling=sampling,
+        steps=steps,
+        unconditional=unconditional,
+        use_cache=use_cache,
+        forcing=forcing,
+    )
+    tokens = torch.stack(list(written), 1).cpu().numpy()
+    return [tokens[k, : int(length[k])] for k in range(N)]
+
+
+@torch.inference_mode()
+def write_codes(
+    model: ClutchModel,
+    prompts: Sequence[Prompt],
+    length: torch.Tensor,
+    *,
+    chance: np.ndarray,
+    sampling: Sampling,
+    steps: int | None = None,
+    unconditional: Prompt | None = None,
+    use_cache: bool = True,
+    forcing: Forcing | None = None,
+) -> Iterator[torch.Tensor]:
+    """Draw latent steps one by one until each motion has ended: codes (N, n_slots) each.
+
+    Arguments are those of `generate_motion`, and ``length`` (N,): of each motion at most; it becomes what it is as soon
+    as the motion ends.
     """
     model.eval()
     layout, n, N = model.layout, model.layout.n_slots, len(prompts)
@@ -133,27 +171,34 @@ def generate_motion(
     stepper = Stepper(model, prompts, unconditional=guided, guidance=sampling.guidance, use_cache=use_cache)
     ids = torch.tensor([[layout.pad, layout.som]], device=model.device).repeat(N, 1)
     positions = torch.tensor([[0, 1]], device=model.device).repeat(N, 1)
-    length = torch.full((N,), steps or model.max_steps, device=model.device)
-    codes: list[torch.Tensor] = []
     drawn = on_device(chance, model.device)
+    codes: list[torch.Tensor] = []
+    given, known = torch.zeros(N, n, dtype=torch.int64), torch.zeros(n, dtype=torch.bool)
     for at in range((steps or model.max_steps) * n):
         states = stepper.step(ids, positions)
         step, slot = divmod(at, n)
+        if slot == 0 and forcing:
+            given, known = forcing.at(step)
         logits = model.slot_head(states, slot)
         if slot == 0 and step > 0 and steps is None:
             end = model.head_of(states, layout.eom)
             code = sampling.draw(stepper.guide(torch.cat([logits, end], -1)), drawn[:, at])
-            length = torch.where((code == layout.codebook_size) & (length > step), step, length)
+            length.copy_(torch.where((code == layout.codebook_size) & (length > step), step, length))
             if bool((length <= step).all()):
-                break
+                return
             code = code.clamp(max=layout.codebook_size - 1)
+        elif bool(known[slot]):
+            code = given[:, slot]
         else:
             code = sampling.draw(stepper.guide(logits), drawn[:, at])
         codes.append(code)
         ids = (code + layout.slot_range(slot)[0])[:, None]
         positions = torch.full_like(ids, at + 2)
-    tokens = torch.stack(codes, 1).reshape(N, -1, n).cpu().numpy()
-    return [tokens[k, : int(length[k])] for k in range(N)]
+        if slot == n - 1:
+            whole, codes = torch.stack(codes, 1), []
+            if forcing:
+                forcing.follow(whole)
+            yield whole
 
 
 @torch.inference_mode()

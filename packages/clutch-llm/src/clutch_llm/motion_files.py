@@ -113,14 +113,35 @@ def read_motion(path: Path, tokenizer: ShiftTokenizer) -> MotionInput:
         HandGeometryError: when the file is missing, broken, or of no known format.
         DataError: when it has no frames, or no hand is seen in it.
     """
-    from hand_geometry.motion_io import read_features
-
-    motion, fps = read_features(path), tokenizer.config.fps
-    if not same_rate(motion["fps"], fps):
-        logger.warning("%s: resampled from %g frames a second to the model's %g", path, motion["fps"], fps)
-        motion = read_features(path, fps)
+    motion = read_placed(path, tokenizer.config.fps)
     try:
-        features, valid = check_motion(motion["features"], motion["valid"], tokenizer.mean.device)
+        features, valid = check_motion(motion.features, motion.valid, tokenizer.mean.device)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     return MotionInput(canonical_motion(features, valid, tokenizer), valid)
+
+
+class PlacedMotion(NamedTuple):
+    """Arrays as a file has them: features (T, 198) and valid (T, 2)."""
+
+    features: np.ndarray
+    valid: np.ndarray
+
+
+def read_placed(path: Path, fps: float) -> PlacedMotion:
+    """The same without what `Clutch.caption` asks for: what is not seen is not filled.
+
+    Args:
+        path: the file.
+        fps: frames a second of the model, to which it is resampled where its own rate is another; that is said.
+
+    Raises:
+        HandGeometryError: when the file is missing, broken, or of no known format.
+    """
+    from hand_geometry.motion_io import read_features
+
+    motion = read_features(path)
+    if not same_rate(motion["fps"], fps):
+        logger.warning("%s: resampled from %g frames a second to the model's %g", path, motion["fps"], fps)
+        motion = read_features(path, fps)
+    return PlacedMotion(motion["features"], motion["valid"])

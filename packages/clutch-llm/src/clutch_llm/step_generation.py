@@ -11,14 +11,15 @@ does not depend on the rows beside it; see `generation` on rounding.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from clutch_llm.errors import ConfigError
 from clutch_llm.generation import Stepper, on_device
+from clutch_llm.given import Forcing
 from clutch_llm.models.step import StepModel
 from clutch_llm.prompts import Prompt
 from clutch_llm.rows import rows_of_tokens
@@ -56,7 +57,16 @@ def chances_needed(layout: TokenLayout, questions: int) -> int:
 
 
 @torch.inference_mode()
-def generate_steps(
+def generate_steps(model: StepModel, prompts: Sequence[Prompt], **how: Any) -> list[DrawnMotion]:
+    """Draw one motion for each prompt, by constrained decoding; arguments as of `start_steps`."""
+    started = start_steps(model, prompts, **how)
+    codes = torch.stack(list(started.write()), 1).cpu().numpy()
+    plan, lengths = started.read.plan.cpu().numpy(), started.read.lengths.tolist()
+    return [DrawnMotion(codes[k, :length], plan[k]) for k, length in enumerate(lengths)]
+
+
+@torch.inference_mode()
+def start_steps(
     model: StepModel,
     prompts: Sequence[Prompt],
     *,
@@ -67,12 +77,13 @@ def generate_steps(
     unconditional: Prompt | None = None,
     surest_plan: bool = False,
     use_cache: bool = True,
-) -> list[DrawnMotion]:
-    """Draw one motion for each prompt, by constrained decoding.
+    forcing: Forcing | None = None,
+) -> StartedMotions:
+    """Read the prompts, and draw the lengths and the plans of their motions.
 
     Args:
         model: the language model.
-        prompts: text-to-motion prompts.
+        prompts: text-to-motion prompts, or those of motions that are to be completed.
         answers: for each question of a plan the ids that may answer it, "none" first; empty for a model without plans.
         chance: the only source of randomness: uniform in [0, 1), shape (N, `chances_needed`).
         sampling: how codes are drawn; length and plan at `READING_TEMPERATURE` at most.
@@ -80,6 +91,7 @@ def generate_steps(
         unconditional: prompt without caption, needed for guidance.
         surest_plan: the likeliest plan rather than a drawn one.
         use_cache: False recomputes everything at each step (the reference that tests compare with).
+        forcing: codes that are given, whatever the model would write.
     """
     model.eval()
     layout = model.layout
@@ -94,9 +106,7 @@ def generate_steps(
     if answers:
         plans = [read.plan, torch.full_like(read.plan, layout.first_plan)] if stepper.guided else [read.plan]
         stepper.encoded = model.with_plan(stepper.encoded, rows_of_tokens(torch.cat(plans), layout))
-    codes = _write(model, stepper, read, drawn, sampling).cpu().numpy() - layout.slot_offsets
-    plan = read.plan.cpu().numpy()
-    return [DrawnMotion(codes[k, :length], plan[k]) for k, length in enumerate(read.lengths.tolist())]
+    return StartedMotions(model, stepper, read, drawn, sampling, forcing)
 
 
 def _read(
@@ -130,25 +140,43 @@ def _read(
     return _Read(lengths, torch.cat(plan, 1), (ids, free))
 
 
-def _write(model: StepModel, stepper: Stepper, read: _Read, chance: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Draw the latent steps, as many as the longest motion has: ids (N, L, n_slots)."""
-    layout, n, N = model.layout, model.layout.n_slots, len(read.lengths)
-    som = torch.full((N, 1), layout.som, device=model.device)
-    ids, free = (rows_of_tokens(torch.cat([last, som], 1), layout) for last in read.last)
-    rows = []
-    for step in range(int(read.lengths.max())):
-        positions = torch.zeros(*ids.shape[:2], 2, dtype=torch.int64, device=model.device)
-        positions[:, -1, 0] = step + 1
-        positions[:, -1, 1] = (read.lengths - step).clamp(min=1)  # past its end, a row's codes are not used
-        states = stepper.step(ids, positions, free)
-        codes = torch.zeros(N, n, dtype=torch.int64, device=model.device)
-        for slot in range(n):
-            known = torch.cat([codes, codes]) if stepper.guided else codes
-            logits = stepper.guide(model.depth_logits(states, known, slot))
-            codes[:, slot] = sampling.draw(logits, chance[:, step * n + slot]) + layout.slot_range(slot)[0]
-        rows.append(codes)
-        ids = free = codes[:, None]
-    return torch.stack(rows, 1)
+@dataclasses.dataclass
+class StartedMotions:
+    """Motions of which all is told that comes before their latent steps."""
+
+    model: StepModel
+    stepper: Stepper
+    read: _Read
+    chance: torch.Tensor
+    sampling: Sampling
+    forcing: Forcing | None = None
+
+    @torch.inference_mode()
+    def write(self) -> Iterator[torch.Tensor]:
+        """Draw the latent steps one by one, as many as the longest motion has: codes (N, n_slots) each."""
+        model, stepper, read = self.model, self.stepper, self.read
+        layout, n, N = model.layout, model.layout.n_slots, len(read.lengths)
+        offsets = torch.from_numpy(layout.slot_offsets).to(model.device)
+        som = torch.full((N, 1), layout.som, device=model.device)
+        ids, free = (rows_of_tokens(torch.cat([last, som], 1), layout) for last in read.last)
+        for step in range(int(read.lengths.max())):
+            positions = torch.zeros(*ids.shape[:2], 2, dtype=torch.int64, device=model.device)
+            positions[:, -1, 0] = step + 1
+            positions[:, -1, 1] = (read.lengths - step).clamp(min=1)  # past its end, a row's codes are not used
+            states = stepper.step(ids, positions, free)
+            codes = torch.zeros(N, n, dtype=torch.int64, device=model.device)
+            given, known = self.forcing.at(step) if self.forcing else (codes, torch.zeros(n, dtype=torch.bool))
+            for slot in range(n):
+                if bool(known[slot]):
+                    codes[:, slot] = given[:, slot] + offsets[slot]
+                    continue
+                before = torch.cat([codes, codes]) if stepper.guided else codes
+                logits = stepper.guide(model.depth_logits(states, before, slot))
+                codes[:, slot] = self.sampling.draw(logits, self.chance[:, step * n + slot]) + offsets[slot]
+            if self.forcing:
+                self.forcing.follow(codes - offsets)
+            yield codes - offsets
+            ids = free = codes[:, None]
 
 
 def _feed(stepper: Stepper, layout: TokenLayout, ids: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
@@ -198,7 +226,8 @@ def write_freely(
         _feed(stepper, layout, heads[:, :-1], heads[:, :-1])
         stepper.encoded = model.with_plan(stepper.encoded, rows_of_tokens(heads[:, 2:], layout))
         read = _Read(heads[:, 1] - layout.length_id(1) + 1, heads[:, 2:], (heads[:, -1:], heads[:, -1:]))
-        codes = _write(model, stepper, read, drawn[good], sampling).cpu().numpy()
+        steps = list(StartedMotions(model, stepper, read, drawn[good], sampling).write())
+        codes = torch.stack(steps, 1).cpu().numpy() + layout.slot_offsets
         for k, row, length in zip(good, codes, read.lengths.tolist(), strict=True):
             out[k] = np.concatenate([[layout.som], row[:length].reshape(-1), [layout.eom]])
     return out

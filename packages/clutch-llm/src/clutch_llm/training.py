@@ -91,7 +91,7 @@ def train_stage(
             parameter.copy_(weights[name])
     trained.stages = [
         *clutch.stages,
-        {"stage": type(config).__name__, "steps": config.steps, "seed": config.seed},
+        {"stage": type(config).__name__, "steps": config.steps, "seed": config.seed, "tasks": dict(config.tasks)},
     ]
     return trained, history
 

@@ -317,6 +317,13 @@ class Vocabulary:
         marks = token_rows(ids[[0, -1]], self.layout)
         return np.concatenate([marks[:1], body, marks[1:]])
 
+    def shown_rows(self, tokens: np.ndarray, shown: np.ndarray) -> np.ndarray:
+        """`motion_rows` with ``<mask>`` for the codes that are not shown: tokens (L, n_slots), shown the same, bool."""
+        rows = self.motion_rows(tokens)
+        body = rows[1:-1].reshape(shown.shape)
+        masked = np.where(shown, body, self.layout.mask).reshape(rows[1:-1].shape)
+        return np.concatenate([rows[:1], masked, rows[-1:]])
+
     def ids_to_motion(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Ids ``<som>`` … ``<eom>`` -> SHIFT tokens (L, n_slots) int64.
 

@@ -94,8 +94,8 @@ def canonical_motion(features: torch.Tensor, valid: torch.Tensor, tokenizer: Shi
         (T, 198); the frames in which a hand is not seen are filled.
     """
     first = int(valid.any(1).nonzero()[0, 0])
-    filled = _complete(tokenizer.fill_unseen(features, valid), valid, first)
-    return _moved(filled, _origin(filled[first]))
+    filled = with_resting_hands(tokenizer.fill_unseen(features, valid), valid, first)
+    return _moved(filled, canonical_origin_of(filled[first]))
 
 
 def cut_windows(
@@ -119,21 +119,21 @@ def cut_windows(
     steps = -(-(end - begin) // step)
     count = -(-steps // max_steps)
     edges = [begin + step * (steps * k // count) for k in range(count)] + [end]
-    whole = _complete(tokenizer.fill_unseen(features, valid), valid, first)
+    whole = with_resting_hands(tokenizer.fill_unseen(features, valid), valid, first)
     windows = []
     for start, stop in pairwise(edges):
         rows, mask = whole[start:stop], valid[start:stop]
         if not mask.any():
             continue
         if start > 0:
-            rows = _moved(rows, _origin(rows[0]))
+            rows = _moved(rows, canonical_origin_of(rows[0]))
         missing = -len(rows) % step
         padded = torch.cat([rows, rows[-1:].expand(missing, -1)])
         windows.append(Window(padded, torch.cat([mask, mask.new_zeros(missing, 2)]), start, stop))
     return windows
 
 
-def _complete(features: torch.Tensor, valid: torch.Tensor, first: int) -> torch.Tensor:
+def with_resting_hands(features: torch.Tensor, valid: torch.Tensor, first: int) -> torch.Tensor:
     """Where a hand is never seen, put its wrist where it rests beside the other one of frame ``first``."""
     hands = features.unflatten(1, (2, -1)).clone()
     rest = torch.stack([relaxed_hand(name)["transl"] for name in SIDES]).to(features)
@@ -142,7 +142,7 @@ def _complete(features: torch.Tensor, valid: torch.Tensor, first: int) -> torch.
     return hands.flatten(1)
 
 
-def _origin(frame: torch.Tensor) -> torch.Tensor:
+def canonical_origin_of(frame: torch.Tensor) -> torch.Tensor:
     """The mean of the wrists of a frame (198,), shape (3,)."""
     return torch.as_tensor(canonical_origin(features_to_params(frame[None].cpu()))).to(frame)
 
