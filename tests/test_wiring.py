@@ -18,8 +18,8 @@ from kedro.runner import SequentialRunner
 from shift_tokenizer import ShiftConfig, TokenizerTraining
 
 from pipelines import data, evaluation, llm, studies, tokenizer
-from pipelines.evaluation import Protocol
 from pipelines.pipeline_registry import register_pipelines
+from pipelines.protocol import Protocol
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = register_pipelines()
@@ -136,7 +136,12 @@ WIRES = {
     ),
     "set_goals": ({"values": "params:evaluation.goals"}, "goals"),
     "fit_judge": (
-        {"store": "hiw_store", "config": "params:evaluation.judge", "checkpoints": "params:checkpoints"},
+        {
+            "store": "hiw_store",
+            "config": "params:evaluation.judge",
+            "sources": "params:evaluation.judge_sources",
+            "checkpoints": "params:checkpoints",
+        },
         "judge judge_history",
     ),
     "draw_motions": ({"store": "hiw_store", "clutch": "clutch", "protocol": "params:evaluation.protocol"}, "motions"),
@@ -160,6 +165,24 @@ WIRES = {
         },
         "judge_metrics",
     ),
+    "measure_obedience": (
+        {
+            "store": "hiw_store",
+            "motions": "motions",
+            "reconstructions": "reconstructions",
+            "protocol": "params:evaluation.protocol",
+        },
+        "claims_metrics",
+    ),
+    "measure_motion": (
+        {
+            "store": "hiw_store",
+            "motions": "motions",
+            "reconstructions": "reconstructions",
+            "protocol": "params:evaluation.protocol",
+        },
+        "motion_metrics",
+    ),
     "measure_refinement": (
         {
             "store": "hiw_store",
@@ -181,6 +204,8 @@ WIRES = {
             "tokenizer": "tokenizer_metrics",
             "t2m": "t2m_metrics",
             "judged": "judge_metrics",
+            "claims": "claims_metrics",
+            "motion": "motion_metrics",
             "m2t": "m2t_metrics",
             "refinement": "refinement_metrics",
             "form": "form_metrics",
