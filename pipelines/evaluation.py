@@ -6,9 +6,7 @@ Whatever is chosen is chosen on the val split; the test split is measured once.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,115 +24,24 @@ from clutch_llm.evaluation import (
     evaluate_t2m,
     evaluate_tokenizer,
     judge_motions,
+    measure_claims,
+    measure_motions,
     read_goals,
     temperature_of_multimodality,
     train_evaluator,
     train_judge,
 )
 from clutch_llm.evaluation.metrics import multimodality
-from hiw_data import Clip, HiwStore
+from hiw_data import HiwStore
+from hiw_data.captioning import caption_claims
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftTokenizer
 
+from pipelines.judge_data import judge_clips
+from pipelines.protocol import Motions, Protocol, generate, phrasings_of, seed_of, texts_of
 from pipelines.tracking import live_metrics
 
-Clips = list[Clip]
-Motions = list[list[np.ndarray]]
-
 MATCHED_CLIPS = 48  # of each source of the val split: enough to tell MultiModality to a few percent, a second a try
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How the models are asked.
-
-    Attributes:
-        split: the split that is measured.
-        samples: motions for each caption.
-        temperature: of sampling.
-        guidance: classifier-free guidance of sampling; 1 is none.
-        seed: of sampling and of every random choice of the metrics.
-        max_clips: at most so many clips of each source; 0 for all.
-        shown: clips of each source that the page shows.
-        split_by: boolean attributes of clips, such as whether training has seen their combination of attributes: the
-            clips that have it and those that do not are reported apart as well.
-    """
-
-    split: str = "test"
-    samples: int = 2
-    temperature: float = 1.0
-    guidance: float = 1.0
-    seed: int = 0
-    max_clips: int = 0
-    shown: int = 6
-    split_by: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        for name, least in (("samples", 1), ("max_clips", 0), ("shown", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"Expected evaluation.protocol.{name} of at least {least}, got {getattr(self, name)}.")
-        for name in ("temperature", "guidance"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"Expected a positive evaluation.protocol.{name}, got {getattr(self, name)}.")
-
-    @property
-    def generation(self) -> dict[str, float]:
-        """What generation is asked with, wherever a model is measured: what a saved model has as its default."""
-        return {"temperature": self.temperature, "guidance": self.guidance}
-
-    def clips(self, store: HiwStore, split: str | None = None, limit: int = 0) -> Clips:
-        """Return the clips to measure on (or of another split), in the store's order, at most `limit` a source."""
-        clips = store.clips(split=split or self.split)
-        sources = dict.fromkeys(clip["source"] for clip in clips)
-        limit = limit or self.max_clips or len(clips)
-        return [c for s in sources for c in [c for c in clips if c["source"] == s][:limit]]
-
-
-def texts_of(clips: Clips, level: int = -1) -> list[str]:
-    """Return each clip's caption of a level: -1 the most detailed, 0 the high-level one."""
-    return [clip["captions"][level] for clip in clips]
-
-
-def seed_of(clip: Clip, protocol: Protocol) -> int:
-    """A clip's own seed: clips of one caption are asked for different motions."""
-    return protocol.seed + zlib.crc32(clip["clip_id"].encode())
-
-
-def generate(
-    clutch: Clutch,
-    clips: Clips,
-    protocol: Protocol,
-    *,
-    level: int = -1,
-    true_length: bool = True,
-    samples: int | None = None,
-    temperature: float | None = None,
-) -> Motions:
-    """Return motions for a caption of each clip.
-
-    Args:
-        clutch: the model.
-        clips: whose captions are asked for.
-        protocol: how.
-        level: of the caption, see `texts_of`.
-        true_length: as long as the clip; else the model decides.
-        samples: motions a caption, instead of the protocol's.
-        temperature: instead of the protocol's.
-    """
-    settings: dict[str, Any] = protocol.generation | {"samples": samples or protocol.samples}
-    if temperature is not None:
-        settings["temperature"] = temperature
-    texts = texts_of(clips, level)
-    motions: Motions = [[] for _ in clips]
-    lengths: list[int | None] = [*sorted({len(clip["features"]) for clip in clips})] if true_length else [None]
-    for length in lengths:
-        members = [i for i, clip in enumerate(clips) if length in (None, len(clip["features"]))]
-        seconds = None if length is None else length / clips[members[0]]["fps"]
-        seeds = [seed_of(clips[i], protocol) for i in members]
-        drawn = clutch.generate([texts[i] for i in members], seconds=seconds, seed=seeds, **settings)
-        for i, several in zip(members, drawn, strict=True):
-            motions[i] = [motion["features"] for motion in several]
-    return motions
 
 
 def set_goals(values: dict[str, Any]) -> list[Goal]:
@@ -157,14 +64,17 @@ def fit_evaluator(
         )
 
 
-def fit_judge(store: HiwStore, config: JudgeConfig, checkpoints: str) -> tuple[Judge, list[dict[str, float]]]:
-    """Train the independent judge on the true joints of the train split of every source."""
+def fit_judge(
+    store: HiwStore, config: JudgeConfig, sources: list[dict[str, Any]], checkpoints: str
+) -> tuple[Judge, list[dict[str, float]]]:
+    """Train the independent judge on true joints: of the train split, or of clips of its own, see `judge_clips`."""
+    clips, data_hash = judge_clips(store, sources)
     with live_metrics() as log:
         return train_judge(
-            store.clips(split="train"),
+            clips,
             config,
             val_clips=store.clips(split="val"),
-            data_hash=store.data_hash,
+            data_hash=data_hash,
             checkpoint_dir=f"{checkpoints}/judge",
             on_log=log,
         )
@@ -182,13 +92,23 @@ def measure_tokenizer(
 
 
 def draw_motions(store: HiwStore, clutch: Clutch, protocol: Protocol) -> dict[str, Motions]:
-    """Motions of the final model: as asked in training, without the true length, and from high-level captions."""
+    """Motions of the final model: as asked in training, without the true length, from high-level captions.
+
+    And, of sources that have such, from phrasings that are held out of training.
+    """
     clips = protocol.clips(store)
-    return {
+    motions = {
         "generated": generate(clutch, clips, protocol),
         "generated_own_length": generate(clutch, clips, protocol, true_length=False, samples=1),
         "generated_high_level": generate(clutch, clips, protocol, level=0, samples=1),
     }
+    phrased = phrasings_of(clips) if protocol.held_out_phrasings else {}
+    if phrased:
+        asked = [clips[i] for i in phrased]
+        drawn = generate(clutch, asked, protocol, texts=list(phrased.values()), samples=1)
+        found = dict(zip(phrased, drawn, strict=True))
+        motions["generated_held_out_phrasing"] = [found.get(i, []) for i in range(len(clips))]
+    return motions
 
 
 def measure_t2m(
@@ -218,6 +138,31 @@ def measure_judge(
     """What the independent judge names in the same motions."""
     return judge_motions(
         judge, protocol.clips(store), motions, reconstructions, split_by=protocol.split_by, seed=protocol.seed
+    )
+
+
+def measure_obedience(
+    store: HiwStore, motions: dict[str, Motions], reconstructions: list[np.ndarray], protocol: Protocol
+) -> dict[str, Any]:
+    """The share of the captions' claims that the same motions fulfil, by kind and by second."""
+    clips = protocol.clips(store)
+    return measure_claims(
+        caption_claims,
+        clips,
+        motions,
+        reconstructions,
+        texts={"": texts_of(clips), "generated_high_level": texts_of(clips, 0)},
+        split_by=protocol.split_by,
+        seed=protocol.seed,
+    )
+
+
+def measure_motion(
+    store: HiwStore, motions: dict[str, Motions], reconstructions: list[np.ndarray], protocol: Protocol
+) -> dict[str, Any]:
+    """Contacts, limits, penetration and speeds of the same motions."""
+    return measure_motions(
+        protocol.clips(store), motions, reconstructions, group_by=protocol.group_by, seed=protocol.seed
     )
 
 
@@ -281,6 +226,8 @@ def gather(
     tokenizer: dict[str, Any],
     t2m: dict[str, Any],
     judged: dict[str, Any],
+    claims: dict[str, Any],
+    motion: dict[str, Any],
     m2t: dict[str, Any],
     refinement: dict[str, Any],
     form: dict[str, float | None],
@@ -301,6 +248,8 @@ def gather(
         "text_to_motion": t2m,
         "judge": judged,
         "believed": believed_shares(t2m, judged),
+        "claims": claims,
+        "motion": motion,
         "motion_to_text": m2t,
         "refinement": refinement,
         "well_formed_share": form,
@@ -351,7 +300,7 @@ def choose_samples(
 def create_pipeline() -> Pipeline:
     """Train `evaluator` and `judge`; write `metrics` and `samples`."""
     protocol = "params:evaluation.protocol"
-    figures = ["tokenizer", "t2m", "judge", "m2t", "refinement", "form"]
+    figures = ["tokenizer", "t2m", "judge", "claims", "motion", "m2t", "refinement", "form"]
     return Pipeline(
         [
             node(set_goals, "params:evaluation.goals", "goals"),
@@ -360,11 +309,17 @@ def create_pipeline() -> Pipeline:
                 ["hiw_store", "params:evaluation.evaluator", "params:checkpoints"],
                 ["evaluator", "evaluator_history"],
             ),
-            node(fit_judge, ["hiw_store", "params:evaluation.judge", "params:checkpoints"], ["judge", "judge_history"]),
+            node(
+                fit_judge,
+                ["hiw_store", "params:evaluation.judge", "params:evaluation.judge_sources", "params:checkpoints"],
+                ["judge", "judge_history"],
+            ),
             node(measure_tokenizer, ["hiw_store", "shift", protocol], ["tokenizer_metrics", "reconstructions"]),
             node(draw_motions, ["hiw_store", "clutch", protocol], "motions"),
             node(measure_t2m, ["hiw_store", "evaluator", "motions", "reconstructions", protocol], "t2m_metrics"),
             node(measure_judge, ["hiw_store", "judge", "motions", "reconstructions", protocol], "judge_metrics"),
+            node(measure_obedience, ["hiw_store", "motions", "reconstructions", protocol], "claims_metrics"),
+            node(measure_motion, ["hiw_store", "motions", "reconstructions", protocol], "motion_metrics"),
             node(measure_m2t, ["hiw_store", "clutch", "evaluator", protocol], ["m2t_metrics", "captions"]),
             node(
                 measure_refinement,

@@ -16,8 +16,8 @@ from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftTokenizer
 
-from pipelines.evaluation import Protocol
 from pipelines.processes import TOGETHER
+from pipelines.protocol import Protocol
 from pipelines.tokenizer import with_tokens
 from pipelines.tracking import live_metrics
 

@@ -32,9 +32,10 @@ from hand_geometry import features_to_joints
 from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
 
-from pipelines.evaluation import Clips, Motions, Protocol, generate, same_variety, texts_of
+from pipelines.evaluation import same_variety
 from pipelines.llm import StageConfig, Tokens, run_stage
 from pipelines.processes import ALONE
+from pipelines.protocol import Clips, Motions, Protocol, generate, texts_of
 from pipelines.tokenizer import with_tokens
 from pipelines.tracking import log_summary, study_run
 

@@ -11,9 +11,9 @@ from clutch_llm.evaluation import Evaluator, compare_refinement
 from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
 
-from pipelines.evaluation import Motions, Protocol, generate
 from pipelines.llm import Tokens, run_stage
 from pipelines.processes import ALONE
+from pipelines.protocol import Motions, Protocol, generate
 from pipelines.tracking import log_summary, study_run
 
 #: What is chosen is chosen here; the test split is for what was chosen.

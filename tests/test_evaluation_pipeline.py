@@ -24,7 +24,8 @@ from kedro.runner import SequentialRunner
 from shift_tokenizer import ShiftConfig, ShiftTokenizer
 
 from pipelines import evaluation
-from pipelines.evaluation import Protocol, generate, without_nan
+from pipelines.evaluation import without_nan
+from pipelines.protocol import Protocol, generate
 
 ROOT = Path(__file__).parents[1]
 CLIPS = ROOT / "packages/clutch-llm/tests/evaluation_clips.py"
@@ -161,9 +162,16 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         "params:checkpoints": str(tmp_path_factory.mktemp("checkpoints")),
         "params:evaluation.evaluator": EvaluatorConfig(**sizes, steps=60, batch_size=32, learning_rate=4e-3),
         "params:evaluation.judge": JudgeConfig(width=24, steps=80, batch_size=32, learning_rate=1e-2, dropout=0.1),
+        "params:evaluation.judge_sources": [],
         "params:evaluation.goals": GOALS,
         "params:evaluation.protocol": Protocol(
-            samples=2, temperature=0.7, guidance=1.5, seed=5, shown=3, split_by=["unseen_combination"]
+            samples=2,
+            temperature=0.7,
+            guidance=1.5,
+            seed=5,
+            shown=3,
+            split_by=["unseen_combination"],
+            group_by=["speed"],
         ),
     }
     outputs = {name: Kept(copy_mode="assign") for name in evaluation.create_pipeline().all_outputs()}

@@ -9,7 +9,7 @@ import torch
 from clutch_llm import RefineConfig
 
 from pipelines import evaluation, studies
-from pipelines.evaluation import Protocol
+from pipelines.protocol import Protocol
 from tests.wiring_stand_ins import TOKENS, Store, clip
 
 
@@ -157,7 +157,8 @@ def test_those_who_measure_learn_from_train_and_validate_on_val(monkeypatch, fit
 
     monkeypatch.setattr(evaluation, package, learn)
     name = fit.removeprefix("fit_")
-    assert getattr(evaluation, fit)(Store(), "settings", "kept") == ("settings", "abc", f"kept/{name}")
+    sources = ([],) if fit == "fit_judge" else ()
+    assert getattr(evaluation, fit)(Store(), "settings", *sources, "kept") == ("settings", "abc", f"kept/{name}")
     assert seen == {"train": ["train/0", "train/1"], "val": ["val/2"]}
 
 
@@ -165,7 +166,9 @@ def test_the_figures_stand_under_their_own_names(monkeypatch):
     monkeypatch.setattr(evaluation, "believed_shares", lambda t2m, judged: ("believed", t2m, judged))
     monkeypatch.setattr(evaluation, "check_goals", lambda document, goals: ("goals", goals))
     by = SimpleNamespace(seed=1, data_hash="e"), SimpleNamespace(seed=2, data_hash="j")
-    made = evaluation.gather(Store(), "shift", "t2m", "judged", "m2t", "arms", "form", *by, "wanted", PROTOCOL)
+    made = evaluation.gather(
+        Store(), "shift", "t2m", "judged", "claims", "motion", "m2t", "arms", "form", *by, "wanted", PROTOCOL
+    )
     assert made == {
         "data_hash": "abc",
         "measured_by": {"evaluator": {"seed": 1, "data_hash": "e"}, "judge": {"seed": 2, "data_hash": "j"}},
@@ -174,6 +177,8 @@ def test_the_figures_stand_under_their_own_names(monkeypatch):
         "text_to_motion": "t2m",
         "judge": "judged",
         "believed": ["believed", "t2m", "judged"],
+        "claims": "claims",
+        "motion": "motion",
         "motion_to_text": "m2t",
         "refinement": "arms",
         "well_formed_share": "form",

@@ -11,7 +11,7 @@ import torch
 from clutch_llm import InstructConfig, RefineConfig
 
 from pipelines import refinement_study, studies
-from pipelines.evaluation import Protocol
+from pipelines.protocol import Protocol
 from pipelines.refinement_study import StudyPlan, refinement_page, study_refinement
 from pipelines.studies import SweepPlan, sweep_refinement
 

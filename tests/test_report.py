@@ -96,6 +96,9 @@ def _metrics() -> dict[str, Any]:
                     "truth": {"action": 0.987, "luck": 0.5},
                     "generated": {"action": 0.615, "action_ci95_low": 0.55, "action_ci95_high": 0.68, "luck": 0.51},
                 },
+                "by_second": {
+                    "action": {"generated": {"second_1": 0.802, "second_1_ci95_low": 0.7, "second_2": 0.613}}
+                },
                 "parts": {},
             }
         },
@@ -109,6 +112,34 @@ def _metrics() -> dict[str, Any]:
                 }
             }
             | {"generated_own_length": {"believed": None, "believed_by": None}}
+        },
+        "claims": {
+            "waves": head
+            | {
+                "stated": 12,
+                "claims": 11,
+                "kinds": {"hands": 6, "count": 5},
+                "in_second": {"second_1": 4, "second_2": 3},
+                "rows": {
+                    "truth": {"claims": 1.0, "hands": 1.0, "count": 1.0},
+                    "generated": {"claims": 0.643, "claims_ci95_low": 0.6, "claims_ci95_high": 0.69, "hands": 0.851},
+                },
+                "by_second": {"generated": {"second_1": 0.911, "second_2": 0.477}},
+                "parts": {"unseen_combination": {"true": {"clips": 5, "rows": {"generated": {"claims": 0.219}}}}},
+            }
+        },
+        "motion": {
+            "waves": head
+            | {
+                "rows": {"generated": {"contact_across_f1": 0.739, "beyond_limits_share": 0.0123}},
+                "speeds": {
+                    "truth": {"all": 0.1, "all_of_truth": 1.0, "quarter_4": 0.02},
+                    "generated": {"all": 0.2, "all_of_truth": 1.98, "quarter_4_of_truth": 3.75},
+                },
+                "speeds_by": {
+                    "speed": {"truth": {"slow": 0.1, "slow_ci95_low": 0.1}, "generated": {"slow_of_truth": 1.47}}
+                },
+            }
         },
         "motion_to_text": {"letters": head | {"rows": {"generated": m2t, "chance": m2t}}},
         "refinement": {
@@ -257,6 +288,7 @@ def test_every_section_and_figure_is_there(page: tuple[Page, str]) -> None:
         "captions",
         "t2m",
         "judge",
+        "claims",
         "m2t",
         "tokenizer",
         "codes",
@@ -315,6 +347,25 @@ def test_goals_are_met_or_missed_as_the_metrics_say(page: tuple[Page, str]) -> N
     assert "✓ 0.24 Share waves reached, goal at most 0.28" in text
     assert "? – Top 3 letters not available, goal at least 0.85" in text
     assert "✗ −5.0% Jitter waves not reached, goal at most −8%" in text
+
+
+def test_claims_contacts_and_speeds_have_their_tables(page: tuple[Page, str]) -> None:
+    text = _section(page[1], "claims")
+    assert "11 claims of the 12 that the captions state" in text
+    for words in ("0.643 0.60 to 0.69", "0.851", "second 2", "0.911 0.477", "0.739", "0.0123"):
+        assert words in text, words
+    assert "unseen combination 5 clips" in text
+    assert "0.219" in text
+    assert "Mean joint speed by speed" in text
+    assert "1.98 3.75" in text
+    assert "1.47" in text
+    assert "ci95" not in text
+
+
+def test_the_judge_says_each_second_apart(page: tuple[Page, str]) -> None:
+    text = _section(page[1], "judge")
+    assert "action, by second" in text
+    assert "0.802 0.613" in text
 
 
 def test_the_judge_stands_beside_and_the_lower_is_believed(page: tuple[Page, str]) -> None:

@@ -13,8 +13,8 @@ from kedro.runner import SequentialRunner
 from shift_tokenizer import ShiftConfig, TokenizerTraining
 
 from pipelines import data, llm, tokenizer
-from pipelines.evaluation import Protocol
 from pipelines.pipeline_registry import register_pipelines
+from pipelines.protocol import Protocol
 from tests.wiring_stand_ins import TOKENS, Store
 
 PIPELINES = register_pipelines()

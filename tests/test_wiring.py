@@ -125,7 +125,12 @@ WIRES = {
     ),
     "set_goals": ({"values": "params:evaluation.goals"}, "goals"),
     "fit_judge": (
-        {"store": "hiw_store", "config": "params:evaluation.judge", "checkpoints": "params:checkpoints"},
+        {
+            "store": "hiw_store",
+            "config": "params:evaluation.judge",
+            "sources": "params:evaluation.judge_sources",
+            "checkpoints": "params:checkpoints",
+        },
         "judge judge_history",
     ),
     "draw_motions": ({"store": "hiw_store", "clutch": "clutch", "protocol": "params:evaluation.protocol"}, "motions"),
@@ -149,6 +154,24 @@ WIRES = {
         },
         "judge_metrics",
     ),
+    "measure_obedience": (
+        {
+            "store": "hiw_store",
+            "motions": "motions",
+            "reconstructions": "reconstructions",
+            "protocol": "params:evaluation.protocol",
+        },
+        "claims_metrics",
+    ),
+    "measure_motion": (
+        {
+            "store": "hiw_store",
+            "motions": "motions",
+            "reconstructions": "reconstructions",
+            "protocol": "params:evaluation.protocol",
+        },
+        "motion_metrics",
+    ),
     "measure_refinement": (
         {
             "store": "hiw_store",
@@ -170,6 +193,8 @@ WIRES = {
             "tokenizer": "tokenizer_metrics",
             "t2m": "t2m_metrics",
             "judged": "judge_metrics",
+            "claims": "claims_metrics",
+            "motion": "motion_metrics",
             "m2t": "m2t_metrics",
             "refinement": "refinement_metrics",
             "form": "form_metrics",

@@ -54,9 +54,9 @@ def write_report(
 
     Args:
         out: the file, such as ``reports/index.html``; its folder is made. It appears whole or not at all.
-        metrics: any of "tokenizer", "text_to_motion", "judge", "believed", "motion_to_text", "refinement", "goals"
-            (what the functions of ``clutch_llm.evaluation`` return) and "well_formed_share" (a mapping with
-            "unconstrained").
+        metrics: any of "tokenizer", "text_to_motion", "judge", "believed", "claims", "motion", "motion_to_text",
+            "refinement", "goals" (what the functions of ``clutch_llm.evaluation`` return) and "well_formed_share" (a
+            mapping with "unconstrained").
         curves: training histories (lists of dicts with ``step``) by stage; a mapping of several draws its
             arms in one chart.
         samples: motions to show: dicts with ``caption``, ``source``, ``clip_id``, and any of ``truth``,
@@ -97,6 +97,7 @@ def write_report(
             tokenizer=sections.tokenizer(metrics.get("tokenizer", {})),
             t2m=sections.retrieval(metrics.get("text_to_motion", {}), tables.T2M_COLUMNS),
             judged=sections.judged(metrics.get("judge", {}), metrics.get("believed", {})),
+            obeyed=sections.obeyed(metrics.get("claims", {}), metrics.get("motion", {})),
             m2t=sections.retrieval(metrics.get("motion_to_text", {}), tables.M2T_COLUMNS),
             refinement=sections.refinement(metrics.get("refinement", {})),
             codes=render_codes(codes, options),

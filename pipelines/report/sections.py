@@ -114,11 +114,56 @@ def judged(metrics: Mapping[str, Any], believed: Mapping[str, Any]) -> list[dict
                 **_head(m),
                 "table": tables.metric_table("", m["rows"], columns),
                 "parts": _parts(m, columns),
+                "by_second": [
+                    (name, tables.metric_table("", rows, tables.claim_columns(_seconds(rows))))
+                    for name, rows in m.get("by_second", {}).items()
+                ],
                 "unlearnt": [name.replace("_", " ") for name in m["attributes"] if name not in learnt],
                 "believed": shares,
             }
         )
     return sections
+
+
+def _seconds(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the seconds that any row has."""
+    names = dict.fromkeys(key for row in rows.values() for key in row if not key.endswith(("_low", "_high")))
+    return sorted(names, key=lambda name: int(name.removeprefix("second_")))
+
+
+def obeyed(claims: Mapping[str, Any], motion: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Claims, contacts, limits and speeds, tables per source; those of claims are left out where nothing was read."""
+    sections = []
+    for source in dict.fromkeys((*claims, *motion)):
+        said, moved = claims.get(source), motion.get(source)
+        found: dict[str, Any] = {"source": source, **_head(said or moved or {}), "parts": [], "tables": []}
+        if said:
+            columns = tables.claim_columns(["claims", *said["kinds"]])
+            found |= {"stated": said["stated"], "claims": said["claims"], "parts": _parts(said, columns)}
+            found["tables"] += [
+                ("Claims fulfilled", tables.metric_table("", said["rows"], columns)),
+                (
+                    "Claims fulfilled, by second",
+                    tables.metric_table("", said["by_second"], tables.claim_columns(list(said["in_second"]))),
+                ),
+            ]
+        if moved:
+            names = [key for key in moved["speeds"]["truth"] if not key.endswith(("_truth", "_low", "_high"))]
+            found["tables"] += [
+                ("Contacts, as HandX reports them", tables.metric_table("", moved["rows"], tables.CONTACT_COLUMNS)),
+                ("Joint limits and penetration", tables.metric_table("", moved["rows"], tables.PLAUSIBLE_COLUMNS)),
+                ("Mean joint speed, share of the true motions’", _speeds(moved["speeds"], names)),
+            ]
+            for attribute, rows in moved["speeds_by"].items():
+                values = [key for key in rows["truth"] if not key.endswith(("_truth", "_low", "_high"))]
+                title = f"Mean joint speed by {attribute.replace('_', ' ')}, share of the true motions’"
+                found["tables"].append((title, _speeds(rows, values)))
+        sections.append(found)
+    return sections
+
+
+def _speeds(rows: Mapping[str, Any], names: Sequence[str]) -> tables.Table:
+    return tables.metric_table("", rows, tables.speed_columns(names))
 
 
 _CHANGES = {

@@ -47,6 +47,7 @@ ROW_LABELS: dict[str, tuple[str, str]] = {
     "generated": ("generated", "from the detailed caption, as long as the true motion"),
     "generated_own_length": ("generated, its own length", "the true length is not given"),
     "generated_high_level": ("generated from the high-level caption", "measured against that caption"),
+    "generated_held_out_phrasing": ("generated, held-out phrasing", "asked in words that no training has seen"),
     "random_caption": ("a random one", "true, but of another clip"),
     "chance": ("chance", ""),
     "mean_pose": ("mean pose", "of the training clips"),
@@ -99,6 +100,36 @@ REFINEMENT_COLUMNS = (
     Column("r_precision_top3", "R-prec. top 3", "up", spread="r_precision_top3_std"),
     Column("multimodality", "Multi-Modality", ""),
 )
+
+
+CONTACT_COLUMNS = tuple(
+    Column(f"contact_{where}_{name}", title, "up", interval=f"contact_{where}_{name}_ci95")
+    for where, place in (("within", "in a hand"), ("across", "across hands"))
+    for name, title in (
+        ("precision", f"contact precision, {place}"),
+        ("recall", "recall"),
+        ("f1", "F1"),
+        ("frame_f1", "F1 by frame"),
+    )
+)
+PLAUSIBLE_COLUMNS = (
+    Column("beyond_limits_share", "angles beyond their limits", "down", 4),
+    Column("beyond_limits_deg", "excess, degrees", "down", 3),
+    Column("self_penetration_mm", "penetration of itself, mm", "down", 2),
+    Column("hand_penetration_mm", "of the other hand, mm", "down", 2),
+)
+
+
+def claim_columns(names: Sequence[str]) -> list[Column]:
+    """A column for each kind of claims or each second, with its interval over clips."""
+    return [Column(name, name.replace("_", " "), "up", interval=f"{name}_ci95") for name in names]
+
+
+def speed_columns(names: Sequence[str]) -> list[Column]:
+    """A column for each speed as a share of the true motions', with its interval over clips."""
+    return [
+        Column(f"{name}_of_truth", name.replace("_", " "), "", 2, interval=f"{name}_of_truth_ci95") for name in names
+    ]
 
 
 def judge_columns(attributes: Sequence[str]) -> list[Column]:

@@ -1,6 +1,9 @@
 """Small random models and hand-made clips that the tests share."""
 
+import importlib.util
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,12 @@ import torch
 from clutch_llm import Clutch, ClutchConfig, ClutchModel, TokenLayout, build_corpus
 from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, train_tokenizer
 from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
+
+_spec = importlib.util.spec_from_file_location("evaluation_clips", Path(__file__).with_name("evaluation_clips.py"))
+assert _spec is not None
+_clips = importlib.util.module_from_spec(_spec)
+sys.modules["evaluation_clips"] = _clips  # importable by name in the tests of evaluation
+_spec.loader.exec_module(_clips)  # type: ignore[union-attr]
 
 CAPTIONS = (
     ("the left hand waves", "the left hand waves slowly with small movements"),

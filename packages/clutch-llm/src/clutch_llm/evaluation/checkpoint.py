@@ -5,6 +5,7 @@ Weights, optimizer, generator, step and history, written whole or not at all.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -35,6 +36,29 @@ def fingerprint(description: Any, clips: Any) -> str:
         )
         digest.update(np.ascontiguousarray(clip["features"], dtype=np.float32).tobytes())
     return digest.hexdigest()
+
+
+def identify(
+    description: Any, clips: Any, *, checkpoint_dir: Any, data_hash: str | None, seed: int, config: Any
+) -> tuple[str, str]:
+    """What a training is known by.
+
+    Args:
+        description: what is trained, beside configuration and seed.
+        clips: that it is trained on.
+        checkpoint_dir: where its states go; None for nowhere.
+        data_hash: of the store of the clips; None where there is none.
+        seed: of the training.
+        config: a dataclass.
+
+    Returns:
+        The fingerprint by which a state is taken up ("" where nothing needs it), and the hash that is kept with the
+        model: ``data_hash``, or the fingerprint.
+    """
+    needed = checkpoint_dir is not None or data_hash is None
+    known = {"config": dataclasses.asdict(config), "seed": seed, **description}
+    mark = fingerprint(known, clips) if needed else ""
+    return mark, mark if data_hash is None else data_hash
 
 
 def save_state(

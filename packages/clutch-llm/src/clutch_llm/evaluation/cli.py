@@ -40,13 +40,19 @@ def add_commands(subparsers: Any) -> None:
                          help="caption asked for: 0 the high-level, -1 the most detailed (default)")  # fmt: skip
     command.add_argument("--split-by", nargs="*", default=[], metavar="ATTRIBUTE",
                          help="boolean attributes of clips that are reported apart")  # fmt: skip
+    command.add_argument("--group-by", nargs="*", default=[], metavar="ATTRIBUTE",
+                         help="attributes of clips by whose values speeds are reported")  # fmt: skip
     command.add_argument("--seed", type=int, default=0, help="of groups, subsets and intervals (default: %(default)s)")
     command.add_argument("--out", type=Path, help="JSON file for all figures; left out, a table alone is printed")
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure and print; errors of the user's making are raised as ``ClutchError`` or ``OSError``."""
+    """Measure and print; errors of the user's making are raised as ``ClutchError`` or ``OSError``.
+
+    Claims are measured where an installed package reads captions.
+    """
+    from clutch_llm.evaluation.claims import claim_reader
     from clutch_llm.evaluation.evaluator import Evaluator
     from clutch_llm.evaluation.files import evaluate_files, open_store
     from clutch_llm.evaluation.folders import write_json
@@ -61,9 +67,11 @@ def run(args: argparse.Namespace) -> None:
         store.clips(split=args.split),
         evaluator,
         judge=judge,
+        reader=claim_reader(),
         pool_clips=store.clips(split="val" if args.split != "val" else "train"),
         caption=args.caption,
         split_by=args.split_by,
+        group_by=args.group_by,
         seed=args.seed,
     )
     if args.out:
@@ -76,17 +84,36 @@ def table(found: dict[str, Any]) -> str:
     lines = []
     for source, figures in found["text_to_motion"].items():
         lines.append(f"{source}: {figures['clips']} clips, {figures['samples_per_caption']['generated']} samples each")
-        lines.append(f"  {'':28}{'generated':>12}{'truth':>12}")
+        lines.append(f"  {'':36}{'generated':>12}{'truth':>12}")
         rows = figures["rows"]
         lines += [_line(name, value, rows["truth"][name]) for name, value in rows["generated"].items()]
         judged = found.get("judge", {}).get(source)
         for name, about in judged["attributes"].items() if judged else ():
             if about["learnt"]:
                 lines.append(_line(f"judge: {name}", judged["rows"]["generated"][name], judged["rows"]["truth"][name]))
+        lines += _block("claims", found.get("claims", {}).get(source, {}).get("rows", {}))
+        lines += _block("claims", found.get("claims", {}).get(source, {}).get("by_second", {}))
+        motion = found.get("motion", {}).get(source, {})
+        for name in ("rows", "speeds"):
+            lines += _block("motion" if name == "rows" else "speed, m/s", motion.get(name, {}))
+        for attribute, rows in motion.get("speeds_by", {}).items():
+            lines += _block(f"speed, m/s, {attribute}", rows)
     missing = len(found["without_motion"])
     return "\n".join([*lines, f"{missing} clips have no motion and were left out." if missing else ""]).rstrip()
 
 
+def _block(title: str, rows: dict[str, dict[str, float | None]]) -> list[str]:
+    """A line for each figure of the generated motion, without the ends of its interval."""
+    if not rows:
+        return []
+    truth = rows["truth"]
+    return [
+        _line(name if name == title else f"{title}: {name}", value, truth.get(name))
+        for name, value in rows["generated"].items()
+        if not name.endswith(("_ci95_low", "_ci95_high", "_of_truth"))
+    ]
+
+
 def _line(name: str, value: float | None, truth: float | None) -> str:
     cells = ["-" if v is None else f"{v:.3f}" for v in (value, truth)]
-    return f"  {name:28}{cells[0]:>12}{cells[1]:>12}"
+    return f"  {name:36}{cells[0]:>12}{cells[1]:>12}"

@@ -30,6 +30,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from clutch_llm.errors import ConfigError
 from clutch_llm.evaluation.folders import fit_weights, load_folder, save_folder
 from clutch_llm.evaluation.grouping import Clip
+from clutch_llm.evaluation.padding import padded_batches
 from clutch_llm.evaluation.unseen import filled
 from clutch_llm.evaluation.vocabulary import WordVocabulary
 
@@ -240,11 +241,7 @@ class Evaluator(nn.Module):
         out = np.zeros((len(clips), self.config.embedding), np.float32)
         was_training = self.training
         self.eval()
-        order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
-        for start in range(0, len(order), batch_size):
-            picks = order[start : start + batch_size]
-            x = nn.utils.rnn.pad_sequence([clips[i] for i in picks], batch_first=True).to(self.device)
-            lengths = torch.tensor([len(clips[i]) for i in picks], device=self.device)
+        for picks, x, lengths in padded_batches(clips, batch_size, self.device):
             out[picks] = F.normalize(self.motion(self.normalize(x), lengths), dim=-1).cpu().numpy()
         self.train(was_training)
         return out

@@ -35,10 +35,12 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from clutch_llm.errors import DataError, MissingDependencyError
+from clutch_llm.evaluation.claims import ClaimReader, measure_claims
 from clutch_llm.evaluation.evaluator import Evaluator
 from clutch_llm.evaluation.grouping import Clip
 from clutch_llm.evaluation.judge import Judge
 from clutch_llm.evaluation.judgement import believed_shares, judge_motions
+from clutch_llm.evaluation.motion_measures import measure_motions
 from clutch_llm.evaluation.text_to_motion import evaluate_t2m
 from clutch_llm.evaluation.unseen import fill_unseen
 
@@ -205,9 +207,11 @@ def evaluate_files(
     evaluator: Evaluator,
     *,
     judge: Judge | None = None,
+    reader: ClaimReader | None = None,
     pool_clips: Sequence[Clip] | None = None,
     caption: int = -1,
     split_by: Sequence[str] = (),
+    group_by: Sequence[str] = (),
     seed: int = 0,
 ) -> dict[str, Any]:
     """Measure the motions of a folder against the clips that they were made for.
@@ -217,13 +221,16 @@ def evaluate_files(
         clips: held-out clips; those without a file are left out, and counted.
         evaluator: of texts and motions.
         judge: adds its accuracies.
+        reader: of captions (``claim_reader``): adds the share of their claims that the motions fulfil.
         pool_clips: clips of another split, for the motion of a random caption.
         caption: which caption the motions were made from: 0 the high-level one, -1 the most detailed.
         split_by: names of boolean attributes by which clips are reported apart.
+        group_by: names of attributes by whose values speeds are reported.
         seed: of every random choice.
 
     Returns:
-        ``text_to_motion`` (``evaluate_t2m``), with a judge ``judge`` and ``believed`` (``judge_motions``,
+        ``text_to_motion`` (``evaluate_t2m``), ``motion`` (``measure_motions``), with a reader ``claims``
+        (``measure_claims``), with a judge ``judge`` and ``believed`` (``judge_motions``,
         ``believed_shares``), ``measured_by`` (seed and data of evaluator and judge) and ``without_motion``: the ids of
         clips that have no file. The arm is called "generated"; of several samples each clip counts as many as the clip
         with the fewest has.
@@ -238,19 +245,23 @@ def evaluate_files(
     for clip in tqdm(measured, desc="motions", disable=None):
         read = [read_motion(path, clip["fps"]) for path in paths[clip["clip_id"]]]
         motions.append([fill_unseen(m.features, m.valid, mean) for m in read])
+    texts = [clip["captions"][caption] for clip in measured]
     found: dict[str, Any] = {
         "text_to_motion": evaluate_t2m(
             evaluator,
             measured,
             motions,
             pool_clips=pool_clips,
-            texts=[clip["captions"][caption] for clip in measured],
+            texts=texts,
             split_by=split_by,
             seed=seed,
         ),
+        "motion": measure_motions(measured, motions, group_by=group_by, seed=seed),
         "measured_by": {"evaluator": {"seed": evaluator.seed, "data_hash": evaluator.data_hash}},
         "without_motion": [clip["clip_id"] for clip in clips if clip["clip_id"] not in paths],
     }
+    if reader is not None:
+        found["claims"] = measure_claims(reader, measured, motions, texts=texts, split_by=split_by, seed=seed)
     if judge is not None:
         found["judge"] = judge_motions(judge, measured, motions, split_by=split_by, seed=seed)
         found["believed"] = believed_shares(found["text_to_motion"], found["judge"])

@@ -1,4 +1,7 @@
-"""Clips by source and by what they say of themselves: metrics are never averaged over sources."""
+"""Clips by source and by what they say of themselves, and the arms that are measured on them.
+
+Metrics are never averaged over sources.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Clip = Mapping[str, Any]
 """A clip as the packages pass it: ``clip_id``, ``source``, ``fps``, ``features`` (T, 198), ``valid`` (T, 2) bool,
@@ -74,3 +78,58 @@ def other_indices(clips: Sequence[Clip], *, seed: int) -> list[int]:
         order = rng.permutation(len(clips))
         picks.append(int(next((j for j in order if not captions[i] & captions[j]), i)))
     return picks
+
+
+def named(generated: Any) -> dict[str, Any]:
+    """Arms by name, each a list of motions per clip; a single one is "generated"."""
+    return dict(generated) if isinstance(generated, Mapping) else {"generated": generated}
+
+
+def arms_of(arms: Mapping[str, Sequence[Sequence[Any]]], members: Sequence[int]) -> dict[str, list[Sequence[Any]]]:
+    """The motions of some clips by arm, without the arms that have none of them: those were not asked for.
+
+    Raises:
+        ValueError: if an arm has motions of some of the clips alone, or of no clip at all.
+    """
+    found = {}
+    for name, many in arms.items():
+        own = [many[i] for i in members]
+        if not any(len(s) for s in many) or (any(len(s) for s in own) and not all(len(s) for s in own)):
+            raise ValueError(f"Expected at least one motion per caption, got none for some of {name!r}. Generate them.")
+        if any(len(s) for s in own):
+            found[name] = own
+    return found
+
+
+def texts_of(
+    texts: Sequence[str] | Mapping[str, Sequence[str]] | None, arms: Sequence[str], clips: Sequence[Clip]
+) -> dict[str, Sequence[str]]:
+    """The captions of each arm, and under "" those of truth, reconstruction and the random caption's motion.
+
+    Args:
+        texts: the same for all; or by arm, with "" for the others; an arm that is not named takes those of "".
+            None, and "" where it is not given: each clip's first caption.
+        arms: names.
+        clips: of the measure.
+
+    Raises:
+        ValueError: for captions of an arm that is not there, or not one for each clip.
+    """
+    given = dict(texts) if isinstance(texts, Mapping) else {} if texts is None else {"": texts}
+    unknown = sorted(set(given) - {"", *arms})
+    if unknown:
+        raise ValueError(f"Expected texts of the arms {', '.join(arms)}, got some of {unknown}. Name an arm there is.")
+    common = given.get("", [c["captions"][0] for c in clips])
+    found = {name: given.get(name, common) for name in ("", *arms)}
+    for name, many in found.items():
+        require_one_per_clip(f"texts {name!r}", many, clips)
+    return found
+
+
+def seen_like(valid: NDArray[np.bool_], frames: int) -> NDArray[np.bool_]:
+    """Which hands of a motion count, (frames, 2): those of its true motion (T, 2).
+
+    A motion that is longer counts on for each hand that is seen at all.
+    """
+    more = np.repeat(valid.any(axis=0, keepdims=True), max(0, frames - len(valid)), axis=0)
+    return np.concatenate([valid[:frames], more])

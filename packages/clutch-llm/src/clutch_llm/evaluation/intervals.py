@@ -27,6 +27,21 @@ def bootstrap_interval(
     return _quantiles(means, level)
 
 
+def with_interval(
+    key: str, values: ArrayLike, weights: ArrayLike | None = None, *, seed: int = 0
+) -> dict[str, float | None]:
+    """The weighted mean of per-clip ``values`` (N,) as ``key``, its interval as ``key_ci95_low`` and ``key_ci95_high``.
+
+    All are None where there is no clip; a value that is not finite is none.
+    """
+    v = np.asarray(values, dtype=np.float64)
+    w = np.ones_like(v) if weights is None else np.asarray(weights, dtype=np.float64)
+    v, w = v[np.isfinite(v)], w[np.isfinite(v)]
+    low, high = bootstrap_interval(v, w, seed=seed) if len(v) else (None, None)
+    mean = float((v * w).sum() / w.sum()) if len(v) else None
+    return {key: mean, f"{key}_ci95_low": low, f"{key}_ci95_high": high}
+
+
 def interval_over_clips_and_seeds(
     values: ArrayLike,
     *,

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from clutch_llm.errors import ConfigError
 from clutch_llm.evaluation.folders import fit_weights, load_folder, save_folder
+from clutch_llm.evaluation.padding import padded_batches
 
 FORMAT, FORMAT_VERSION = "clutch-judge", 1
 N_COORDINATES = 126  # two hands of 21 joints
@@ -197,11 +198,7 @@ class Judge(nn.Module):
         found = {self.answers[k][1]: [""] * len(clips) for k in wanted}
         was_training = self.training
         self.eval()
-        order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
-        for start in range(0, len(order), batch_size):
-            picks = order[start : start + batch_size]
-            x = nn.utils.rnn.pad_sequence([clips[i] for i in picks], batch_first=True).to(self.device)
-            lengths = torch.tensor([len(clips[i]) for i in picks], device=self.device)
+        for picks, x, lengths in padded_batches(clips, batch_size, self.device):
             logits = self(x, lengths)
             for k in wanted:
                 attribute = self.answers[k][1]

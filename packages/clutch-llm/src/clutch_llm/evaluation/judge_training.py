@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections import Counter
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from clutch_llm.errors import DataError
 from clutch_llm.evaluation.batches import IGNORE, attribute_classes
-from clutch_llm.evaluation.checkpoint import fingerprint
+from clutch_llm.evaluation.checkpoint import identify
 from clutch_llm.evaluation.grouping import Clip, by_source
 from clutch_llm.evaluation.judge import Judge, JudgeConfig, coordinates, joints_of, with_changes
 from clutch_llm.evaluation.judgement import right_answers
@@ -97,11 +96,12 @@ def train_judge(
     classes = {s: attribute_classes([clips[i] for i in own]) for s, own in by_source(clips).items()}
     mean, _ = seen_mean(clips)
     coords = [coordinates(j)[: config.max_frames] for j in joints_of(filled(clips, mean))]
-    needs_mark = checkpoint_dir is not None or data_hash is None
-    content = fingerprint({"config": dataclasses.asdict(config), "seed": seed, "judge": 1}, clips) if needs_mark else ""
+    mark, known_by = identify(
+        {"judge": 1}, clips, checkpoint_dir=checkpoint_dir, data_hash=data_hash, seed=seed, config=config
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        judge = Judge(config, classes, seed=seed, data_hash=content if data_hash is None else data_hash)
+        judge = Judge(config, classes, seed=seed, data_hash=known_by)
         frames = torch.cat([with_changes(torch.from_numpy(x)) for x in coords])
         judge.mean.copy_(frames.mean(0))
         judge.std.copy_(frames.std(0).clamp(min=MIN_STD))
@@ -109,14 +109,13 @@ def train_judge(
         judge = judge.to(choose_device(device)).train()
         history: History = []
         if judge.answers:
-            schedule = Schedule(config.steps, config.learning_rate, config.weight_decay, config.checkpoint_every)
             history = optimize(
                 "judge",
                 judge,
                 _Sampler(judge, clips, coords).loss,
-                schedule,
+                Schedule.of(config),
                 seed=seed,
-                mark=content,
+                mark=mark,
                 checkpoint_dir=checkpoint_dir,
                 on_log=on_log,
             )

@@ -14,11 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clutch_llm.evaluation.arms import Samples
-from clutch_llm.evaluation.grouping import Clip, by_source, head, other_indices, parts, require_one_per_clip
-from clutch_llm.evaluation.intervals import bootstrap_interval
-from clutch_llm.evaluation.judge import Judge
+from clutch_llm.evaluation.grouping import (
+    Clip,
+    arms_of,
+    by_source,
+    head,
+    named,
+    other_indices,
+    parts,
+    require_one_per_clip,
+)
+from clutch_llm.evaluation.intervals import with_interval
+from clutch_llm.evaluation.judge import MIN_FRAMES, Judge
 from clutch_llm.evaluation.motion_errors import Motion
-from clutch_llm.evaluation.text_to_motion import named
 from clutch_llm.evaluation.unseen import filled
 
 Array = NDArray[np.float64]
@@ -71,14 +79,17 @@ def judge_motions(
     Args:
         judge: trained on the train split.
         clips: held-out clips.
-        generated: per clip a list of motions for its caption; or several such, by name.
+        generated: per clip a list of motions for its caption; or several such, by name. An arm without any motion of a
+            source is left out there.
         reconstructions: the tokenizer's reconstruction of each clip.
         split_by: names of boolean attributes: the same rows again for the clips that have it and those that do not.
         seed: of the random captions and the intervals.
 
     Returns:
         ``{source: {"clips", "seconds", "synthetic", "attributes": {attribute: {"values", "learnt"}}, "rows": {row:
-        {attribute: share, attribute + "_ci95_low" | "_ci95_high": interval over clips}}, "parts"}}``. Rows: truth,
+        {attribute: share, attribute + "_ci95_low" | "_ci95_high": interval over clips}}, "by_second": {attribute: {row:
+        {"second_1": share, ...}}}, "parts"}}``. ``by_second`` is what the judge, which was trained on whole motions,
+        says of each second alone, of the attributes that were learnt: read it beside the truth's row. Rows: truth,
         reconstruction, the generated ones, ``random_caption`` (true motion of another clip, whose captions differ) and
         ``chance``: the share of the most frequent value. An attribute is ``learnt`` if true motion of the val split
         shows it: of one that is not, no row says anything.
@@ -97,7 +108,7 @@ def judge_motions(
         motions: dict[str, Samples] = {"truth": [[m] for m in truth]}
         if reconstructions is not None:
             motions["reconstruction"] = [[reconstructions[i]] for i in members]
-        motions |= {name: [many[i] for i in members] for name, many in arms.items()}
+        motions |= arms_of(arms, members)
         motions["random_caption"] = [[truth[j]] for j in other_indices(own, seed=seed)]
         right = {name: right_answers(judge, own, many) for name, many in motions.items()}
         result[source] = head(own) | {
@@ -106,6 +117,7 @@ def judge_motions(
                 for name, values in judge.classes[source].items()
             },
             "rows": _rows(judge, right, own, range(len(own)), seed),
+            "by_second": _by_second(judge, own, motions, seed),
             "parts": {
                 attribute: {
                     label: {"clips": len(w), "rows": _rows(judge, right, own, w, seed)} for label, w in split.items()
@@ -122,21 +134,42 @@ def _rows(
     own = np.asarray(members, dtype=np.int64)
     rows: dict[str, dict[str, float | None]] = {}
     for name, answers in right.items():
-        row: dict[str, float | None] = {}
+        rows[name] = {}
         for attribute, values in answers.items():
-            known = values[own][np.isfinite(values[own])]
-            low, high = bootstrap_interval(known, seed=seed) if len(known) else (None, None)
-            row |= {
-                attribute: float(known.mean()) if len(known) else None,
-                f"{attribute}_ci95_low": low,
-                f"{attribute}_ci95_high": high,
-            }
-        rows[name] = row
+            rows[name] |= with_interval(attribute, values[own], seed=seed)
     chance: dict[str, float | None] = {}
     for attribute in next(iter(right.values())):
         told = Counter(v for v in _values(judge, [clips[i] for i in own], attribute) if v is not None)
         chance[attribute] = max(told.values()) / sum(told.values()) if told else None
     return rows | {"chance": chance}
+
+
+def _by_second(
+    judge: Judge, clips: Sequence[Clip], motions: Mapping[str, Samples], seed: int
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """The judge's accuracies on each second of the motions, as a motion of its own."""
+    source = clips[0]["source"]
+    found: dict[str, dict[str, dict[str, float | None]]] = {
+        a: {name: {} for name in motions} for a in judge.classes[source] if judge.learnt(source, a)
+    }
+    if not found:
+        return found
+    for name, samples in motions.items():
+        for second in range(max(len(m) for s in samples for m in s)):
+            cut = [[_second(m, clip["fps"], second) for m in s] for s, clip in zip(samples, clips, strict=True)]
+            long = [i for i, s in enumerate(cut) if all(len(m) for m in s)]
+            if not long:
+                break
+            right = right_answers(judge, [clips[i] for i in long], [cut[i] for i in long])
+            for attribute, rows in found.items():
+                rows[name] |= with_interval(f"second_{second + 1}", right[attribute], seed=seed)
+    return found
+
+
+def _second(motion: Motion, fps: float, second: int) -> Motion:
+    """The frames of a second; none where there is less than half of it, or less than the judge takes."""
+    frames = motion[round(second * fps) : round((second + 1) * fps)]
+    return frames if len(frames) >= max(MIN_FRAMES, fps / 2) else motion[:0]
 
 
 def believed_shares(

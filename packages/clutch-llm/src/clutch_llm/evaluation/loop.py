@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,11 @@ class Schedule:
     learning_rate: float
     weight_decay: float
     checkpoint_every: int
+
+    @classmethod
+    def of(cls, config: Any) -> Schedule:
+        """That of a configuration with fields of these names."""
+        return cls(config.steps, config.learning_rate, config.weight_decay, config.checkpoint_every)
 
 
 def choose_device(device: str) -> str:

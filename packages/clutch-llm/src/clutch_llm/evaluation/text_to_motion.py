@@ -14,40 +14,22 @@ import numpy as np
 
 from clutch_llm.evaluation.arms import Arm, RowOptions, Samples, arm_row, embed_arm, empty_row
 from clutch_llm.evaluation.evaluator import Evaluator
-from clutch_llm.evaluation.grouping import Clip, by_source, head, other_indices, parts, require_one_per_clip
+from clutch_llm.evaluation.grouping import (
+    Clip,
+    arms_of,
+    by_source,
+    head,
+    named,
+    other_indices,
+    parts,
+    require_one_per_clip,
+    texts_of,
+)
 from clutch_llm.evaluation.metrics import GROUP_SIZE, TOP_K, chance_r_precision
 from clutch_llm.evaluation.motion_errors import Motion
 from clutch_llm.evaluation.unseen import filled
 
 Texts = Sequence[str]
-
-
-def named(generated: Samples | Mapping[str, Samples]) -> dict[str, Samples]:
-    """Arms by name; a single one is "generated"."""
-    return dict(generated) if isinstance(generated, Mapping) else {"generated": generated}
-
-
-def texts_of(texts: Texts | Mapping[str, Texts] | None, arms: Sequence[str], clips: Sequence[Clip]) -> dict[str, Texts]:
-    """The captions of each arm, and under "" those of truth, reconstruction and the random caption's motion.
-
-    Args:
-        texts: the same for all; or by arm, with "" for the others; an arm that is not named takes those of "".
-            None, and "" where it is not given: each clip's first caption.
-        arms: names.
-        clips: of the measure.
-
-    Raises:
-        ValueError: for captions of an arm that is not there, or not one for each clip.
-    """
-    given = dict(texts) if isinstance(texts, Mapping) else {} if texts is None else {"": texts}
-    unknown = sorted(set(given) - {"", *arms})
-    if unknown:
-        raise ValueError(f"Expected texts of the arms {', '.join(arms)}, got some of {unknown}. Name an arm there is.")
-    common = given.get("", [c["captions"][0] for c in clips])
-    found = {name: given.get(name, common) for name in ("", *arms)}
-    for name, many in found.items():
-        require_one_per_clip(f"texts {name!r}", many, clips)
-    return found
 
 
 def evaluate_t2m(
@@ -69,7 +51,7 @@ def evaluate_t2m(
         evaluator: trained on the train split.
         clips: held-out clips.
         generated: per clip a list of motions (T, 198) for its caption; or several such, by name (one row
-            each).
+            each). An arm without any motion of a source is left out there.
         reconstructions: the tokenizer's reconstruction of each clip.
         pool_clips: clips of another split; a random caption's motion is drawn among those of the same source
             (their FID and KID are then what true motion itself gets at this size: the floor). Drawn among
@@ -105,9 +87,9 @@ def evaluate_t2m(
         made: dict[str, Arm] = {"truth": _without_error(embed_arm(evaluator, said, [[m] for m in true_motions], own))}
         if reconstructions is not None:
             made["reconstruction"] = embed_arm(evaluator, said, [[reconstructions[i]] for i in members], own)
-        for name, many in arms.items():
-            said_to = [asked[name][i] for i in members]
-            made[name] = embed_arm(evaluator, said_to, [many[i] for i in members], own, name=name)
+        here = arms_of(arms, members)
+        for name, many in here.items():
+            made[name] = embed_arm(evaluator, [asked[name][i] for i in members], many, own, name=name)
         others = random_motions(evaluator, own, pool, compared, seed)
         made["random_caption"] = embed_arm(evaluator, said, [[m] for m in others], own)
 
@@ -133,7 +115,7 @@ def evaluate_t2m(
             "groups": groups,
             "overlap": groups == 1 and len(own) > group_size,
             "compared": len(compared),
-            "samples_per_caption": {name: made[name].samples for name in arms},
+            "samples_per_caption": {name: made[name].samples for name in here},
             "rows": rows(range(len(own))),
             "parts": {
                 attribute: {label: {"clips": len(w), "rows": rows(w)} for label, w in split.items()}

@@ -5,7 +5,6 @@ Symmetric InfoNCE over caption-motion pairs, with attributes classified on the s
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from clutch_llm.errors import DataError
 from clutch_llm.evaluation.batches import IGNORE, Batch, PairSampler, attribute_classes
-from clutch_llm.evaluation.checkpoint import fingerprint
+from clutch_llm.evaluation.checkpoint import identify
 from clutch_llm.evaluation.evaluator import N_FEATURES, Evaluator, EvaluatorConfig
 from clutch_llm.evaluation.grouping import Clip
 from clutch_llm.evaluation.loop import History, OnLog, Schedule, choose_device, optimize
@@ -135,17 +134,22 @@ def train_evaluator(
     clips = [dict(c) | {"features": f} for c, f in zip(clips, filled(clips, mean), strict=True)]
     evaluator = _create(clips, config, seed).to(choose_device(device)).train()
     sampler = PairSampler(clips, config, evaluator.vocabulary, evaluator.attributes, mirror_features)
-    needs_mark = checkpoint_dir is not None or data_hash is None
-    mark = fingerprint({"config": dataclasses.asdict(config), "seed": seed}, clips) if needs_mark else ""
-    evaluator.seed, evaluator.data_hash = seed, mark if data_hash is None else data_hash
+    mark, known_by = identify({}, clips, checkpoint_dir=checkpoint_dir, data_hash=data_hash, seed=seed, config=config)
+    evaluator.seed, evaluator.data_hash = seed, known_by
     shift, scale = evaluator.mean.cpu(), evaluator.std.cpu()
 
     def loss(generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         return _loss(evaluator, sampler.draw(generator, lambda x: (x - shift) / scale))
 
-    schedule = Schedule(config.steps, config.learning_rate, config.weight_decay, config.checkpoint_every)
     history = optimize(
-        "evaluator", evaluator, loss, schedule, seed=seed, mark=mark, checkpoint_dir=checkpoint_dir, on_log=on_log
+        "evaluator",
+        evaluator,
+        loss,
+        Schedule.of(config),
+        seed=seed,
+        mark=mark,
+        checkpoint_dir=checkpoint_dir,
+        on_log=on_log,
     )
     evaluator.eval()
     if val_clips:

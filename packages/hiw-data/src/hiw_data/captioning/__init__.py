@@ -1,8 +1,8 @@
 """Captions of motion: written from motion codes, parsed for their claims, and held against the codes.
 
 ``facts`` and ``words`` say codes in English; ``normalise``, ``clauses``, ``postures`` and ``parse`` read claims from
-English (words of ``lexicon``); ``check`` holds them against the codes, by the ``norms`` of actions. ``scripted`` says
-what the scripted source's attributes mean as claims.
+English (words of ``lexicon``); ``check`` holds them against the codes, by the ``norms`` of actions; ``stated`` gives
+them to other packages. ``scripted`` says what the scripted source's attributes mean as claims.
 
 ``vlm`` asks vision and language models (``endpoint``, ``client``, ``limits``, ``cache``; ``questions`` with the prompts
 of ``prompts/``, ``validation``), lets them choose from a closed vocabulary (``narrations``, ``embeddings``,
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hiw_data.captioning.endpoint import Endpoint, Secret, endpoint_from_environment
     from hiw_data.captioning.jobs import CaptionConfig, CaptionJob, CaptionRun
     from hiw_data.captioning.parse import CaptionClaim, parse_caption
+    from hiw_data.captioning.stated import caption_claims
     from hiw_data.captioning.vlm import caption_clips
     from hiw_data.captioning.vocabulary import Vocabulary
     from hiw_data.captioning.words import MotionCaption, MotionCaptions, describe_motion
@@ -38,6 +39,7 @@ _WHERE = {
     "Vocabulary": "vocabulary",
     "CaptionClaim": "parse",
     "parse_caption": "parse",
+    "caption_claims": "stated",
     "MotionCaption": "words",
     "MotionCaptions": "words",
     "describe_motion": "words",
@@ -55,6 +57,7 @@ __all__ = [
     "MotionCaptions",
     "Secret",
     "Vocabulary",
+    "caption_claims",
     "caption_clips",
     "check_caption",
     "describe_motion",

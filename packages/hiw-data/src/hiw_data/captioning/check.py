@@ -79,7 +79,7 @@ def check_caption(text: str, codes: MotionCodes, *, implied: bool = True) -> Cap
 def _checked(said: CaptionClaim, others: list[CaptionClaim], codes: MotionCodes) -> CheckedClaim:
     if said.claim is None:
         return CheckedClaim(said.words, "", said.negated, said.implied, UNMEASURED, "motion alone does not show it")
-    norm = _norm(said, others) if said.claim.kind in ("speed", "size") else None
+    norm = norm_of(said, others) if said.claim.kind in ("speed", "size") else None
     verdict = evaluate(said.claim, codes, norm)
     if norm is None and said.claim.kind in ("speed", "size"):
         verdict = _without_norm(said.claim, verdict, codes)
@@ -97,7 +97,7 @@ def _without_norm(claim: Claim, verdict: Verdict, codes: MotionCodes) -> Verdict
     return verdict if opposite.status == FULFILLED else Verdict(NOT_MEASURABLE, verdict.evidence)
 
 
-def _norm(said: CaptionClaim, others: list[CaptionClaim]) -> Norm | None:
+def norm_of(said: CaptionClaim, others: list[CaptionClaim]) -> Norm | None:
     """The norm of the action in the direction that the caption says, or of the action in any."""
     norms, claims = load_norms(), {c.claim for c in others}
     for direction in _DIRECTIONS.get(said.action, ()):

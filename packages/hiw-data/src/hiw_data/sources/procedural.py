@@ -7,6 +7,7 @@ are written by `actions`, then all conversions to features run on blocks of clip
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -160,6 +161,28 @@ class ProceduralSource:
             mirrored_captions=_write_captions(family, mirrored, deepcopy(rng)),
             attributes=attributes,
         )
+
+
+_ASKED = ("family", "hand", "direction", "speed", "size", "repetitions")
+
+
+def held_out_phrasing(clip: Mapping[str, Any]) -> str | None:
+    """A sentence that asks for a scripted clip in a phrasing that is held out of training.
+
+    It is the same for the same clip, and leaves nothing out that the detailed caption says.
+
+    Args:
+        clip: of a `ProceduralSource`.
+
+    Returns:
+        The sentence; None for a clip that is not of this source.
+    """
+    a = clip.get("attributes", {})
+    family = next((family for family in FAMILIES if family.name == a.get("family")), None)
+    if family is None or not a.get("synthetic") or any(name not in a for name in _ASKED):
+        return None
+    rng = np.random.default_rng([zlib.crc32(str(clip["clip_id"]).encode()), 2])
+    return paraphrase(a, family.directions, rng, unseen=True, terse=0.0)
 
 
 def mirror_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:

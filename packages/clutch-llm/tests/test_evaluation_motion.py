@@ -1,0 +1,140 @@
+"""Contacts, speeds and limits of motions of which they are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from clutch_llm.evaluation import measure_motions
+from clutch_llm.evaluation.grouping import seen_like
+from clutch_llm.evaluation.judge import joints_of
+from clutch_llm.evaluation.motion_measures import contact_figures, joint_speeds, plausibility, speed_by_quarter
+from clutch_llm.evaluation.padding import padded_batches
+from evaluation_clips import make_clips, relaxed_features
+from hand_geometry import features_to_params, params_to_features
+from hand_geometry.contact_metrics import contact_scores
+
+ALL = np.ones((16, 2), dtype=bool)
+THUMB, INDEX, MIDDLE, RING = 4, 8, 12, 16
+
+
+def touching(*tips: int, frames: int = 16, until: int | None = None) -> np.ndarray:
+    """Joints at rest with some of the left hand's fingertips 8 mm from its thumb's, from the start until a frame."""
+    (joints,) = joints_of([relaxed_features(frames)])
+    for k, tip in enumerate(tips):
+        joints[:until, 0, tip] = joints[:until, 0, THUMB] + np.array([0.008, 0.0, 0.0]) * (-1) ** k
+    return joints
+
+
+def test_contacts_of_one_pair_right_one_missed_and_one_too_many() -> None:
+    made, true = touching(INDEX, RING), touching(INDEX, MIDDLE)
+    figures = contact_figures(made, true, ALL, "within")
+    np.testing.assert_allclose(figures, [0.5, 0.5, 0.5, 0.5])
+    scores = contact_scores(made, true, ALL, where="within")
+    np.testing.assert_allclose(figures[:3], [scores.precision, scores.recall, scores.f1])
+    assert np.isnan(contact_figures(made, true, ALL, "across")).all()
+
+
+def test_contacts_that_are_never_there_are_not_counted_but_missed_ones_are() -> None:
+    nothing = contact_figures(touching(), touching(INDEX), ALL, "within")
+    assert np.isnan(nothing[0])
+    np.testing.assert_allclose(nothing[1:], 0.0)
+    invented = contact_figures(touching(INDEX), touching(), ALL, "within")
+    assert np.isnan(invented[1])
+    np.testing.assert_allclose(invented[[0, 2, 3]], 0.0)
+    hidden = ALL.copy()
+    hidden[:, 0] = False
+    assert np.isnan(contact_figures(touching(INDEX), touching(INDEX), hidden, "within")).all()
+
+
+def test_a_contact_at_another_time_is_right_by_clip_and_wrong_by_frame() -> None:
+    late = touching(INDEX, until=8)[::-1].copy()
+    figures = contact_figures(late, touching(INDEX, until=8), ALL, "within")
+    np.testing.assert_allclose(figures[:3], 1.0)
+    assert figures[3] < 0.2
+    longer = contact_figures(touching(INDEX, frames=20), touching(INDEX), ALL, "within")
+    np.testing.assert_allclose(longer, 1.0)
+
+
+def test_speed_is_the_mean_over_both_hands_and_the_motion_has_four_quarters() -> None:
+    features = relaxed_features(17)
+    features[:9, 96] += np.arange(9, dtype=np.float32) * 0.01  # the left hand: 0.15 m/s for half of the motion
+    features[9:, 96] += 0.08
+    (joints,) = joints_of([features])
+    valid = np.ones((17, 2), dtype=bool)
+    np.testing.assert_allclose(speed_by_quarter(joints, valid, 15.0), [0.0375, 0.075, 0.075, 0.0, 0.0], atol=1e-5)
+    valid[:, 1] = False
+    valid[2, 0] = False
+    speeds = joint_speeds(joints, valid, 15.0)
+    assert np.isnan(speeds[[1, 2]]).all()
+    np.testing.assert_allclose(speeds[[0, 3]], 0.15, atol=1e-5)
+    assert np.isnan(speed_by_quarter(joints, np.zeros((17, 2), bool), 15.0)).all()
+
+
+def test_a_finger_bent_backwards_is_beyond_its_limits() -> None:
+    rest = relaxed_features(16)
+    params = {k: torch.as_tensor(v).clone() for k, v in features_to_params(torch.from_numpy(rest)).items()}
+    before = plausibility(rest, joints_of([rest])[0], ALL)
+    params["hand_pose"][:, 0, :3] = -torch.as_tensor(params["hand_pose"][:, 0, :3]) * 8 + 0.9
+    bent = np.asarray(params_to_features(params), dtype=np.float32)
+    after = plausibility(bent, joints_of([bent])[0], ALL)
+    assert before[0] < 0.01 < after[0]
+    assert before[1] < 0.1 < after[1]
+    closer = rest.copy()
+    closer[:, 96:99] = closer[:, 195:198]  # one hand in the other
+    inside = plausibility(closer, joints_of([closer])[0], ALL)
+    assert before[3] == 0.0
+    assert inside[3] > 5.0  # mm
+    blind = plausibility(rest, joints_of([rest])[0], ~ALL)
+    assert np.isnan(blind).all()
+
+
+def half_as_fast(features: np.ndarray) -> np.ndarray:
+    """The motion with every deviation from its first frame halved: all joints at about half the speed."""
+    return (features[:1] + (features - features[:1]) / 2).astype(np.float32)
+
+
+def test_figures_stand_beside_the_truth_with_intervals_by_value_and_by_quarter() -> None:
+    clips = make_clips(24, first=3000, source="hands")
+    for clip in clips:
+        features = relaxed_features(len(clip["features"]))
+        translation = (slice(96, 99), slice(195, 198))
+        for part in translation:
+            features[:, part] = clip["features"][:, part]
+        clip["features"] = features
+    slower = {"half": [[half_as_fast(c["features"])] for c in clips], "two": [[c["features"]] * 2 for c in clips]}
+    found = measure_motions(clips, slower, [c["features"] for c in clips], group_by=["speed", "nothing"])["hands"]
+    assert found["clips"] == 24
+    speeds: dict[str, Any] = found["speeds"]
+    for name in ("all", "quarter_1", "quarter_4"):
+        assert speeds["half"][f"{name}_of_truth"] == pytest.approx(0.5, abs=0.01)
+        assert speeds["two"][f"{name}_of_truth"] == speeds["reconstruction"][f"{name}_of_truth"] == pytest.approx(1.0)
+        assert speeds["half"][f"{name}_of_truth_ci95_low"] > 0.49
+        assert speeds["half"][f"{name}_of_truth_ci95_high"] < 0.51
+    by_speed = found["speeds_by"]["speed"]
+    assert set(found["speeds_by"]) == {"speed"}
+    assert by_speed["truth"]["quickly"] > 1.5 * by_speed["truth"]["slowly"]
+    assert by_speed["half"]["quickly_of_truth"] == pytest.approx(0.5, abs=0.01)
+    assert by_speed["random_caption"]["quickly_of_truth"] < 0.9
+    own = [i for i, c in enumerate(clips) if c["attributes"]["speed"] == "slowly"]
+    by_hand = [speed_by_quarter(joints_of([clips[i]["features"]])[0], clips[i]["valid"], 15.0)[0] for i in own]
+    assert by_speed["truth"]["slowly"] == pytest.approx(np.mean(by_hand), rel=1e-5)
+    assert set(found["rows"]) == {"truth", "reconstruction", "half", "two", "random_caption"}
+    assert "contact_within_f1" not in found["rows"]["truth"]
+    assert found["rows"]["half"]["beyond_limits_share_ci95_low"] is not None
+
+
+def test_a_hand_counts_as_the_true_one_does_and_goes_on_past_its_end() -> None:
+    valid = np.array([[True, False], [True, False], [False, False]])
+    assert seen_like(valid, 2).tolist() == [[True, False], [True, False]]
+    assert seen_like(valid, 5).tolist() == [*valid.tolist(), [True, False], [True, False]]
+
+
+def test_batches_are_of_neighbours_in_length_padded_with_zeros() -> None:
+    motions = [torch.full((n, 2), float(n)) for n in (5, 2, 4, 3, 1)]
+    batches = list(padded_batches(motions, 2, torch.device("cpu")))
+    assert [picks for picks, _, _ in batches] == [[4, 1], [3, 2], [0]]
+    assert [lengths.tolist() for _, _, lengths in batches] == [[1, 2], [3, 4], [5]]
+    assert batches[0][1].tolist() == [[[1.0, 1.0], [0.0, 0.0]], [[2.0, 2.0], [2.0, 2.0]]]

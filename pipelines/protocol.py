@@ -1,0 +1,122 @@
+"""How models are asked when they are measured: which clips, which sentences, which settings and seeds."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from clutch_llm import Clutch
+from hiw_data import Clip, HiwStore
+from hiw_data.sources.procedural import held_out_phrasing
+
+Clips = list[Clip]
+Motions = list[list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the models are asked.
+
+    Attributes:
+        split: the split that is measured.
+        samples: motions for each caption.
+        temperature: of sampling.
+        guidance: classifier-free guidance of sampling; 1 is none.
+        seed: of sampling and of every random choice of the metrics.
+        max_clips: at most so many clips of each source; 0 for all.
+        shown: clips of each source that the page shows.
+        split_by: boolean attributes of clips, such as whether training has seen their combination of attributes: the
+            clips that have it and those that do not are reported apart as well.
+        group_by: attributes of clips, such as one that says slow or fast: speeds are reported by their values.
+        held_out_phrasings: also ask for each clip in a phrasing that training never saw, where its source has such.
+    """
+
+    split: str = "test"
+    samples: int = 2
+    temperature: float = 1.0
+    guidance: float = 1.0
+    seed: int = 0
+    max_clips: int = 0
+    shown: int = 6
+    split_by: list[str] = field(default_factory=list)
+    group_by: list[str] = field(default_factory=list)
+    held_out_phrasings: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (("samples", 1), ("max_clips", 0), ("shown", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"Expected evaluation.protocol.{name} of at least {least}, got {getattr(self, name)}.")
+        for name in ("temperature", "guidance"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"Expected a positive evaluation.protocol.{name}, got {getattr(self, name)}.")
+
+    @property
+    def generation(self) -> dict[str, float]:
+        """What generation is asked with, wherever a model is measured: what a saved model has as its default."""
+        return {"temperature": self.temperature, "guidance": self.guidance}
+
+    def clips(self, store: HiwStore, split: str | None = None, limit: int = 0) -> Clips:
+        """Return the clips to measure on (or of another split), in the store's order, at most `limit` a source."""
+        clips = store.clips(split=split or self.split)
+        sources = dict.fromkeys(clip["source"] for clip in clips)
+        limit = limit or self.max_clips or len(clips)
+        return [c for s in sources for c in [c for c in clips if c["source"] == s][:limit]]
+
+
+def texts_of(clips: Clips, level: int = -1) -> list[str]:
+    """Return each clip's caption of a level: -1 the most detailed, 0 the high-level one."""
+    return [clip["captions"][level] for clip in clips]
+
+
+def seed_of(clip: Clip, protocol: Protocol) -> int:
+    """A clip's own seed: clips of one caption are asked for different motions."""
+    return protocol.seed + zlib.crc32(clip["clip_id"].encode())
+
+
+def generate(
+    clutch: Clutch,
+    clips: Clips,
+    protocol: Protocol,
+    *,
+    level: int = -1,
+    texts: list[str] | None = None,
+    true_length: bool = True,
+    samples: int | None = None,
+    temperature: float | None = None,
+) -> Motions:
+    """Return motions for a caption of each clip.
+
+    Args:
+        clutch: the model.
+        clips: whose captions are asked for.
+        protocol: how.
+        level: of the caption, see `texts_of`.
+        texts: one for each clip, instead of its caption.
+        true_length: as long as the clip; else the model decides.
+        samples: motions a caption, instead of the protocol's.
+        temperature: instead of the protocol's.
+    """
+    settings: dict[str, Any] = protocol.generation | {"samples": samples or protocol.samples}
+    if temperature is not None:
+        settings["temperature"] = temperature
+    texts = texts_of(clips, level) if texts is None else texts
+    motions: Motions = [[] for _ in clips]
+    lengths: list[int | None] = [*sorted({len(clip["features"]) for clip in clips})] if true_length else [None]
+    for length in lengths:
+        members = [i for i, clip in enumerate(clips) if length in (None, len(clip["features"]))]
+        seconds = None if length is None else length / clips[members[0]]["fps"]
+        seeds = [seed_of(clips[i], protocol) for i in members]
+        drawn = clutch.generate([texts[i] for i in members], seconds=seconds, seed=seeds, **settings)
+        for i, several in zip(members, drawn, strict=True):
+            motions[i] = [motion["features"] for motion in several]
+    return motions
+
+
+def phrasings_of(clips: Clips) -> dict[int, str]:
+    """The held-out phrasing of each clip by its index, of the sources all of whose clips have one."""
+    found = [held_out_phrasing(clip) for clip in clips]
+    without = {clip["source"] for clip, text in zip(clips, found, strict=True) if text is None}
+    return {i: text for i, text in enumerate(found) if text is not None and clips[i]["source"] not in without}
