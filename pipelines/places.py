@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PATHS = frozenset({"checkpoints", "store", "folder", "groups", "cuts", "work", "mano", "model", "deepspeed_config"})
+PATHS = frozenset(
+    {"checkpoints", "store", "folder", "groups", "cuts", "work", "mano", "model", "results", "deepspeed_config"}
+)
 """Names of parameters that hold the path of a file or folder."""
 
 HUB_NAMES = frozenset({"base_model"})

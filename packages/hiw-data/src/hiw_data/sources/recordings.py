@@ -141,7 +141,8 @@ class RecordingSource:
 
     def _read(self, path: Path) -> Iterator[Found | SkippedClip]:
         try:
-            check_regular(path)
+            if not path.is_dir():  # some datasets keep a recording in a folder
+                check_regular(path)
             yield from self.dataset.read(path, self.context)
         except (ClipError, HandGeometryError, *DAMAGE) as error:
             clip_id = f"{self.name}/{self.context.stem(path)}"
