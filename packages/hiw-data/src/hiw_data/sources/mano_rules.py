@@ -65,7 +65,8 @@ def from_pca(coefficients: ArrayLike, components: ArrayLike, mean: ArrayLike | N
         (..., 15, 3), absolute.
     """
     values = np.asarray(coefficients, np.float64)
-    pose = values @ np.asarray(components, np.float64)[: values.shape[-1]]
+    with np.errstate(over="ignore", invalid="ignore"):  # of a damaged file: what is not finite is not seen
+        pose = values @ np.asarray(components, np.float64)[: values.shape[-1]]
     return add_mean(pose, np.zeros(45) if mean is None else mean)
 
 
