@@ -293,7 +293,7 @@ def write_bad_and_good(folder: Path) -> dict[str, str]:
         "zlib": "readable .npz",
         "cp1252": "captions in UTF-8 in cp1252.txt",
         "utf16": "captions in UTF-8 in utf16.txt",
-        "folder": "readable .npz",
+        "folder": "got a folder",
     }
     return {name: words for name, (_, words) in BAD.items()} | others
 
