@@ -38,7 +38,7 @@ from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftTokenizer
 
 from pipelines.judge_data import judge_clips
-from pipelines.protocol import Motions, Protocol, generate, phrasings_of, seed_of, texts_of
+from pipelines.protocol import Clips, Motions, Protocol, generate, phrasings_of, seed_of, texts_of
 from pipelines.tracking import live_metrics
 
 MATCHED_CLIPS = 48  # of each source of the val split: enough to tell MultiModality to a few percent, a second a try
@@ -111,6 +111,11 @@ def draw_motions(store: HiwStore, clutch: Clutch, protocol: Protocol) -> dict[st
     return motions
 
 
+def asked_texts(clips: Clips) -> dict[str, list[str]]:
+    """What the arms were asked for: the high-level caption for its arm, the detailed one for all others."""
+    return {"": texts_of(clips), "generated_high_level": texts_of(clips, 0)}
+
+
 def measure_t2m(
     store: HiwStore,
     evaluator: Evaluator,
@@ -126,7 +131,7 @@ def measure_t2m(
         motions,
         reconstructions,
         pool_clips=store.clips(split="val"),
-        texts={"": texts_of(clips), "generated_high_level": texts_of(clips, 0)},
+        texts=asked_texts(clips),
         split_by=protocol.split_by,
         seed=protocol.seed,
     )
@@ -151,7 +156,7 @@ def measure_obedience(
         clips,
         motions,
         reconstructions,
-        texts={"": texts_of(clips), "generated_high_level": texts_of(clips, 0)},
+        texts=asked_texts(clips),
         split_by=protocol.split_by,
         seed=protocol.seed,
     )

@@ -7,32 +7,20 @@ from typing import Any
 
 import pytest
 from kedro.framework.hooks.manager import _create_hook_manager
-from kedro.io import AbstractDataset, DataCatalog
+from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 
 import mlflow
 from pipelines.hooks import MlflowTracking, stage_of
 from pipelines.tracking import flatten, live_metrics, log_summary, study_run
+from tests.wiring_stand_ins import Kept
 
 
 @dataclass(frozen=True)
 class Settings:
     steps: int = 3
     shares: dict[str, float] = field(default_factory=lambda: {"a": 0.5})
-
-
-class Kept(AbstractDataset[Any, Any]):
-    """Keeps what it is given."""
-
-    def save(self, data: Any) -> None:
-        self.data = data
-
-    def load(self) -> Any:
-        return self.data
-
-    def _describe(self) -> dict[str, Any]:
-        return {}
 
 
 def learn(settings: Settings) -> tuple[str, list[dict[str, float]]]:

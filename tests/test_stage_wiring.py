@@ -8,29 +8,16 @@ import torch
 from clutch_llm import ClutchConfig, InstructConfig, PretrainConfig, RefineConfig, Sampling
 from hand_geometry import features_to_joints, mirror_features
 from hiw_data import BuildConfig
-from kedro.io import AbstractDataset, DataCatalog
+from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from shift_tokenizer import ShiftConfig, TokenizerTraining
 
 from pipelines import data, llm, tokenizer
 from pipelines.pipeline_registry import register_pipelines
 from pipelines.protocol import Protocol
-from tests.wiring_stand_ins import TOKENS, Store
+from tests.wiring_stand_ins import TOKENS, Kept, Store
 
 PIPELINES = register_pipelines()
-
-
-class Kept(AbstractDataset[Any, Any]):
-    """Holds what it is given; the runner does not let go of it."""
-
-    def save(self, data: Any) -> None:
-        self.data = data
-
-    def load(self) -> Any:
-        return self.data
-
-    def _describe(self) -> dict[str, Any]:
-        return {}
 
 
 @dataclass

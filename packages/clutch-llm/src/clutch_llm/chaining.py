@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from clutch_llm.blending import BLEND_FRAMES
+from clutch_llm.blending import BLEND_FRAMES, keep_given
 from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.windows import FEATURES
 
@@ -139,8 +139,6 @@ def _piece(
 
 
 def _led(clutch: Clutch, before: np.ndarray, made: np.ndarray, blend: int) -> np.ndarray:
-    from clutch_llm.blending import keep_given
-
     known = np.zeros((1 + len(made), FEATURES), dtype=bool)
     known[0] = True
     start = np.concatenate([before[-1:], made])

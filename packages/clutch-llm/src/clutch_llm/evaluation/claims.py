@@ -27,20 +27,19 @@ from numpy.typing import NDArray
 from clutch_llm.evaluation.arms import Samples
 from clutch_llm.evaluation.grouping import (
     Clip,
-    arms_of,
     by_source,
+    checked_arms,
     head,
-    named,
+    motions_by_row,
     other_indices,
     parts,
-    require_one_per_clip,
     seen_like,
     texts_of,
 )
 from clutch_llm.evaluation.intervals import with_interval
 from clutch_llm.evaluation.judge import joints_of
 from clutch_llm.evaluation.motion_errors import Motion
-from clutch_llm.evaluation.unseen import fill_unseen
+from clutch_llm.evaluation.unseen import NOTHING, filled
 
 READERS = "clutch_llm.caption_claims"
 """Entry points that read captions: a callable of a text, see `ClaimReader`."""
@@ -229,18 +228,13 @@ def measure_claims(
         as much as any other of its source; intervals (95%) are over clips. A source whose captions state nothing that
         its motions do is left out.
     """
-    arms = named(generated)
+    arms = checked_arms(generated, reconstructions, clips)
     asked = texts_of(texts, list(arms), clips)
-    for name, many in arms.items():
-        require_one_per_clip(f"motions {name!r}", many, clips)
-    if reconstructions is not None:
-        require_one_per_clip("reconstructions", reconstructions, clips)
     result: dict[str, dict[str, Any]] = {}
     for source, members in by_source(clips).items():
         own = [clips[i] for i in members]
         valid = [np.asarray(c["valid"], dtype=bool) for c in own]
-        zeros = np.zeros(198, np.float32)  # of a hand that is never seen, of which nothing is read
-        truth = [fill_unseen(c["features"], v, zeros) for c, v in zip(own, valid, strict=True)]
+        truth = filled(own, NOTHING)
         codes = codes_of(truth, valid, [c["fps"] for c in own])
 
         def claims(name: str, members: Sequence[int] = members, codes: Any = codes) -> list[list[Stated]]:
@@ -249,14 +243,12 @@ def measure_claims(
         common = claims("")
         if not any(common):
             continue
-        tables = {"truth": claim_table(common, own, [[m] for m in truth], valid)}
-        if reconstructions is not None:
-            tables["reconstruction"] = claim_table(common, own, [[reconstructions[i]] for i in members], valid)
-        for name, many in arms_of(arms, members).items():
-            same = [asked[name][i] for i in members] == [asked[""][i] for i in members]
-            tables[name] = claim_table(common if same else claims(name), own, many, valid)
         others = other_indices(own, seed=seed)
-        tables["random_caption"] = _of_others(common, own, truth, valid, others)
+        tables = {}
+        for name, many in motions_by_row(truth, reconstructions, arms, members, others).items():
+            own_texts = name in asked and [asked[name][i] for i in members] != [asked[""][i] for i in members]
+            seen = [valid[j] for j in others] if name == "random_caption" else valid
+            tables[name] = claim_table(claims(name) if own_texts else common, own, many, seen)
         everything = range(len(own))
         result[source] = head(own) | {
             "stated": sum(len(reader(asked[""][i])) for i in members),
@@ -269,17 +261,6 @@ def measure_claims(
             },
         }
     return result
-
-
-def _of_others(
-    claims: Sequence[Sequence[Stated]],
-    clips: Sequence[Clip],
-    truth: Sequence[Motion],
-    valid: Sequence[NDArray[np.bool_]],
-    others: Sequence[int],
-) -> ClaimTable:
-    """Other clips' motions against the claims; each is seen where it is itself."""
-    return claim_table(claims, clips, [[truth[j]] for j in others], [valid[j] for j in others])
 
 
 def _counts(truth: ClaimTable) -> dict[str, Any]:

@@ -85,6 +85,45 @@ def named(generated: Any) -> dict[str, Any]:
     return dict(generated) if isinstance(generated, Mapping) else {"generated": generated}
 
 
+def checked_arms(generated: Any, reconstructions: Sequence[Any] | None, clips: Sequence[Clip]) -> dict[str, Any]:
+    """The arms by name (`named`).
+
+    Raises:
+        ValueError: unless each arm, and the reconstructions if there are any, have one entry per clip.
+    """
+    arms = named(generated)
+    for name, many in arms.items():
+        require_one_per_clip(f"motions {name!r}", many, clips)
+    if reconstructions is not None:
+        require_one_per_clip("reconstructions", reconstructions, clips)
+    return arms
+
+
+def motions_by_row(
+    truth: Sequence[Any],
+    reconstructions: Sequence[Any] | None,
+    arms: Mapping[str, Sequence[Sequence[Any]]],
+    members: Sequence[int],
+    others: Sequence[int],
+) -> dict[str, list[Sequence[Any]]]:
+    """The samples of each clip of a source, by the rows of its table, in their order.
+
+    Args:
+        truth: the true motions of the source's clips.
+        reconstructions: of all clips; None for no such row.
+        arms: of all clips.
+        members: which of all clips are the source's.
+        others: of each of the source's clips, the one whose true motion is the random caption's (`other_indices`).
+
+    Raises:
+        ValueError: as `arms_of`.
+    """
+    rows: dict[str, list[Sequence[Any]]] = {"truth": [[motion] for motion in truth]}
+    if reconstructions is not None:
+        rows["reconstruction"] = [[reconstructions[i]] for i in members]
+    return rows | arms_of(arms, members) | {"random_caption": [[truth[j]] for j in others]}
+
+
 def arms_of(arms: Mapping[str, Sequence[Sequence[Any]]], members: Sequence[int]) -> dict[str, list[Sequence[Any]]]:
     """The motions of some clips by arm, without the arms that have none of them: those were not asked for.
 

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from clutch_llm.evaluation.arms import Samples
 from clutch_llm.evaluation.grouping import (
     Clip,
-    arms_of,
     by_source,
+    checked_arms,
     head,
-    named,
+    motions_by_row,
     other_indices,
     parts,
-    require_one_per_clip,
 )
 from clutch_llm.evaluation.intervals import with_interval
 from clutch_llm.evaluation.judge import MIN_FRAMES, Judge
@@ -94,22 +93,14 @@ def judge_motions(
         ``chance``: the share of the most frequent value. An attribute is ``learnt`` if true motion of the val split
         shows it: of one that is not, no row says anything.
     """
-    arms = named(generated)
-    for name, many in arms.items():
-        require_one_per_clip(f"motions {name!r}", many, clips)
-    if reconstructions is not None:
-        require_one_per_clip("reconstructions", reconstructions, clips)
+    arms = checked_arms(generated, reconstructions, clips)
     result: dict[str, dict[str, Any]] = {}
     for source, members in by_source(clips).items():
         if not judge.classes.get(source):
             continue
         own = [clips[i] for i in members]
         truth = filled(own, judge.filler.cpu().numpy())
-        motions: dict[str, Samples] = {"truth": [[m] for m in truth]}
-        if reconstructions is not None:
-            motions["reconstruction"] = [[reconstructions[i]] for i in members]
-        motions |= arms_of(arms, members)
-        motions["random_caption"] = [[truth[j]] for j in other_indices(own, seed=seed)]
+        motions = motions_by_row(truth, reconstructions, arms, members, other_indices(own, seed=seed))
         right = {name: right_answers(judge, own, many) for name, many in motions.items()}
         result[source] = head(own) | {
             "attributes": {

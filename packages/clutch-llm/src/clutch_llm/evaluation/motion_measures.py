@@ -18,18 +18,17 @@ from numpy.typing import NDArray
 from clutch_llm.evaluation.arms import Samples
 from clutch_llm.evaluation.grouping import (
     Clip,
-    arms_of,
     by_source,
+    checked_arms,
     head,
-    named,
+    motions_by_row,
     other_indices,
-    require_one_per_clip,
     seen_like,
 )
 from clutch_llm.evaluation.intervals import interval_over_clips_and_seeds, with_interval
 from clutch_llm.evaluation.judge import joints_of
 from clutch_llm.evaluation.motion_errors import Motion
-from clutch_llm.evaluation.unseen import fill_unseen
+from clutch_llm.evaluation.unseen import NOTHING, filled
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -143,23 +142,14 @@ def measure_motions(
         interval over clips at ``_ci95_low`` and ``_ci95_high``. Rows: truth, reconstruction, the generated ones,
         ``random_caption``.
     """
-    arms = named(generated)
-    for name, many in arms.items():
-        require_one_per_clip(f"motions {name!r}", many, clips)
-    if reconstructions is not None:
-        require_one_per_clip("reconstructions", reconstructions, clips)
+    arms = checked_arms(generated, reconstructions, clips)
     result: dict[str, dict[str, Any]] = {}
     for source, members in by_source(clips).items():
         own = [clips[i] for i in members]
         valid = [np.asarray(c["valid"], dtype=bool) for c in own]
-        zeros = np.zeros(198, np.float32)
-        truth = [fill_unseen(c["features"], v, zeros) for c, v in zip(own, valid, strict=True)]
-        motions: dict[str, Samples] = {"truth": [[m] for m in truth]}
-        if reconstructions is not None:
-            motions["reconstruction"] = [[reconstructions[i]] for i in members]
-        motions |= arms_of(arms, members)
+        truth = filled(own, NOTHING)
         others = other_indices(own, seed=seed)
-        motions["random_caption"] = [[truth[j]] for j in others]
+        motions = motions_by_row(truth, reconstructions, arms, members, others)
         seen = dict.fromkeys(motions, valid) | {"random_caption": [valid[j] for j in others]}
         true_joints = joints_of(truth)
         found = {

@@ -18,11 +18,10 @@ from clutch_llm.evaluation.grouping import (
     Clip,
     arms_of,
     by_source,
+    checked_arms,
     head,
-    named,
     other_indices,
     parts,
-    require_one_per_clip,
     texts_of,
 )
 from clutch_llm.evaluation.metrics import GROUP_SIZE, TOP_K, chance_r_precision
@@ -69,12 +68,8 @@ def evaluate_t2m(
         "rows"}}}}}``. Distances are between unit vectors (0 to 2); FID and KID take them times sqrt(E), of
         ``compared`` motions of every arm against as many true ones.
     """
-    arms = named(generated)
+    arms = checked_arms(generated, reconstructions, clips)
     asked = texts_of(texts, list(arms), clips)
-    for name, many in arms.items():
-        require_one_per_clip(f"motions {name!r}", many, clips)
-    if reconstructions is not None:
-        require_one_per_clip("reconstructions", reconstructions, clips)
     options = RowOptions(group_size, groupings, seed)
     result: dict[str, dict[str, Any]] = {}
     for source, members in by_source(clips).items():

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from clutch_llm.evaluation.grouping import Clip
 
 PER_HAND = 99  # features of one hand: the left hand's, then the right hand's
+NOTHING = np.zeros(2 * PER_HAND, np.float32)
+"""What `filled` puts for a hand that is never seen, where nothing reads it."""
 
 
 def fill_unseen(features: ArrayLike, valid: ArrayLike, mean: NDArray[np.float32]) -> NDArray[np.float32]:
