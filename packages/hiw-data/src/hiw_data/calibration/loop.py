@@ -22,7 +22,8 @@ from hiw_data.calibration.scenes import FPS, Scene, draw, in_camera, known_motio
 from hiw_data.cleaning import smooth_motion
 from hiw_data.errors import ClipError, OptionError
 from hiw_data.motion import FittedMotion
-from hiw_data.tracking.base import Frame, Tracker
+from hiw_data.frames import Frame
+from hiw_data.tracking.base import Tracker
 from hiw_data.tracking.detections import Detections
 from hiw_data.tracking.fit import fit_hands
 from hiw_data.tracking.gaps import even_hands

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from hiw_data.calibration.landmarks import expected_landmarks, perfect_table
 from hiw_data.calibration.measures import HandErrors, hand_errors, joints_of, summary_of, turns_of
 from hiw_data.calibration.scenes import FPS, SIDES, Scene, draw, in_camera, known_motion
-from hiw_data.tracking.base import Frame, Tracker
+from hiw_data.frames import Frame
+from hiw_data.tracking.base import Tracker
 from hiw_data.tracking.camera import CameraModel
 from hiw_data.tracking.identity import two_hands
 

@@ -17,7 +17,8 @@ from hiw_data.errors import ClipError
 from hiw_data.sources.cuts import Cut
 from hiw_data.sources.plain_files import check_regular
 from hiw_data.sources.video_file import VideoReader, video_info
-from hiw_data.tracking.base import Frame, Tracker
+from hiw_data.frames import Frame
+from hiw_data.tracking.base import Tracker
 from hiw_data.tracking.detections import Detections
 from hiw_data.tracking.identity import two_hands
 from hiw_data.work import WorkFolder

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiw_data.errors import ClipError, SourceError
-from hiw_data.tracking.base import Frame
+from hiw_data.frames import Frame
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".gif")
 

@@ -1,6 +1,7 @@
 """From pictures to two hands: trackers, a second look, identity over time, gaps, cameras, fit."""
 
-from hiw_data.tracking.base import Frame, Tracker
+from hiw_data.frames import Frame
+from hiw_data.tracking.base import Tracker
 from hiw_data.tracking.camera import CameraModel
 from hiw_data.tracking.detections import Detection, Detections
 from hiw_data.tracking.fit import FittedHands, fit_hands

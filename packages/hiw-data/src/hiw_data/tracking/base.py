@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
+from hiw_data.frames import Frame
 from hiw_data.tracking.detections import Detections
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One picture of a video.
-
-    Attributes:
-        time: seconds from the start of the file.
-        image: (height, width, 3) uint8, RGB, upright.
-    """
-
-    time: float
-    image: NDArray[np.uint8]
 
 
 @runtime_checkable

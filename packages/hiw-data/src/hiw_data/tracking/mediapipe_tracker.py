@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiw_data.errors import ClipError, OptionError, SourceError
-from hiw_data.tracking.base import Frame
+from hiw_data.frames import Frame
 from hiw_data.tracking.detections import Detection, Detections
 from hiw_data.tracking.mediapipe_model import hand_model
 from hiw_data.tracking.second_look import second_look

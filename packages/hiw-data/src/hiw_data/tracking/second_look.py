@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hiw_data.tracking.base import Frame
+from hiw_data.frames import Frame
 from hiw_data.tracking.detections import Detection
 from hiw_data.tracking.fragments import without_fragments
 
