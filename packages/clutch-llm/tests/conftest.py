@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from clutch_llm import Clutch, ClutchConfig, ClutchModel, TokenLayout, build_corpus
+from clutch_llm.backbones import T5Backbone
 from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, train_tokenizer
 from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
@@ -88,8 +89,8 @@ class KnownModel(ClutchModel):
 
     def __init__(self, layout: TokenLayout, max_steps: int, logits: Callable[[list[int], list[int]], Any]) -> None:
         sizes = T5Config(vocab_size=layout.size, d_model=layout.size, d_kv=1, d_ff=1, num_layers=1, num_heads=1)
-        super().__init__(T5ForConditionalGeneration(sizes), layout, max_steps)
-        self.t5.lm_head.weight = torch.nn.Parameter(torch.eye(layout.size))
+        super().__init__(T5Backbone(T5ForConditionalGeneration(sizes)), layout, max_steps)
+        self.backbone.t5.lm_head.weight = torch.nn.Parameter(torch.eye(layout.size))
         self.logits = logits
         self.fed: list[tuple[list[list[int]], list[list[int]]]] = []  # ids and positions of every call, for tests
 

@@ -42,8 +42,8 @@ def test_a_t5_from_a_folder_is_taken_over_trained_and_saved(
     given = T5ForConditionalGeneration.from_pretrained(tmp_path / "t5").shared.weight
     clutch = Clutch.create(dataclasses.replace(small_config, base_model=str(tmp_path / "t5")), tokenizer=tokenizer)
     text_size = clutch.vocabulary.layout.text_size
-    assert clutch.model.t5.config.d_model == 16
-    torch.testing.assert_close(clutch.model.t5.shared.weight[:text_size], given[:text_size])
+    assert clutch.model.backbone.t5.config.d_model == 16
+    torch.testing.assert_close(clutch.model.backbone.embeddings.weight[:text_size], given[:text_size])
     assert clutch.vocabulary.decode_text(clutch.vocabulary.encode_text("the left hand waves")) == "the left hand waves"
     trained, _ = train_stage(clutch, examples, PretrainConfig(steps=3, batch_size=4))
     trained.save_pretrained(tmp_path / "clutch")
@@ -79,11 +79,11 @@ def test_a_base_model_that_is_not_there_is_named(tokenizer, tmp_path: Path) -> N
         Clutch.create(ClutchConfig(base_model=str(tmp_path / "nowhere")), tokenizer=tokenizer)
 
 
-def test_a_base_model_that_is_no_t5_is_named_with_what_it_is(tokenizer, tmp_path: Path) -> None:
+def test_a_base_model_of_another_kind_is_named_with_what_it_is(tokenizer, tmp_path: Path) -> None:
     from transformers import BertConfig
 
     BertConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1).save_pretrained(tmp_path / "bert")
-    with pytest.raises(ConfigError, match=r"as a T5, got '.*/bert', which is a model of the kind 'bert'"):
+    with pytest.raises(ConfigError, match=r"or one of llama, .*, got '.*/bert', which is a model of the kind 'bert'"):
         Clutch.create(ClutchConfig(base_model=str(tmp_path / "bert")), tokenizer=tokenizer)
 
 

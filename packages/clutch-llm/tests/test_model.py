@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from clutch_llm import Clutch, ClutchConfig, ClutchModel
-from clutch_llm.backbone import new_t5, t5_config
+from clutch_llm.backbones.t5 import T5Backbone, new_t5, t5_config
 from clutch_llm.batching import SampleMaker, collate
 from clutch_llm.errors import ConfigError
 from clutch_llm.model import IGNORE, TokenBatch
@@ -23,9 +23,9 @@ TINY = TokenLayout(text_size=4, codebook_size=2)
 def tiny(width: int = 2) -> ClutchModel:
     """A model of width 2 whose tables are known: token i is (i, 0), slot s (0, s), step t (0, 10 t)."""
     sizes = T5Config(vocab_size=TINY.size, d_model=width, d_kv=1, d_ff=1, num_layers=1, num_heads=1)
-    model = ClutchModel(T5ForConditionalGeneration(sizes), TINY, max_steps=3).eval()
+    model = ClutchModel(T5Backbone(T5ForConditionalGeneration(sizes)), TINY, max_steps=3).eval()
     with torch.no_grad():
-        model.t5.shared.weight[:, 0], model.t5.shared.weight[:, 1] = torch.arange(TINY.size), 0.0
+        model.backbone.embeddings.weight[:, 0], model.backbone.embeddings.weight[:, 1] = torch.arange(TINY.size), 0.0
         model.slot_embedding.weight[:, 0], model.slot_embedding.weight[:, 1] = 0.0, torch.arange(5)
         model.step_embedding.weight[:, 0], model.step_embedding.weight[:, 1] = 0.0, 10.0 * torch.arange(5)
         model.pooled_prompt.weight.copy_(torch.tensor([[0.0, 1.0], [2.0, 0.0]]))
@@ -74,7 +74,7 @@ def test_the_decoder_sees_the_labels_before_with_hidden_ones_masked_and_its_own_
 @torch.no_grad()
 def test_heads_are_rows_of_one_table_by_slot() -> None:
     model = tiny()
-    model.t5.lm_head.weight = model.t5.shared.weight
+    model.backbone.t5.lm_head.weight = model.backbone.embeddings.weight
     states = torch.tensor([[1.0, 0.0]])
     assert model.head(states).tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]]
     assert [model.slot_head(states, slot).tolist() for slot in range(4)] == [[[4, 5]], [[6, 7]], [[4, 5]], [[6, 7]]]
@@ -91,7 +91,7 @@ def test_without_positions_and_pooled_prompt_the_logits_are_those_of_transformer
     )  # fmt: skip
     torch.manual_seed(0)
     t5 = T5ForConditionalGeneration(sizes).eval()
-    model = ClutchModel(t5, TINY, max_steps=3).eval()
+    model = ClutchModel(T5Backbone(t5), TINY, max_steps=3).eval()
     for table in (model.slot_embedding, model.step_embedding, model.pooled_prompt):
         table.weight.zero_()
     prompt, written = torch.tensor([[3, 2, 1, 0, 0]]), torch.tensor([[0, 8, 4, 7]])
@@ -155,7 +155,7 @@ def test_the_model_is_told_its_slot_and_step(clutch) -> None:
 def test_motion_embeddings_start_at_the_codebooks(clutch, tokenizer) -> None:
     """Codes that are close in the codebook are close in the language model."""
     start, stop = clutch.vocabulary.layout.slot_range(1)
-    rows = clutch.model.t5.shared.weight[start:stop].detach()
+    rows = clutch.model.backbone.embeddings.weight[start:stop].detach()
     codes = tokenizer.codebooks()[1]
     whitened = (codes - codes.mean(0)) / codes.std(0)
     seen = np.corrcoef(torch.pdist(rows), torch.pdist(whitened))[0, 1]
@@ -165,7 +165,7 @@ def test_motion_embeddings_start_at_the_codebooks(clutch, tokenizer) -> None:
 @torch.no_grad()
 def test_motion_tokens_start_with_the_spread_of_text_tokens(clutch) -> None:
     layout = clutch.vocabulary.layout
-    table = clutch.model.t5.shared.weight.detach()
+    table = clutch.model.backbone.embeddings.weight.detach()
     for slot in (0, 1):
         start, stop = layout.slot_range(slot)
         assert float(table[start:stop].std()) == pytest.approx(float(table[: layout.text_size].std()), rel=1e-3)

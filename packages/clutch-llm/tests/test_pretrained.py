@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 
 import huggingface_hub
@@ -11,6 +12,7 @@ import pytest
 import torch
 from clutch_llm import Clutch, Sampling
 from clutch_llm.errors import CheckpointError, ClutchError, ConfigError
+from safetensors.torch import load_file, save_file
 
 FORMAT_1 = Path(__file__).with_name("data") / "format-1"
 
@@ -121,9 +123,9 @@ def test_weights_of_another_model_are_refused(clutch, tmp_path: Path) -> None:
 def test_a_folder_of_a_version_to_come_is_refused(clutch, tmp_path: Path) -> None:
     clutch.save_pretrained(tmp_path / "m")
     meta = json.loads((tmp_path / "m" / "config.json").read_text())
-    assert meta["format_version"] == 2
+    assert meta["format_version"] == 3
     (tmp_path / "m" / "config.json").write_text(json.dumps({**meta, "format_version": 99}))
-    with pytest.raises(CheckpointError, match="format version 1 to 2, got 99"):
+    with pytest.raises(CheckpointError, match="format version 1 to 3, got 99"):
         Clutch.from_pretrained(tmp_path / "m")
 
 
@@ -151,11 +153,28 @@ def test_a_model_of_format_version_1_generates_what_it_did(tmp_path: Path) -> No
     assert clutch.stages == [{"stage": "PretrainConfig", "steps": 3, "seed": 11}]
     clutch.save_pretrained(tmp_path / "m")  # and of today's version from then on
     meta = json.loads((tmp_path / "m" / "config.json").read_text())
-    assert meta["format_version"] == 2
+    assert meta["format_version"] == 3
     assert "fps" not in meta["clutch"]
     again = Clutch.from_pretrained(tmp_path / "m")
     assert again.fps == 20.0
     assert again.generate(text, greedy=True)[0][0]["tokens"].tolist() == tokens
+
+
+def test_a_model_of_format_version_2_is_the_same_model(clutch, saved: Path, tmp_path: Path) -> None:
+    """Version 2 knew T5 alone: its settings and weights had no backbone around them."""
+    shutil.copytree(saved, tmp_path / "m")
+    meta = json.loads((tmp_path / "m" / "config.json").read_text())
+    backbone = meta.pop("backbone")
+    meta |= {"format_version": 2, "t5": backbone["settings"]}
+    meta |= {name: backbone[name] for name in ("tied_head", "output_scale")}
+    (tmp_path / "m" / "config.json").write_text(json.dumps(meta))
+    weights = load_file(tmp_path / "m" / "model.safetensors")
+    save_file({n.removeprefix("backbone."): w for n, w in weights.items()}, tmp_path / "m" / "model.safetensors")
+    again = Clutch.from_pretrained(tmp_path / "m")
+    assert again.model.output_scale == clutch.model.output_scale == pytest.approx(32**-0.5)
+    ours, theirs = clutch.model.state_dict(), again.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_a_name_of_the_hub_is_downloaded(clutch, saved: Path, tmp_path: Path, monkeypatch) -> None:

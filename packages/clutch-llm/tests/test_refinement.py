@@ -51,7 +51,7 @@ def test_the_gradient_of_the_motion_reaches_the_language_model(clutch, examples,
     ).sum()
     clutch.model.zero_grad()
     loss.backward()
-    t5 = clutch.model.t5
+    t5 = clutch.model.backbone.t5
     weights = (
         t5.shared.weight,
         t5.encoder.block[0].layer[0].SelfAttention.q.weight,

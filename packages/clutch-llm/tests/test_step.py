@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from clutch_llm import Clutch, ClutchConfig, PretrainConfig, RefineConfig, Sampling, train_stage
+from clutch_llm.backbones import T5Backbone
 from clutch_llm.batching import Sample, SampleMaker, collate
 from clutch_llm.cli import main
 from clutch_llm.errors import ConfigError
@@ -38,12 +39,12 @@ def batch_of(clutch: Clutch, examples, task: str = "t2m", **options):
 def tiny() -> StepModel:
     """Width 2; token i is (i, 0), slot s (0, 10 s), the map of slot s times s + 1, the head the identity."""
     sizes = T5Config(vocab_size=TINY.size, d_model=2, d_kv=1, d_ff=1, num_layers=1, num_heads=1)
-    model = StepModel(T5ForConditionalGeneration(sizes), TINY, max_steps=3).eval()
-    model.output_scale = 1.0
+    model = StepModel(T5Backbone(T5ForConditionalGeneration(sizes)), TINY, max_steps=3).eval()
+    model.backbone.output_scale = 1.0
     with torch.no_grad():
-        model.t5.shared.weight[:, 0], model.t5.shared.weight[:, 1] = torch.arange(TINY.size), 0.0
-        model.t5.lm_head.weight = torch.nn.Parameter(model.t5.shared.weight.clone())
-        model.t5.lm_head.weight[:, 1] = 1.0
+        model.backbone.embeddings.weight[:, 0], model.backbone.embeddings.weight[:, 1] = torch.arange(TINY.size), 0.0
+        model.backbone.t5.lm_head.weight = torch.nn.Parameter(model.backbone.embeddings.weight.clone())
+        model.backbone.t5.lm_head.weight[:, 1] = 1.0
         model.slot_embedding.weight[:, 0], model.slot_embedding.weight[:, 1] = 0.0, 10.0 * torch.arange(5) - 10.0
         for slot, (linear, layers) in enumerate(zip(model.slot_maps, model.slot_layers, strict=True)):
             linear.weight.copy_((slot + 1) * torch.eye(2))
@@ -101,7 +102,7 @@ def test_the_plan_is_added_where_a_step_is_written_and_nowhere_else() -> None:
 @torch.no_grad()
 def test_lengths_and_plans_have_a_head_of_their_own() -> None:
     model = tiny()
-    model.output_scale = 0.5
+    model.backbone.output_scale = 0.5
     torch.nn.init.zeros_(model.told_head.weight)
     model.told_head.weight[:, 0] = torch.arange(5.0)  # lengths 11..13, plan 14..15
     model.told_head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 0.0, 7.0]))
@@ -125,7 +126,7 @@ def test_what_is_told_weighs_more_than_a_code_in_the_loss(step_clutch, examples,
 
 def test_token_embeddings_from_nothing_are_narrow_in_the_step_form(step_clutch, clutch) -> None:
     def spread(model) -> float:
-        return float(model.t5.shared.weight[: model.layout.text_size].detach().std())
+        return float(model.backbone.embeddings.weight[: model.layout.text_size].detach().std())
 
     assert spread(step_clutch.model) == pytest.approx(0.3, rel=0.05)
     assert spread(clutch.model) == pytest.approx(1.0, rel=0.05)

@@ -7,7 +7,9 @@ from typing import Any
 
 def model_card(*, parameters: int, config: dict[str, Any], layout: dict[str, Any], stages: list[dict[str, Any]]) -> str:
     """The text of README.md of a model folder: what it is, how it was made, how to use it, what it cannot do."""
-    base = config["base_model"] or f"a T5 with random weights ({config['layers']} layers of width {config['d_model']})"
+    kind = config.get("architecture", "encoder-decoder")
+    small = f"random weights ({kind}, {config['layers']} layers of width {config['d_model']})"
+    base = config["base_model"] or small
     made = "\n".join(f"{k}. {s['stage']}: {s['steps']} steps, seed {s['seed']}" for k, s in enumerate(stages, 1))
     seconds = config["max_steps"] * layout["frames_per_latent"] / layout["fps"]
     return f"""---
@@ -17,7 +19,7 @@ tags: [hand-motion, text-to-motion, motion-to-text, mano]
 
 # CLUTCH: text to two-hand motion and back
 
-One T5 over text tokens and tokens of hand motion: {parameters / 1e6:.2f} M parameters, from {base}.
+One language model over text tokens and tokens of hand motion: {parameters / 1e6:.2f} M parameters, from {base}.
 Motions have {layout["fps"]:g} frames a second and last up to {seconds:g} s.
 
 ```python

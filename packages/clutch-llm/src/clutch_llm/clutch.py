@@ -13,7 +13,14 @@ from shift_tokenizer import ShiftTokenizer
 from shift_tokenizer.rates import check_rate
 
 from clutch_llm import chaining, completion, streaming
-from clutch_llm.backbone import check_t5, load_t5, narrow_embeddings, new_t5, seed_motion_embeddings, t5_config
+from clutch_llm.backbones import (
+    CausalBackbone,
+    kind_of,
+    load_backbone,
+    narrow_embeddings,
+    new_backbone,
+    seed_motion_embeddings,
+)
 from clutch_llm.config import ClutchConfig
 from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.files import ModelParts
@@ -72,10 +79,10 @@ class Clutch(Pretrained):
     def create(
         cls, config: ClutchConfig, *, tokenizer: ShiftTokenizer, captions: Sequence[str] = (), seed: int = 0
     ) -> Clutch:
-        """A fresh model: untrained, or from the T5 that ``config.base_model`` names.
+        """A fresh model: untrained, or from the language model that ``config.base_model`` names.
 
         Args:
-            config: sizes, or the T5 to start from.
+            config: sizes, or the model to start from.
             tokenizer: the trained motion tokenizer; its codebooks start the motion tokens' embeddings.
             captions: what the text tokenizer is trained on, when the model has none to take over.
             seed: seed of the weights that start at random.
@@ -92,15 +99,15 @@ class Clutch(Pretrained):
             if config.base_model is None:
                 texts = [*captions, *all_templates()]
                 vocabulary = Vocabulary.train(texts, size=config.text_vocabulary, **shape)
-                t5 = new_t5(t5_config(config, vocabulary.layout), light=True)
-                if vocabulary.layout.stepwise:
-                    narrow_embeddings(t5)
+                backbone = new_backbone(config, vocabulary.layout)
+                if vocabulary.layout.stepwise or isinstance(backbone, CausalBackbone):
+                    narrow_embeddings(backbone)
             else:
-                check_t5(config.base_model)
+                kind_of(config.base_model)  # refused before anything is loaded
                 vocabulary = Vocabulary.from_pretrained_text(config.base_model, **shape)
-                t5 = load_t5(config.base_model, config, vocabulary.layout)
-        seed_motion_embeddings(t5, tokenizer.codebooks().detach().cpu(), vocabulary.layout, generator)
-        model = new_model(t5, vocabulary.layout, config.max_steps)
+                backbone = load_backbone(config, vocabulary.layout)
+        seed_motion_embeddings(backbone, tokenizer.codebooks().detach().cpu(), vocabulary.layout, generator)
+        model = new_model(backbone, vocabulary.layout, config.max_steps)
         model.reset_position_embeddings(generator)
         if config.base_model is None:
             model.open_pooled_prompt(generator)

@@ -17,6 +17,9 @@ TASKS = ("t2m", "m2t", "text", "motion", "masked", "t2t", "plan", "complete")
 
 #: Forms of a motion in the model, see `ClutchConfig.motion_form`.
 MOTION_FORMS = ("interleaved", "step")
+
+#: Backbones that can start from nothing, see `ClutchConfig.architecture`.
+ARCHITECTURES = ("encoder-decoder", "decoder-only")
 PRECISIONS = ("fp32", "bf16")
 
 #: Tasks that answer with a whole motion, which can be compared in motion space.
@@ -87,15 +90,18 @@ class ClutchConfig:
     """Sizes of the language model.
 
     Attributes:
-        base_model: None for a T5 of the sizes below, trained from nothing with a text tokenizer of its own; or a
-            hub name or folder of a T5, whose weights, sizes and text tokenizer are taken.
+        base_model: None for a model of the sizes below, trained from nothing with a text tokenizer of its own; or a
+            hub name or folder of a T5 or a decoder-only model (`backbones`), whose weights, sizes and text tokenizer
+            are taken.
+        architecture: of a model from nothing: "encoder-decoder", a T5, or "decoder-only", a Llama whose prompt is read
+            in both directions.
         d_model: width.
         d_ff: width of the feed-forward layers.
         heads: attention heads; each has ``d_model // heads`` dimensions.
-        layers: encoder layers.
-        decoder_layers: decoder layers; None takes ``layers``.
+        layers: encoder layers, or all there are in a decoder-only model.
+        decoder_layers: decoder layers of an encoder-decoder; None takes ``layers``.
         dropout: dropout rate, in [0, 1).
-        feed_forward: T5's name of the feed-forward layer.
+        feed_forward: T5's name of its feed-forward layer; a Llama's is gated.
         text_vocabulary: size limit of the trained text tokenizer; too small a one breaks letters into bytes.
         max_steps: longest motion in latent steps. A step is ``frames_per_latent`` frames of the motion tokenizer at
             its rate: 4 / 15 s by default.
@@ -107,6 +113,7 @@ class ClutchConfig:
     """
 
     base_model: str | None = None
+    architecture: str = "encoder-decoder"
     d_model: int = 128
     d_ff: int = 512
     heads: int = 4
@@ -130,6 +137,8 @@ class ClutchConfig:
             "of at least 400",
             self.text_vocabulary,
         )
+        kind = self.architecture
+        _require(kind in ARCHITECTURES, "ClutchConfig.architecture", f"one of {ARCHITECTURES}", kind)
         form = self.motion_form
         _require(form in MOTION_FORMS, "ClutchConfig.motion_form", f"one of {MOTION_FORMS}", form)
         _require(form == "step" or not self.plan, "ClutchConfig.motion_form", "'step' with plan: true", form)

@@ -11,10 +11,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from shift_tokenizer import ShiftTokenizer
-from transformers import T5Config
 
 from clutch_llm.atomic import write_folder_beside
-from clutch_llm.backbone import new_t5
+from clutch_llm.backbones import empty_backbone
 from clutch_llm.card import model_card
 from clutch_llm.config import ClutchConfig, from_mapping
 from clutch_llm.errors import CheckpointError
@@ -60,9 +59,12 @@ def write_parts(parts: ModelParts, folder: Path) -> None:
         "format_version": FORMAT_VERSION,
         "clutch": config,
         "layout": shape,
-        "t5": model.t5.config.to_diff_dict(),
-        "tied_head": model.t5.lm_head.weight is model.t5.shared.weight,
-        "output_scale": model.output_scale,
+        "backbone": {
+            "kind": model.backbone.kind,
+            "settings": model.backbone.settings(),
+            "tied_head": model.backbone.tied_head,
+            "output_scale": model.backbone.output_scale,
+        },
         "stages": parts["stages"],
     }
     _write_json(folder / CONFIG, meta)
@@ -84,8 +86,8 @@ def load_model(folder: Path) -> ModelParts:
     """
     meta = _read_meta(folder)
     version = meta.get("format_version", 0)
-    meta, fps = migrate_meta(meta, folder)
     try:
+        meta, fps = migrate_meta(meta, folder)
         config = from_mapping(ClutchConfig, meta["clutch"])
         shape = {key: meta["layout"][key] for key in ("codebook_size", "slot_codebook")}
         vocabulary = Vocabulary.load(folder / TEXT_TOKENIZER, **shape)
@@ -141,14 +143,13 @@ def _read_generation(path: Path) -> Sampling:
 
 
 def _empty_model(meta: dict[str, Any], config: ClutchConfig, vocabulary: Vocabulary) -> ClutchModel:
+    saved = meta["backbone"]
     with torch.random.fork_rng(devices=[]):
-        t5 = new_t5(T5Config(**meta["t5"]), light=config.base_model is None)
-    if meta["tied_head"]:
-        t5.lm_head.weight = t5.shared.weight
-    else:
-        t5.lm_head.weight = torch.nn.Parameter(torch.empty_like(t5.shared.weight))
-    model = new_model(t5, vocabulary.layout, config.max_steps)
-    model.output_scale = meta["output_scale"]
+        backbone = empty_backbone(
+            saved["kind"], saved["settings"], tied_head=saved["tied_head"], light=config.base_model is None
+        )
+    backbone.output_scale = saved["output_scale"]
+    model = new_model(backbone, vocabulary.layout, config.max_steps)
     return model
 
 

@@ -1,4 +1,4 @@
-"""The language model: a T5 that is told the slot and the step of every motion token.
+"""The language model: a backbone that is told the slot and the step of every motion token.
 
 Only what is needed is computed: the full-vocabulary logits on the labelled positions, and for refinement the K logits
 of each slot's own codebook.
@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import DynamicCache, EncoderDecoderCache, T5ForConditionalGeneration
+from transformers import Cache
 
+from clutch_llm.backbones.base import Backbone
 from clutch_llm.positions import slots_and_steps
 from clutch_llm.rows import IGNORE
 from clutch_llm.vocabulary import TokenLayout
@@ -66,7 +67,7 @@ class Encoded(NamedTuple):
     """A prompt as the decoder sees it.
 
     Attributes:
-        states: encoder states (B, S, d_model).
+        states: what the backbone made of the prompt, (B, S, d_model).
         pooled: the pooled prompt, one vector added to every decoder input, (B, 1, d_model).
         plan: in the step form, the pooled plan, added where the decoder writes a latent step, (B, 1, d_model).
     """
@@ -77,34 +78,38 @@ class Encoded(NamedTuple):
 
 
 class ClutchModel(nn.Module):
-    """T5 with slot and step embeddings and pooled prompt conditioning: a vector added to every input of the decoder.
+    """A backbone with slot and step embeddings and pooled prompt conditioning: a vector added to every decoder input.
 
     Cross-attention takes thousands of steps to find out what of the prompt matters. The pooled prompt, a linear map of
     the sum of the prompt's embeddings, conditions the decoder from the first step on. It is taken before the encoder,
-    whose norm lets the difference between datasets drown that between captions. A pretrained T5 starts with it at zero.
+    whose norm lets the difference between datasets drown that between captions. A pretrained model starts with it at
+    zero.
 
     Args:
-        t5: the backbone, with room for all tokens of the layout.
+        backbone: with room for all tokens of the layout.
         layout: where each kind of token sits.
         max_steps: longest motion in latent steps.
     """
 
-    def __init__(self, t5: T5ForConditionalGeneration, layout: TokenLayout, max_steps: int) -> None:
+    def __init__(self, backbone: Backbone, layout: TokenLayout, max_steps: int) -> None:
         super().__init__()
-        self.t5 = t5
+        self.backbone = backbone
         self.layout = layout
         self.max_steps = max_steps
-        width = t5.config.d_model
+        width = backbone.width
         self.slot_embedding = nn.Embedding(layout.n_slots + 1, width)
         self.step_embedding = nn.Embedding(max_steps + 2, width)
         self.pooled_prompt = nn.Linear(width, width, bias=False)
-        # T5 v1.0 ties head and embedding and scales the output for it; v1.1 (Flan) does neither.
-        self.output_scale = width**-0.5 if getattr(t5.config, "scale_decoder_outputs", True) else 1.0
+
+    @property
+    def output_scale(self) -> float:
+        """What the backbone's states are multiplied by before the head."""
+        return self.backbone.output_scale
 
     @torch.no_grad()
     def reset_position_embeddings(self, generator: torch.Generator) -> None:
         """Draw the slot and step embeddings with the spread of the token embeddings; row 0 (no motion) is zero."""
-        spread = float(self.t5.get_input_embeddings().weight[: self.layout.text_size].std())
+        spread = float(self.backbone.embeddings.weight[: self.layout.text_size].std())
         for table in (self.slot_embedding, self.step_embedding):
             table.weight.normal_(0.0, spread, generator=generator)
             table.weight[0] = 0.0
@@ -123,12 +128,12 @@ class ClutchModel(nn.Module):
     def embed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Token, slot and step embedding: (B, S) ids and positions -> (B, S, d_model)."""
         slots, steps = slots_and_steps(positions, self.layout.n_slots, self.max_steps)
-        return self.t5.shared(ids) + self.slot_embedding(slots) + self.step_embedding(steps)
+        return self.backbone.embeddings(ids) + self.slot_embedding(slots) + self.step_embedding(steps)
 
     def encode(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor) -> Encoded:
         """Read a prompt: ids, mask and positions (B, S)."""
         embedded = self.embed(ids, positions)
-        states = self.t5.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+        states = self.backbone.encode(embedded, mask)
         length = mask.sum(1)[:, None, None]
         bag = embedded.masked_fill(~mask[..., None], 0).sum(1, keepdim=True) / length.sqrt().to(embedded.dtype)
         return Encoded(states, self.pooled_prompt(bag))
@@ -143,34 +148,28 @@ class ClutchModel(nn.Module):
         positions: torch.Tensor,
         encoded: Encoded,
         mask: torch.Tensor,
-        cache: EncoderDecoderCache | None = None,
+        cache: Cache | None = None,
     ) -> torch.Tensor:
         """Decoder states (B, T, d_model) of ids (B, T) that continue what the cache holds, ready for the head."""
-        states: torch.Tensor = self.t5.decoder(
-            inputs_embeds=self.decoder_inputs(ids, positions, encoded),
-            encoder_hidden_states=encoded.states,
-            encoder_attention_mask=mask,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        ).last_hidden_state
+        states = self.backbone.decode(self.decoder_inputs(ids, positions, encoded), encoded.states, mask, cache)
         return states * self.output_scale
 
-    def new_cache(self) -> EncoderDecoderCache:
+    def new_cache(self) -> Cache:
         """An empty cache of keys and values for `decode`."""
-        return EncoderDecoderCache(DynamicCache(), DynamicCache())
+        return self.backbone.new_cache()
 
     def head(self, states: torch.Tensor) -> torch.Tensor:
         """Logits over every token of the layout: (…, d_model) -> (…, size)."""
-        return F.linear(states, self.t5.lm_head.weight[: self.layout.size])
+        return F.linear(states, self.backbone.head_weight[: self.layout.size])
 
     def slot_head(self, states: torch.Tensor, slot: int) -> torch.Tensor:
         """Logits over the codes of one slot: (…, d_model) -> (…, K)."""
         start, stop = self.layout.slot_range(slot)
-        return F.linear(states, self.t5.lm_head.weight[start:stop])
+        return F.linear(states, self.backbone.head_weight[start:stop])
 
     def head_of(self, states: torch.Tensor, token: int) -> torch.Tensor:
         """Logit of one token: (…, d_model) -> (…, 1)."""
-        return F.linear(states, self.t5.lm_head.weight[token : token + 1])
+        return F.linear(states, self.backbone.head_weight[token : token + 1])
 
     def forward(self, *batches: TokenBatch, refine: bool = False) -> LMOutput:
         """Teacher-forced cross-entropy and, for refinement, the logits of every motion code over its codebook.

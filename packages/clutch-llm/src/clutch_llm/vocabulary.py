@@ -5,7 +5,7 @@ In the step form, lengths and plans follow: ``<length_1>``, …, ``<plan:none>``
 Design choices:
 - Motion code ``k`` of codebook ``c`` is the token ``<motion_id_{c * K + k}>``: pose ids follow trajectory ids.
 - Ids of motion tokens are contiguous and start right after the text tokens, so constrained decoding is arithmetic.
-- The text side is a `tokenizers` object: a byte-level BPE trained on the captions, or a T5's own.
+- The text side is a `tokenizers` object: a byte-level BPE trained on the captions, or a base model's own.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ def well_formed(ids: Sequence[int] | np.ndarray, layout: TokenLayout) -> bool:
 def _id_of(tokenizer: Tokenizer, token: str) -> int:
     number: int | None = tokenizer.token_to_id(token)
     if number is None:
-        raise VocabularyError(f"Expected a text tokenizer with {token}, got one without it. Use a T5's.")
+        raise VocabularyError(
+            f"Expected a text tokenizer with {token}, got one without it. Use that of the base model."
+        )
     return number
 
 
@@ -225,17 +227,23 @@ class Vocabulary:
         lengths: int = 0,
         plan: Sequence[str] = (),
     ) -> Vocabulary:
-        """Take the text tokenizer of a T5 on the hub or in a folder."""
+        """Take the text tokenizer of a language model on the hub or in a folder.
+
+        That of a decoder-only model gets what it lacks of ``<pad>``, ``</s>`` and the sentinels.
+        """
         from transformers import AutoTokenizer
 
         try:
             loaded = AutoTokenizer.from_pretrained(name_or_folder)
         except (OSError, ValueError) as error:
             raise VocabularyError(
-                f"Expected the tokenizer of a T5 at {name_or_folder!r}, got: {error}. "
+                f"Expected the text tokenizer of a language model at {name_or_folder!r}, got: {error}. "
                 "Give a hub name that can be reached or a folder with tokenizer.json."
             ) from error
-        return cls(loaded.backend_tokenizer, codebook_size, slot_codebook, lengths=lengths, plan=plan)
+        tokenizer = loaded.backend_tokenizer
+        lacking = [token for token in SPECIALS if tokenizer.token_to_id(token) is None]
+        tokenizer.add_special_tokens([AddedToken(name, normalized=False) for name in lacking])
+        return cls(tokenizer, codebook_size, slot_codebook, lengths=lengths, plan=plan)
 
     @classmethod
     def load(cls, path: Path, *, codebook_size: int, slot_codebook: Sequence[int]) -> Vocabulary:

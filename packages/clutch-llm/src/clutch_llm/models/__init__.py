@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from transformers import T5ForConditionalGeneration
-
+from clutch_llm.backbones import Backbone
 from clutch_llm.model import ClutchModel
 from clutch_llm.models.step import StepModel
 from clutch_llm.vocabulary import TokenLayout
@@ -11,6 +10,6 @@ from clutch_llm.vocabulary import TokenLayout
 __all__ = ["StepModel", "new_model"]
 
 
-def new_model(t5: T5ForConditionalGeneration, layout: TokenLayout, max_steps: int) -> ClutchModel:
-    """The model of the layout's form over a T5."""
-    return (StepModel if layout.stepwise else ClutchModel)(t5, layout, max_steps)
+def new_model(backbone: Backbone, layout: TokenLayout, max_steps: int) -> ClutchModel:
+    """The model of the layout's form over a backbone."""
+    return (StepModel if layout.stepwise else ClutchModel)(backbone, layout, max_steps)

@@ -14,8 +14,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import T5ForConditionalGeneration
 
+from clutch_llm.backbones.base import Backbone
 from clutch_llm.model import ClutchModel, Encoded, TokenBatch
 from clutch_llm.rows import IGNORE, are_steps
 from clutch_llm.vocabulary import TokenLayout
@@ -26,17 +26,17 @@ TOLD_WEIGHT = 4.0
 
 
 class StepModel(ClutchModel):
-    """T5 over rows (see `rows`) with step, steps-left, pooled prompt and pooled plan conditioning.
+    """A backbone over rows (see `rows`) with step, steps-left, pooled prompt and pooled plan conditioning.
 
     Args:
-        t5: the backbone, with room for all tokens of the layout.
+        backbone: with room for all tokens of the layout.
         layout: where each kind of token sits.
         max_steps: longest motion in latent steps.
     """
 
-    def __init__(self, t5: T5ForConditionalGeneration, layout: TokenLayout, max_steps: int) -> None:
-        super().__init__(t5, layout, max_steps)
-        width, n = t5.config.d_model, layout.n_slots
+    def __init__(self, backbone: Backbone, layout: TokenLayout, max_steps: int) -> None:
+        super().__init__(backbone, layout, max_steps)
+        width, n = backbone.width, layout.n_slots
         self.left_embedding = nn.Embedding(max_steps + 1, width)
         self.pooled_plan = nn.Linear(width, width, bias=False)
         self.slot_maps = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(n))
@@ -51,7 +51,7 @@ class StepModel(ClutchModel):
     def reset_position_embeddings(self, generator: torch.Generator) -> None:
         """The same, with the steps-left embeddings; the pooled plan's map, too, is zero."""
         super().reset_position_embeddings(generator)
-        spread = float(self.t5.get_input_embeddings().weight[: self.layout.text_size].std())
+        spread = float(self.backbone.embeddings.weight[: self.layout.text_size].std())
         self.left_embedding.weight.normal_(0.0, spread, generator=generator)
         self.left_embedding.weight[0] = 0.0
         nn.init.zeros_(self.pooled_plan.weight)
@@ -65,9 +65,9 @@ class StepModel(ClutchModel):
     def embed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Token or latent step, step and steps left: rows (B, S, n_slots), positions (B, S, 2) -> (B, S, d_model)."""
         steps = are_steps(ids, self.layout)
-        embedded = self.t5.shared(ids[..., 0].clamp(min=0))
+        embedded = self.backbone.embeddings(ids[..., 0].clamp(min=0))
         if bool(steps.any()):
-            codes = self.t5.shared(ids[steps])  # (N, n_slots, d_model)
+            codes = self.backbone.embeddings(ids[steps])  # (N, n_slots, d_model)
             summed = sum(linear(codes[:, slot]) for slot, linear in enumerate(self.slot_maps))
             embedded = embedded.masked_scatter(steps[..., None], summed.to(embedded.dtype))
         step, left = positions.clamp(max=self.max_steps).unbind(-1)
@@ -86,14 +86,14 @@ class StepModel(ClutchModel):
             return encoded
         first = rows[..., 0]
         planned = first >= self.layout.first_plan
-        embedded = self.t5.shared(first.clamp(min=0)).masked_fill(~planned[..., None], 0)
+        embedded = self.backbone.embeddings(first.clamp(min=0)).masked_fill(~planned[..., None], 0)
         length = planned.sum(1)[:, None, None].clamp(min=1)
         return encoded._replace(plan=self.pooled_plan(embedded.sum(1, keepdim=True) / length.sqrt().to(embedded.dtype)))
 
     def head(self, states: torch.Tensor) -> torch.Tensor:
         """The same, with a head of its own for what is told before a motion: lengths and plans."""
         told = self.told_head(states / self.output_scale)
-        return torch.cat([F.linear(states, self.t5.lm_head.weight[: self.layout.first_told]), told], -1)
+        return torch.cat([F.linear(states, self.backbone.head_weight[: self.layout.first_told]), told], -1)
 
     def depth_logits(self, states: torch.Tensor, codes: torch.Tensor, slot: int) -> torch.Tensor:
         """Logits of a slot's code, given the codes of the slots before it.
@@ -108,7 +108,7 @@ class StepModel(ClutchModel):
         """
         state = states / self.output_scale + self.slot_embedding.weight[slot + 1]
         for before in range(slot):
-            state = state + self.slot_maps[before](self.t5.shared(codes[:, before]))
+            state = state + self.slot_maps[before](self.backbone.embeddings(codes[:, before]))
         return self.slot_head(self.depth_head(state + self.slot_layers[slot](state)) * self.output_scale, slot)
 
     def step_logits(self, states: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
