@@ -29,14 +29,14 @@ def parameters(environment: str, **changes) -> dict:
         return session.load_context().params
 
 
-@pytest.mark.parametrize("environment", ["base", "test", "paper", "step"])
+@pytest.mark.parametrize("environment", ["base", "test", "paper", "interleaved"])
 def test_every_environment_gives_typed_configurations(environment):
     found = parameters(environment)
     assert isinstance(found["tokenizer"]["model"], ShiftConfig)
     assert isinstance(found["llm"], ClutchConfig)
 
 
-@pytest.mark.parametrize("environment", ["base", "test", "paper"])
+@pytest.mark.parametrize("environment", ["base", "test", "paper", "interleaved"])
 def test_every_pipeline_finds_its_parameters(environment):
     found = parameters(environment)
     for name in {name for pipeline in pipelines.values() for name in pipeline.inputs() if name.startswith("params:")}:
@@ -55,14 +55,27 @@ def test_the_paper_environment_is_the_papers():
         assert found[stage].precision == "bf16"
 
 
-def test_the_step_environment_plans_and_trains_on_whole_motions():
-    found = parameters("step")
+@pytest.mark.parametrize("environment", ["base", "test"])
+def test_the_demo_reads_first_and_trains_on_whole_motions(environment):
+    found = parameters(environment)
     assert found["llm"].motion_form == "step"
+    assert found["llm"].architecture == "decoder-only"
     assert found["llm"].plan
     assert found["pretrain"].tasks["plan"] > 0
+    assert found["pretrain"].tasks["complete"] > 0
     assert {found[stage].target_truncation for stage in ("pretrain", "refine", "instruct")} == {0.0}
-    assert found["llm"].d_model == parameters("base")["llm"].d_model
-    assert parameters("base")["llm"].motion_form == parameters("paper")["llm"].motion_form == "interleaved"
+    assert any(source.get("paraphrases", 0) > 0 for source in found["data"]["sources"])
+
+
+@pytest.mark.parametrize("environment", ["paper", "interleaved"])
+def test_as_published_a_code_has_a_position_and_no_task_needs_a_plan(environment):
+    found = parameters(environment)
+    assert found["llm"].motion_form == "interleaved"
+    assert not found["llm"].plan
+    for stage in ("pretrain", "refine", "instruct"):
+        assert not found[stage].tasks.get("plan")
+        assert not found[stage].tasks.get("complete")
+    assert found["refine"].tasks["masked"] == 0.15
 
 
 def test_the_papers_models_have_the_papers_sizes():

@@ -33,7 +33,8 @@ def sources(environment: str) -> list:
 
 def test_every_environment_lists_its_own_sources():
     assert [entry["type"] for entry in sources("base")] == ["fingerspelling", "procedural"]
-    assert sources("test") == [{"type": "fingerspelling", "limit": 90}, {"type": "procedural", "clips": 200}]
+    scripted = {"type": "procedural", "clips": 200, "paraphrases": 2}
+    assert sources("test") == [{"type": "fingerspelling", "limit": 90}, scripted]
     assert sources("paper") == [{"type": "npz", "folder": str(ROOT / "data/raw")}]
 
 

@@ -116,7 +116,7 @@ def _check(
     if layout.plan_size == 0 and config.tasks.get("plan", 0) > 0:
         raise ConfigError(
             f'Expected {type(config).__name__}.tasks without "plan" for a model without plans, got it. '
-            "Drop the task, or make the model with ClutchConfig(motion_form='step', plan=True)."
+            "Give the task 0, or make the model with ClutchConfig(motion_form='step', plan=True)."
         )
     longest = max([*checked, *held_out], key=lambda e: len(e["tokens"]))
     if len(longest["tokens"]) > clutch.config.max_steps:
