@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-HELP = """A page to look through a store in a browser: clips by word, source, split and the share of frames in which hands
-were seen; the chosen clip with moving hands, each claim of its captions held against the motion, its motion codes on a
-timeline, and its video with the fitted hands over it.
+HELP = """A page to look through a store in a browser: clips by word, source, split and how much of the hands was seen;
+the chosen clip with moving hands, each claim of its captions held against the motion, its motion codes on a timeline,
+and its video with the fitted hands over it.
 
   hiw browse data/hiw.zarr
   hiw browse my.zarr --videos videos/          the folder that `hiw annotate` was given

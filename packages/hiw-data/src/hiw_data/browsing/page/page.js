@@ -64,16 +64,19 @@
   }
 
   function mark() {
-    for (const button of $('list').querySelectorAll('button')) {
+    const list = $('list'), box = list.getBoundingClientRect();
+    for (const button of list.querySelectorAll('button')) {
       const own = state.clip !== null && button.dataset.clip === state.clip.id;
       button.setAttribute('aria-current', own);
-      if (own) button.scrollIntoView({ block: 'nearest' });
+      if (!own) continue;
+      const { top, bottom } = button.getBoundingClientRect();
+      list.scrollTop += Math.min(0, top - box.top) || Math.max(0, bottom - box.bottom);
     }
   }
 
   function say(text, bad) { $('message').textContent = text; $('message').classList.toggle('bad', Boolean(bad)); }
 
-  async function open(id) {
+  async function open(id, goThere = true) {
     const number = ++opening, name = encodeURIComponent(id);
     remember({ clip: id });
     try {
@@ -90,7 +93,7 @@
       $('filmed').textContent = film(clip);
       state.player.open(clip, clip.video ? `video/${name}` : '');
       mark();
-      if (matchMedia('(max-width: 760px)').matches) $('clip').scrollIntoView();
+      if (goThere && matchMedia('(max-width: 760px)').matches) $('clip').scrollIntoView();
       const motion = await (await call(`motion/${name}`)).arrayBuffer();
       if (number !== opening) return;
       await state.player.show(motion).catch((error) => { throw new Error(`The hands cannot be drawn; that needs WebGL 2 (${error.message}).`); });
@@ -189,7 +192,8 @@
     $('video').addEventListener('error', () => { if ($('video').getAttribute('src')) { $('film').hidden = true; $('filmed').textContent = 'This browser cannot play the video; the hands are shown alone.'; } });
     addEventListener('keydown', keys);
     await list(0);
-    if (wanted.has('clip')) await open(wanted.get('clip'));
+    const first = wanted.get('clip') || state.found.clips[0]?.id;
+    if (first) await open(first, wanted.has('clip'));
   }
 
   window.browse = state;

@@ -40,6 +40,7 @@ window.makePlayer = ($, onTime) => {
   function seek(time) {
     state.time = Math.max(0, Math.min(state.duration, time));
     state.stale = true;
+    if (scene) scene.seek(state.time);
     if (filmed()) video.currentTime = state.start + state.time;
   }
 
