@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hand_geometry import features_to_joints
 from hiw_data import HiwStore
 from hiw_data.cli import main
 from hiw_data.store.writer import StoreWriter
@@ -23,6 +24,15 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 WAIT = 120_000
 NASTY = "<img src=x onerror=\"window.ran = 'yes'\"> the left hand waves"
+WARM = """(() => {
+  const over = document.getElementById('over'), found = [];
+  const { width, height } = over, shades = over.getContext('2d').getImageData(0, 0, width, height).data;
+  for (let k = 0; k < width * height; k++) {
+    const [red, , blue, alpha] = shades.subarray(4 * k, 4 * k + 4);
+    if (alpha > 200 && red > blue + 60) found.push([(k % width) / width, Math.floor(k / width) / height]);
+  }
+  return found;
+})()"""
 PINHOLE = {"fx": 100.0, "fy": 100.0, "cx": 32.0, "cy": 24.0, "width": 64.0, "height": 48.0}
 
 
@@ -34,12 +44,18 @@ class Served:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, store: HiwStore, make_clip: Any) -> Path:
-    """62 clips: one whose captions are wrong and hostile, one with a video, and others; the left hand of one is unseen."""
+    """62 clips: one with a video, whose left hand is unseen, one whose captions are wrong and hostile, and others."""
     folder = tmp_path_factory.mktemp("browse-page")
-    waves = next(clip for clip in store.clips() if clip["attributes"]["hand"] == "right" and clip["attributes"]["family"] == "wave")
+    waves = next(
+        clip
+        for clip in store.clips()
+        if clip["attributes"]["hand"] == "right" and clip["attributes"]["family"] == "wave"
+    )
+    waves["split"] = "train"
     wrong = {**waves, "clip_id": "wrong/<b>1</b>", "captions": [NASTY, waves["captions"][0]]}
     half = np.ones((len(waves["valid"]), 2), bool)
     half[:, 0] = False
+    middle = features_to_joints(waves["features"])[:, 1].mean((0, 1))
     filmed = {
         **waves,
         "clip_id": "filmed",
@@ -48,7 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, store: HiwStore, make_clip:
         "valid": half,
         "timestamps": 0.2 + np.arange(len(half)) / 15,
         "camera": {"pinhole": PINHOLE, "view": "egocentric"},
-        "attributes": {"file": "a.webm", "frame_origin": [0.0, 0.0, 0.6]},
+        "attributes": {"file": "a.webm", "frame_origin": ([0, 0, 0.8] - middle).tolist()},
     }
     with StoreWriter(folder / "s.zarr", fps=15, key="k", shard_frames=1024) as writer:
         for clip in (filmed, wrong, *(make_clip(f"noise/{k:02d}", seed=k, split="val") for k in range(60))):
@@ -98,7 +114,7 @@ def browser() -> Any:
 @pytest.fixture
 def page(served: Served, browser: Any) -> Any:
     """The page; an error on it, of its policy too, or a request to elsewhere, fails the test."""
-    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page = browser.new_page(viewport={"width": 900, "height": 640})
     page.set_default_timeout(WAIT)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -214,7 +230,7 @@ def test_a_motion_code_is_a_place_to_go_to(page: Any) -> None:
     assert page.evaluate("browse.player.time") == pytest.approx(start, abs=0.006)
 
 
-def test_the_hands_lie_over_the_video_that_moves_with_them(page: Any) -> None:
+def test_the_hands_lie_over_the_video_that_moves_with_them(page: Any, folder: Path) -> None:
     if not _can_film():
         pytest.skip("needs PyAV with VP9")
     choose(page, "filmed")
@@ -223,19 +239,16 @@ def test_the_hands_lie_over_the_video_that_moves_with_them(page: Any) -> None:
     picture(page, "#film", 1.0)
     until(page, "!document.getElementById('video').seeking")
     assert page.evaluate("document.getElementById('video').currentTime") == pytest.approx(1.2, abs=0.01)
-    warm = "(() => { const c = document.getElementById('over'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;\n"
-    warm += "const at = []; for (let k = 0; k < d.length; k += 4) if (d[k + 3] > 200 && d[k] > d[k + 2] + 60)\n"
-    warm += "at.push([(k / 4) % c.width / c.width, Math.floor(k / 4 / c.width) / c.height]); return at; })()"
-    points = np.array(page.evaluate(warm))
-    assert len(points) > 30  # the right hand's lines, and of the unseen left hand none
-    joints = np.frombuffer(__import__("base64").b64decode(page.evaluate("browse.clip.joints")), "<f4").reshape(-1, 2, 21, 3)
-    seen = joints[15, 1] + [0, 0, 0.6]
-    pixels = seen[:, :2] / seen[:, 2:] * 100 + [32, 24]
+    at = np.array(page.evaluate(WARM))
+    assert len(at) > 30  # the right hand's lines, and of the unseen left hand none
     box = page.locator("#film").bounding_box()
-    scale = min(box["width"] / 64, box["height"] / 48)
-    middle = ((pixels - [32, 24]) * scale + [box["width"] / 2, box["height"] / 2]) / [box["width"], box["height"]]
-    np.testing.assert_allclose(points.min(0), middle.min(0), atol=0.02)
-    np.testing.assert_allclose(points.max(0), middle.max(0), atol=0.02)
+    frame, video = np.array([box["width"], box["height"]]), np.array([64, 48])
+    size = video * (frame / video).min()
+    at = (at * frame - (frame - size) / 2) / size
+    clip = HiwStore.open(folder / "s.zarr").clip(0)
+    joints = features_to_joints(clip["features"])[15, 1] + clip["attributes"]["frame_origin"]
+    expected = (joints[:, :2] / joints[:, 2:] * 100 + [32, 24]) / video
+    np.testing.assert_allclose([at.min(0), at.max(0)], [expected.min(0), expected.max(0)], atol=0.02)
     page.evaluate("browse.player.play()")
     until(page, "document.getElementById('video').currentTime > 1.5")
     assert abs(page.evaluate("document.getElementById('video').currentTime - browse.player.time") - 0.2) < 0.2

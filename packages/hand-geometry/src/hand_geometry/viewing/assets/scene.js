@@ -16,7 +16,8 @@ window.makeScene = (canvas, live, onTime) => {
   scene.add(new THREE.HemisphereLight('#ffffff', '#b9a294', 1.35), key);
   const pen = live.getContext('2d');
   const state = { root: null, mixer: null, bones: {}, fading: [], fps: 0, duration: 0, time: 0, playing: false, joints: null };
-  let asked = 0;
+  let asked = 0, stale = true;  // stale: what is shown is not what is
+  controls.addEventListener('change', () => { stale = true; });
 
   function fit() {
     const { clientWidth: width, clientHeight: height } = canvas;
@@ -25,6 +26,7 @@ window.makeScene = (canvas, live, onTime) => {
     live.height = height;
     camera.aspect = width / Math.max(1, height);
     camera.updateProjectionMatrix();
+    stale = true;
   }
 
   function look(points) {
@@ -61,7 +63,7 @@ window.makeScene = (canvas, live, onTime) => {
     }
     look(points);
     state.time = 0;
-    state.playing = true;
+    state.playing = stale = true;
   }
 
   function fade(node, unseen) {
@@ -80,7 +82,7 @@ window.makeScene = (canvas, live, onTime) => {
       });
     }
     Object.assign(state, { root: null, mixer: null, bones: {}, fading: [], duration: 0, time: 0, playing: false, joints: null });
-    live.hidden = true;  // what was drawn last is not to stay over the motion
+    live.hidden = stale = true;  // what was drawn last is not to stay over the motion
   }
 
   function pose(time) {
@@ -128,9 +130,12 @@ window.makeScene = (canvas, live, onTime) => {
     const now = performance.now();
     if (state.playing && state.duration) state.time = (state.time + (now - before) / 1000) % state.duration;
     before = now;
-    if (state.mixer) pose(state.time);
-    renderer.render(scene, camera);
-    drawLive();
+    if (stale || state.playing || state.joints) {
+      stale = false;
+      if (state.mixer) pose(state.time);
+      renderer.render(scene, camera);
+      drawLive();
+    }
     onTime(state);
   });
 
@@ -140,7 +145,7 @@ window.makeScene = (canvas, live, onTime) => {
     get duration() { return state.duration; },
     get playing() { return state.playing; },
     play(on) { state.playing = on && Boolean(state.mixer); },
-    seek(time) { state.playing = false; state.time = time; },
+    seek(time) { state.playing = false; state.time = time; stale = true; },
     joints() {
       if (state.mixer) pose(state.time);
       return Object.fromEntries(Object.entries(state.bones).map(([name, bone]) => [name, bone.getWorldPosition(new THREE.Vector3()).toArray()]));

@@ -90,6 +90,10 @@ window.makePlayer = ($, onTime) => {
     const shown = filmed() ? Math.max(0, Math.min(state.duration, video.currentTime - state.start)) : state.time;
     const at = shown * state.fps, frame = Math.floor(at + 1e-6), share = Math.max(0, at - frame);
     const next = Math.min(frame + 1, state.valid[0].length - 1);
+    pen.save();
+    pen.beginPath();
+    pen.rect(...corner, ...size);
+    pen.clip();
     pen.lineCap = pen.lineJoin = 'round';
     for (let hand = 0; hand < 2; hand++) {
       if (state.valid[hand][frame] !== '1') continue;
@@ -108,6 +112,7 @@ window.makePlayer = ($, onTime) => {
         }
       }
     }
+    pen.restore();
   }
 
   function tick() {
