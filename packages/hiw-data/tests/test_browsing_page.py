@@ -218,7 +218,7 @@ def test_it_works_by_keyboard_alone(page: Any) -> None:
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("browse.player.time") == pytest.approx(1 / 15)
-    assert page.get_attribute("#play", "aria-label") == "Play"
+    until(page, "document.getElementById('play').ariaLabel === 'Play'")
     assert page.locator("[aria-current=true]").inner_text().splitlines()[-1].startswith("noise/00")
 
 

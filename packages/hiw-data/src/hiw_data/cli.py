@@ -193,7 +193,7 @@ def _build_store(sources: Sequence[object], arguments: argparse.Namespace) -> No
     options = {"overwrite": arguments.overwrite, "append": arguments.append, "resume": not arguments.no_resume}
     store = build(sources, arguments.out, config, **options)  # type: ignore[arg-type]
     print(_overview(store.summary()))
-    print(f"\nWrote {arguments.out}. Next: hiw card {arguments.out}")
+    print(f"\nWrote {arguments.out}. Next: hiw browse {arguments.out}, hiw card {arguments.out}")
 
 
 def _inspect(arguments: argparse.Namespace) -> None:

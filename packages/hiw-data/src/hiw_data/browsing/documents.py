@@ -151,7 +151,8 @@ def _lanes(codes: MotionCodes) -> Iterator[dict[str, Any]]:
         own.append({"start": movement.start, "end": movement.end, "text": _movement_text(movement)})
     for pairing in codes.pairings:
         own = lanes.setdefault(("movement", "both", "pairing"), [])
-        own.append({"start": pairing.start, "end": pairing.end, "text": f"{pairing.pattern}, {pairing.first} first"})
+        first = pairing.first if pairing.first == "together" else f"{pairing.first} first"
+        own.append({"start": pairing.start, "end": pairing.end, "text": f"{pairing.pattern}, {first}"})
     for group, items in (("event", codes.events), ("state", codes.states)):
         for item in items:
             text = " ".join(part for part in (item.subject, item.value) if part)

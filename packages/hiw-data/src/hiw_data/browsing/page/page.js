@@ -177,7 +177,7 @@
     for (const name in FILTERS) if (wanted.has(name)) $(name).value = wanted.get(name);
     const share = () => { $('share').textContent = Number($('seen').value) ? `at least ${percent($('seen').value)} of frames` : 'any share of frames'; };
     share();
-    state.player = window.makePlayer($, onTime);
+    state.player = window.makePlayer($, onTime, () => { $('filmed').textContent = 'This browser cannot play the video; the hands are shown alone.'; });
     $('filters').addEventListener('submit', (event) => { event.preventDefault(); list(0); });
     $('filters').addEventListener('input', () => { share(); clearTimeout(timer); timer = setTimeout(() => list(0), WAIT); });
     $('earlier').addEventListener('click', () => list(Math.max(0, state.found.offset - LIMIT)));
@@ -189,7 +189,6 @@
       $('stats').hidden = !$('stats').hidden;
       $('stats-button').ariaExpanded = String(!$('stats').hidden);
     });
-    $('video').addEventListener('error', () => { if ($('video').getAttribute('src')) { $('film').hidden = true; $('filmed').textContent = 'This browser cannot play the video; the hands are shown alone.'; } });
     addEventListener('keydown', keys);
     await list(0);
     const first = wanted.get('clip') || state.found.clips[0]?.id;

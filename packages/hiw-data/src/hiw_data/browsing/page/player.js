@@ -2,11 +2,11 @@
 // its own clock is the clock.
 'use strict';
 
-window.makePlayer = ($, onTime) => {
+window.makePlayer = ($, onTime, onUnplayable) => {
   const COLORS = ['#3f9bbd', '#e07a3f'];  // left, right
   const FINGERS = [1, 5, 9, 13, 17].map((base) => [0, base, base + 1, base + 2, base + 3]);
   const video = $('video'), over = $('over'), pen = over.getContext('2d');
-  const state = { time: 0, duration: 0, fps: 0, playing: false, speed: 1, valid: [], over: null, start: null, stale: true };
+  const state = { time: 0, duration: 0, fps: 0, playing: false, speed: 1, valid: [], over: null, start: null, picture: null, stale: true };
   let scene = null, before = performance.now();
 
   // What shows the hands in 3D; made with the first motion, since a hidden canvas has no size.
@@ -23,6 +23,7 @@ window.makePlayer = ($, onTime) => {
     if (scene) scene.clear();
     Object.assign(state, { time: 0, fps: clip.fps, duration: (clip.frames - 1) / clip.fps, valid: clip.valid, stale: true });
     state.start = address ? clip.video_start : null;
+    state.picture = null;
     state.over = clip.overlay ? floats(clip.overlay) : null;
     $('film').hidden = state.start === null;
     if (state.start === null) video.removeAttribute('src');
@@ -35,7 +36,7 @@ window.makePlayer = ($, onTime) => {
     return new Float32Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
   }
 
-  const filmed = () => state.start !== null && !video.error && video.readyState >= 1;
+  const filmed = () => state.start !== null && !video.error && video.videoWidth > 0;
 
   function seek(time) {
     state.time = Math.max(0, Math.min(state.duration, time));
@@ -87,8 +88,8 @@ window.makePlayer = ($, onTime) => {
     const scale = Math.min(width / video.videoWidth, height / video.videoHeight);
     const size = [video.videoWidth * scale, video.videoHeight * scale];
     const corner = [(width - size[0]) / 2, (height - size[1]) / 2];
-    const shown = filmed() ? Math.max(0, Math.min(state.duration, video.currentTime - state.start)) : state.time;
-    const at = shown * state.fps, frame = Math.floor(at + 1e-6), share = Math.max(0, at - frame);
+    const shown = state.picture === null ? video.currentTime : state.picture;
+    const at = Math.max(0, Math.min(state.duration, shown - state.start)) * state.fps, frame = Math.floor(at + 1e-6), share = Math.max(0, at - frame);
     const next = Math.min(frame + 1, state.valid[0].length - 1);
     pen.save();
     pen.beginPath();
@@ -128,7 +129,29 @@ window.makePlayer = ($, onTime) => {
     requestAnimationFrame(tick);
   }
   requestAnimationFrame(tick);
-  video.addEventListener('loadedmetadata', () => { seek(state.time); if (state.playing) play(); });
+  // The time of the picture that is on the screen, which after a seek is the old one for a while.
+  function pictured(_, { mediaTime }) {
+    state.picture = mediaTime;
+    video.requestVideoFrameCallback(pictured);
+  }
+  if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(pictured);
+
+  // Where only the sound can be played there is no error, but a picture without a size.
+  function unplayable() {
+    if (state.start === null) return;
+    state.start = null;
+    $('film').hidden = true;
+    video.pause();
+    onUnplayable();
+  }
+  video.addEventListener('error', unplayable);
+  video.addEventListener('loadedmetadata', () => {
+    if (!video.videoWidth) unplayable();
+    else {
+      seek(state.time);
+      if (state.playing) play();
+    }
+  });
 
   return {
     open, show, seek, play, pause, step, speed,
