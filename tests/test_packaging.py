@@ -46,7 +46,7 @@ def test_the_hand_ships_with_its_licences(wheels):
 def test_the_viewer_ships_with_three_js_and_its_licence(wheels):
     with zipfile.ZipFile(wheels["hand-geometry"]) as archive:
         assets = {Path(n).name for n in archive.namelist() if "/viewing/assets/" in n}
-    assert assets == {"three.min.js", "LICENSE-three-MIT.txt", "viewer.html", "viewer.css", "viewer.js"}
+    assert assets == {"three.min.js", "LICENSE-three-MIT.txt", "viewer.html", "viewer.css", "viewer.js", "scene.js"}
 
 
 def test_the_tokenizer_alone_asks_for_torch_numpy_and_safetensors(wheels):

@@ -124,6 +124,35 @@ def test_a_clip_comes_with_joints_claims_and_codes(ask: Ask, served: BrowseServe
     assert json.loads(ask("/api/clips/b")[2])["valid"] == ["00000011", "11111111"]
 
 
+def test_a_clip_comes_as_hands_that_move(ask: Ask) -> None:
+    for name, hands in (("made/ä 1%2F?", {"left", "right"}), ("c", {"right"})):  # of c the left hand is never seen
+        status, headers, body = ask("/motion/" + quote(name, safe=""))
+        assert (status, headers["Content-Type"]) == (200, "model/gltf-binary")
+        length = int.from_bytes(body[12:16], "little")
+        tree = json.loads(body[20 : 20 + length])
+        assert {skin["name"].split("_")[0] for skin in tree["skins"]} == hands
+    assert tree["scenes"][0]["extras"]["hand_geometry"]["unseen"] == {"right": [[2, 8]]}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "words"),
+    [
+        ("/", "text/html", b"<title>hiw browse</title>"),
+        ("/page.css", "text/css", b"prefers-color-scheme"),
+        ("/page.js", "text/javascript", b"window.browse"),
+        ("/clip.js", "text/javascript", b"window.clipParts"),
+        ("/player.js", "text/javascript", b"window.makePlayer"),
+        ("/scene.js", "text/javascript", b"window.makeScene"),
+        ("/three.min.js", "text/javascript", b"THREE"),
+    ],
+)
+def test_the_page_and_what_it_is_made_of_are_sent(ask: Ask, path: str, kind: str, words: bytes) -> None:
+    status, headers, body = ask(path)
+    assert (status, headers["Content-Type"]) == (200, f"{kind}; charset=utf-8")
+    assert words in body
+    assert "script-src 'self'; style-src 'self'" in headers["Content-Security-Policy"]
+
+
 def test_a_video_is_sent_whole_and_by_parts(ask: Ask) -> None:
     path = "/video/" + quote("made/ä 1%2F?", safe="")
     status, headers, body = ask(path)
@@ -162,7 +191,8 @@ def test_parameters_that_are_not_understood_are_refused_with_a_reason(ask: Ask, 
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/nothing", "/api", "/api/clips/", "/api/clips/nobody", "/video/nobody", "/page/index.html",
+        "/nothing", "/index.html", "/page", "/page/", "/api", "/motion/", "/motion/nobody",
+        "/api/clips/", "/api/clips/nobody", "/video/nobody", "/page/index.html",
         "/../server.py", "/page.js/../../server.py",
         "/video/..%2F..%2Fsecret.mp4", "/video//etc/passwd", "/%2e%2e/server.py",
         "/video/a.mp4", "/api/clips/b%00",

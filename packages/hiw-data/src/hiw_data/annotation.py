@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import hand_geometry
@@ -81,6 +81,7 @@ class FittedPieces:
         filled: for each piece, how many of its hand-frames were filled (counted at the source's rate).
         flags: for each piece (T, 2) bool, the same frame by frame at its own rate.
         reprojection: for each piece, the mean image distance, pixels of the tracked picture; NaN if unknown.
+        pinhole: fx, fy, cx, cy, width, height of the camera for the whole picture, pixels; None without one.
     """
 
     pieces: tuple[MotionPiece, ...]
@@ -89,6 +90,7 @@ class FittedPieces:
     filled: tuple[int, ...]
     reprojection: tuple[float, ...]
     flags: tuple[NDArray[np.bool_], ...]
+    pinhole: tuple[float, ...] | None = None
 
 
 def fit_detected(hands: TwoHands, config: AnnotationConfig, *, fps: float, scale: float = 1.0) -> FittedPieces:
@@ -118,7 +120,10 @@ def fit_detected(hands: TwoHands, config: AnnotationConfig, *, fps: float, scale
     }
     if config.camera.guessed:
         notes["camera_doubt_deg"] = round(doubt_of_guess(even.landmarks, hands.width, hands.height), 1)
-    return cut_fitted(fitted.motion, config, fps=fps, even=even, reprojection=fitted.reprojection, notes=notes)
+    cut = cut_fitted(fitted.motion, config, fps=fps, even=even, reprojection=fitted.reprojection, notes=notes)
+    (fx, _, cx), (_, fy, cy), _ = camera.tolist()
+    sizes = (fx, fy, cx, cy, hands.width, hands.height)
+    return replace(cut, pinhole=tuple(round(float(size) / scale, 2) for size in sizes))
 
 
 def cut_fitted(
@@ -169,6 +174,8 @@ def pieces_to_arrays(fitted: FittedPieces) -> tuple[dict[str, np.ndarray], dict[
         "filled": np.array(fitted.filled, np.int64),
         "flags": np.concatenate(fitted.flags),
         "reprojection": np.array(fitted.reprojection, np.float64),
+        "places": np.array([p.place for p in fitted.pieces], np.float64),
+        "pinhole": np.array(fitted.pinhole or (), np.float64),
     }
     return arrays, {"start": fitted.start, "notes": fitted.notes}
 
@@ -176,14 +183,17 @@ def pieces_to_arrays(fitted: FittedPieces) -> tuple[dict[str, np.ndarray], dict[
 def pieces_from_arrays(arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> FittedPieces:
     """What `pieces_to_arrays` gave."""
     pieces, flags, at = [], [], 0
-    for number, of, start, end, length in arrays["edges"].tolist():
+    rows = zip(arrays["edges"].tolist(), arrays["places"].tolist(), strict=True)
+    for (number, of, start, end, length), place in rows:
         features, valid, residual = (arrays[n][at : at + length] for n in ("features", "valid", "residual"))
-        pieces.append(MotionPiece(features, valid, residual, number, of, start, end))
+        pieces.append(MotionPiece(features, valid, residual, number, of, start, end, tuple(place)))
         flags.append(arrays["flags"][at : at + length])
         at += length
     filled, distance = arrays["filled"].tolist(), arrays["reprojection"].tolist()
-    start = float(notes["start"])
-    return FittedPieces(tuple(pieces), start, dict(notes["notes"]), tuple(filled), tuple(distance), tuple(flags))
+    start, pinhole = float(notes["start"]), tuple(arrays["pinhole"].tolist()) or None
+    return FittedPieces(
+        tuple(pieces), start, dict(notes["notes"]), tuple(filled), tuple(distance), tuple(flags), pinhole
+    )
 
 
 def make_clip(
@@ -229,6 +239,7 @@ def make_clip(
         "end_seconds": round(fitted.start + end / fps, 3),
         "hands": " and ".join(seen),
         "filled_hand_frames": fitted.filled[index],
+        "frame_origin": [round(x, 5) for x in piece.place],
     }
     if np.isfinite(distance):
         own["reprojection_px"] = round(distance, 2)
@@ -253,6 +264,9 @@ def make_clip(
     )
     if "focal_px" in fitted.notes:
         clip["camera"] = {name: fitted.notes[name] for name in ("focal_px", "camera_guessed", "view")}
+    if fitted.pinhole is not None:
+        names = ("fx", "fy", "cx", "cy", "width", "height")
+        clip["camera"]["pinhole"] = dict(zip(names, fitted.pinhole, strict=True))
     return clip
 
 

@@ -15,6 +15,7 @@ from hand_geometry.command_log import add_log_file, command_log
 from hiw_data.captioning.cli import add_commands
 from hiw_data.captioning.cli_vlm import add_vlm_commands
 from hiw_data.cli_annotate import add_annotate
+from hiw_data.cli_browse import add_browse
 from hiw_data.cli_calibrate import add_calibrate
 from hiw_data.sources.cli import add_commands as add_source_commands
 from hiw_data.store.cli import add_commands as add_store_commands
@@ -28,6 +29,7 @@ EPILOG = """examples:
   hiw import recordings/ --groups subjects.csv --long skip --out mine.zarr --overwrite
   hiw inspect data/hiw.zarr                     counts, splits, validity, residuals
   hiw inspect data/hiw.zarr --clip 3            one clip: captions, attributes, frames
+  hiw browse data/hiw.zarr                      look through it in a browser
   hiw card data/hiw.zarr > CARD.md              the data card
   hiw validate data/hiw.zarr                    every file and clip against its checksum
   hiw repair data/hiw.zarr                      drop what is damaged, keep the rest
@@ -117,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
     card = commands.add_parser("card", help="print the data card of a store")
     card.add_argument("store", type=Path)
     add_annotate(commands)
+    add_browse(commands)
     add_calibrate(commands)
     add_commands(commands)
     add_source_commands(commands)
@@ -190,7 +193,7 @@ def _build_store(sources: Sequence[object], arguments: argparse.Namespace) -> No
     options = {"overwrite": arguments.overwrite, "append": arguments.append, "resume": not arguments.no_resume}
     store = build(sources, arguments.out, config, **options)  # type: ignore[arg-type]
     print(_overview(store.summary()))
-    print(f"\nWrote {arguments.out}. Next: hiw card {arguments.out}")
+    print(f"\nWrote {arguments.out}. Next: hiw browse {arguments.out}, hiw card {arguments.out}")
 
 
 def _inspect(arguments: argparse.Namespace) -> None:

@@ -133,7 +133,7 @@ def run_annotate(arguments: argparse.Namespace) -> int:
     if arguments.page is not None:
         _write_page(arguments.page, [store.clip(index) for index in range(min(len(store), _ON_THE_PAGE))])
         print(f"\nWrote {arguments.page}: open it in a browser.")
-    print(f"\nWrote {arguments.out}. Next: hiw inspect {arguments.out}, hiw card {arguments.out}")
+    print(f"\nWrote {arguments.out}. Next: hiw browse {arguments.out}, hiw card {arguments.out}")
     return 0
 
 

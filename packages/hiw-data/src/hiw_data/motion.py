@@ -87,6 +87,7 @@ class MotionPiece:
         residual: (T, 2) metres, NaN where unknown.
         number, of: piece `number` (from 1) of `of` pieces.
         start, end: first frame of the piece in the whole motion, and the frame after its last.
+        place: metres: where the origin of the features lies in the axes that the motion came in.
     """
 
     features: Array
@@ -96,6 +97,7 @@ class MotionPiece:
     of: int = 1
     start: int = 0
     end: int = 0
+    place: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def suffix(self) -> str:
         """What a clip_id ends in: "" of a whole motion, "#0" of the first piece."""
@@ -140,9 +142,12 @@ def finish_motion(motion: FittedMotion, *, fps: float, smoothing: float = SMOOTH
     if frames < MIN_FRAMES:
         raise ClipError(f"Expected at least {MIN_FRAMES} frames at {fps:g} fps, got {frames}.")
     nearest = np.minimum(np.round(np.arange(frames) * motion.fps / fps).astype(int), len(residual) - 1)
+    own = int(valid.any(0).argmax())  # a hand that is alone is moved
+    wrist = params["transl"][0, own].copy()
     _fill_unseen(params)
     features = np.asarray(params_to_features(canonicalize(params)), np.float32)
-    return MotionPiece(features, params["valid"].astype(bool), residual[nearest])
+    place = _difference(wrist, features[0, _transl(own)])
+    return MotionPiece(features, params["valid"].astype(bool), residual[nearest], place=place)
 
 
 def cut_motion(motion: MotionPiece, max_frames: int) -> list[MotionPiece]:
@@ -164,8 +169,19 @@ def cut_motion(motion: MotionPiece, max_frames: int) -> list[MotionPiece]:
             params = canonicalize(features_to_params(motion.features[start:stop]))
             features = np.asarray(params_to_features(params), np.float32)
             valid, residual = motion.valid[start:stop], motion.residual[start:stop]
-            pieces.append(MotionPiece(features, valid, residual, number, len(edges) - 1, start, stop))
+            place = _difference(motion.features[start, _transl(0)] + motion.place, features[0, _transl(0)])
+            pieces.append(MotionPiece(features, valid, residual, number, len(edges) - 1, start, stop, place))
     return pieces
+
+
+def _transl(side: int) -> slice:
+    """Where a hand's translation stands in features."""
+    return slice(side * 99 + 96, side * 99 + 99)
+
+
+def _difference(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, float, float]:
+    x, y, z = (before - after).tolist()
+    return x, y, z
 
 
 def _fill_and_smooth(features: Array, valid: NDArray[np.bool_], sigma: float) -> Array:

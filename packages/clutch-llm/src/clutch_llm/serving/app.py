@@ -253,7 +253,7 @@ def asset(name: str) -> Response:
 
 
 def _asset(name: str) -> bytes:
-    package = "hand_geometry.viewing" if name == "three.min.js" else "clutch_llm.serving"
+    package = "hand_geometry.viewing" if name in ("three.min.js", "scene.js") else "clutch_llm.serving"
     return resources.files(package).joinpath("assets", name).read_bytes()
 
 

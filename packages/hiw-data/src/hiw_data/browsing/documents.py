@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hand_geometry import features_to_joints
+from hand_geometry import features_to_joints, features_to_params
 from hand_geometry.codes import MotionCodes, Movement
+from hand_geometry.exporting.gltf import gltf_bytes
+from hand_geometry.exporting.rig import build_clip
 
+from hiw_data.browsing.overlay import picture_points
 from hiw_data.captioning.check import check_caption
 from hiw_data.captioning.cli import codes_of_clip
 from hiw_data.store.reader import HiwStore
@@ -81,7 +84,9 @@ def clip_document(store: HiwStore, position: int) -> dict[str, Any]:
 
     Returns:
         ``joints`` is base64 of float32, little-endian, shape (frames, 2, 21, 3), metres, x right, y down, z forward;
-        ``valid`` has a string of 0 and 1 a hand; ``timeline`` is a list of lanes, each with a name and its spans.
+        ``overlay`` is the same of shape (frames, 2, 21, 2), shares of the video's picture, see ``picture_points``, or
+        None; ``valid`` has a string of 0 and 1 a hand; ``timeline`` is a list of lanes, each with a name and its spans;
+        ``video_start`` is where in its recording the clip begins, seconds.
 
     Raises:
         StoreError: A shard cannot be read.
@@ -89,7 +94,8 @@ def clip_document(store: HiwStore, position: int) -> dict[str, Any]:
     """
     clip = store.clip(position)
     codes = codes_of_clip(clip)
-    joints = np.ascontiguousarray(features_to_joints(clip["features"]), "<f4")
+    joints = np.asarray(features_to_joints(clip["features"]))
+    overlay = picture_points(clip, joints)
     provenance = clip.get("caption_provenance") or []
     captions = [
         {**check_caption(text, codes).to_dict(), "made_by": provenance[number] if number < len(provenance) else None}
@@ -102,7 +108,9 @@ def clip_document(store: HiwStore, position: int) -> dict[str, Any]:
         "split": clip["split"],
         "fps": store.fps,
         "frames": len(joints),
-        "joints": base64.b64encode(joints.tobytes()).decode(),
+        "joints": _packed(joints),
+        "overlay": None if overlay is None else _packed(overlay),
+        "video_start": float(clip["timestamps"][0]) if "timestamps" in clip else 0.0,
         "valid": ["".join("01"[int(flag)] for flag in clip["valid"][:, hand]) for hand in range(2)],
         "captions": captions,
         "timeline": list(_lanes(codes)),
@@ -110,6 +118,29 @@ def clip_document(store: HiwStore, position: int) -> dict[str, Any]:
         "claims": [str(claim) for claim in codes.claims()],
         "known": {name: clip[name] for name in known if clip.get(name) is not None},  # type: ignore[literal-required]
     }
+
+
+def _packed(values: Any) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
+
+
+def clip_motion(store: HiwStore, position: int) -> bytes:
+    """The hands of one clip as an animated ``.glb``, in the open hand's mean shape.
+
+    A clip in which no hand was ever seen is written as it is, since to look at it is to find out why.
+
+    Args:
+        store: Open.
+        position: Of the clip, from 0.
+
+    Raises:
+        StoreError: A shard cannot be read.
+        HandGeometryError: The motion has no frames, or a seen frame holds what is no number.
+    """
+    features, valid = store.read_frames(position)
+    params = features_to_params(features)
+    shown = build_clip(params, fps=store.fps, valid=valid if valid.any() else np.ones_like(valid))
+    return gltf_bytes(shown, forearms=True)
 
 
 def _lanes(codes: MotionCodes) -> Iterator[dict[str, Any]]:
@@ -120,12 +151,15 @@ def _lanes(codes: MotionCodes) -> Iterator[dict[str, Any]]:
         own.append({"start": movement.start, "end": movement.end, "text": _movement_text(movement)})
     for pairing in codes.pairings:
         own = lanes.setdefault(("movement", "both", "pairing"), [])
-        own.append({"start": pairing.start, "end": pairing.end, "text": f"{pairing.pattern}, {pairing.first} first"})
+        first = pairing.first if pairing.first == "together" else f"{pairing.first} first"
+        own.append({"start": pairing.start, "end": pairing.end, "text": f"{pairing.pattern}, {first}"})
     for group, items in (("event", codes.events), ("state", codes.states)):
         for item in items:
             text = " ".join(part for part in (item.subject, item.value) if part)
             own = lanes.setdefault((group, item.hand, item.kind), [])
-            own.append({"start": item.start, "end": item.end, "text": text})
+            span = {"start": item.start, "end": item.end, "text": text}
+            if span not in own:  # a finger of each hand that nears the other's palm is told alike
+                own.append(span)
     for (group, hand, kind), spans in lanes.items():
         yield {"group": group, "hand": hand, "kind": kind, "spans": spans}
 

@@ -1,4 +1,4 @@
-"""A server of one store for programs on this machine: its clips as JSON, and videos by parts."""
+"""A server of one store for this machine: a page to look at it, its clips as JSON, and videos by parts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from hand_geometry.errors import HandGeometryError
 
-from hiw_data.browsing.documents import clip_document, features_document, store_document
+from hiw_data.browsing.documents import clip_document, clip_motion, features_document, store_document
 from hiw_data.browsing.index import ClipIndex, parse_query
+from hiw_data.browsing.page_files import page_file
 from hiw_data.browsing.requests import byte_range, host_is_local
 from hiw_data.browsing.videos import VideoFolder, media_type
 from hiw_data.errors import HiwDataError, OptionError
@@ -42,7 +43,9 @@ class _RefusedError(Exception):
 
 
 class BrowseServer(http.server.ThreadingHTTPServer):
-    """Serves a store on 127.0.0.1: ``/api/stats``, ``/api/clips``, ``/api/clips/ID`` and ``/video/ID``.
+    """Serves a store on 127.0.0.1: the page at ``/``, and what it is made of.
+
+    For programs: ``/api/stats``, ``/api/clips``, ``/api/clips/ID``, ``/motion/ID`` (.glb) and ``/video/ID``.
 
     It answers requests that name this machine alone, reads only the store and the videos of one folder, and writes
     nothing. Parameters that are not understood give 400 with a reason, what is not there 404.
@@ -120,7 +123,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         except ValueError as error:
             raise _RefusedError(400, f"Expected an address, got one that cannot be read ({error}).") from error
         path = parts.path
-        if path == "/api/stats":
+        if (found := page_file(path)) is not None:
+            self._send(*found)
+        elif path == "/api/stats":
             self._send_json(self._stats(_parameters(parts.query)))
         elif path == "/api/clips":
             query, offset, limit = parse_query(_parameters(parts.query))
@@ -129,10 +134,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             position = self._position(path.removeprefix("/api/clips/"))
             video = self.server.video(position) is not None
             self._send_json({**clip_document(self.server.store, position), "video": video})
+        elif path.startswith("/motion/"):
+            motion = clip_motion(self.server.store, self._position(path.removeprefix("/motion/")))
+            self._send(motion, "model/gltf-binary")
         elif path.startswith("/video/"):
             self._send_video(self._position(path.removeprefix("/video/")))
         else:
-            raise _RefusedError(404, "Expected /api/stats, /api/clips, /api/clips/ID or /video/ID.")
+            raise _RefusedError(404, "Expected /, /api/stats, /api/clips, /api/clips/ID, /motion/ID or /video/ID.")
 
     def _stats(self, parameters: dict[str, str]) -> dict[str, Any]:
         wanted = parameters.pop("features", "false")

@@ -149,7 +149,7 @@ class Annotator:
 
     def fit_key(self, job: Job, sha256: str) -> dict[str, Any]:
         """What fitted motion is found by in the work folder."""
-        own = {"what": "pieces with flags", "fps": self.fps, "fit": self.config.fit_options()}
+        own = {"what": "pieces with places", "fps": self.fps, "fit": self.config.fit_options()}
         return {**self._track_key(job, sha256, tracker_for(self.tracker, job.path)), **own}
 
     def pieces(self, job: Job, sha256: str) -> FittedPieces:

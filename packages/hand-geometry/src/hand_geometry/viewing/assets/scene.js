@@ -1,8 +1,9 @@
-// The hands in 3D: a motion's .glb is played; frames that are still coming are drawn as bones over it.
+// The hands in 3D, for the pages of other packages: a motion's .glb is played, a hand that is not seen fades; frames
+// that are still coming are drawn as bones over it.
 'use strict';
 
 window.makeScene = (canvas, live, onTime) => {
-  const UP = 0.45, YAW = 0.35, FIELD = 32;
+  const UP = 0.45, YAW = 0.35, FIELD = 32, UNSEEN_OPACITY = 0.18;
   const COLORS = ['#3f8aa5', '#c9703f'];  // left, right
   const FINGERS = [1, 5, 9, 13, 17].map((base) => [0, base, base + 1, base + 2, base + 3]);
   const renderer = new THREE.WebGLRenderer({ canvas, antialias: true, alpha: true, preserveDrawingBuffer: true });
@@ -14,8 +15,9 @@ window.makeScene = (canvas, live, onTime) => {
   key.position.set(-0.4, 1.1, 0.8);
   scene.add(new THREE.HemisphereLight('#ffffff', '#b9a294', 1.35), key);
   const pen = live.getContext('2d');
-  const state = { root: null, mixer: null, bones: {}, duration: 0, time: 0, playing: false, joints: null };
-  let asked = 0;
+  const state = { root: null, mixer: null, bones: {}, fading: [], fps: 0, duration: 0, time: 0, playing: false, joints: null };
+  let asked = 0, stale = true;  // stale: what is shown is not what is
+  controls.addEventListener('change', () => { stale = true; });
 
   function fit() {
     const { clientWidth: width, clientHeight: height } = canvas;
@@ -24,6 +26,7 @@ window.makeScene = (canvas, live, onTime) => {
     live.height = height;
     camera.aspect = width / Math.max(1, height);
     camera.updateProjectionMatrix();
+    stale = true;
   }
 
   function look(points) {
@@ -47,9 +50,11 @@ window.makeScene = (canvas, live, onTime) => {
     for (const clip of gltf.animations) state.mixer.clipAction(clip).play();
     gltf.scene.traverse((node) => {
       if (node.isSkinnedMesh) node.frustumCulled = false;
+      if (node.isSkinnedMesh) fade(node, facts.unseen[node.name.split('_')[0]] || []);
       if (node.isBone) state.bones[node.name] = node;
     });
     scene.add(gltf.scene);
+    state.fps = facts.fps;
     state.duration = (facts.frames - 1) / facts.fps;
     const points = [];
     for (let k = 0; k <= 24; k++) {
@@ -58,7 +63,13 @@ window.makeScene = (canvas, live, onTime) => {
     }
     look(points);
     state.time = 0;
-    state.playing = true;
+    state.playing = stale = true;
+  }
+
+  function fade(node, unseen) {
+    if (!unseen.length) return;
+    node.material = Object.assign(node.material.clone(), { transparent: true, forceSinglePass: true });
+    state.fading.push({ material: node.material, unseen });
   }
 
   function clear() {
@@ -70,12 +81,16 @@ window.makeScene = (canvas, live, onTime) => {
         if (node.skeleton) node.skeleton.dispose();
       });
     }
-    Object.assign(state, { root: null, mixer: null, bones: {}, duration: 0, time: 0, playing: false, joints: null });
-    live.hidden = true;  // what was drawn last is not to stay over the motion
+    Object.assign(state, { root: null, mixer: null, bones: {}, fading: [], duration: 0, time: 0, playing: false, joints: null });
+    live.hidden = stale = true;  // what was drawn last is not to stay over the motion
   }
 
   function pose(time) {
-    state.mixer.setTime(Math.max(0, Math.min(time, state.duration - 1e-6)));
+    state.mixer.setTime(Math.max(0, Math.min(time, state.duration - 1e-6)));  // at the very end it would start again
+    const number = Math.round(time * state.fps);
+    for (const { material, unseen } of state.fading) {
+      material.opacity = unseen.some(([first, end]) => first <= number && number < end) ? UNSEEN_OPACITY : 1;
+    }
     state.root.updateMatrixWorld(true);
   }
 
@@ -115,9 +130,12 @@ window.makeScene = (canvas, live, onTime) => {
     const now = performance.now();
     if (state.playing && state.duration) state.time = (state.time + (now - before) / 1000) % state.duration;
     before = now;
-    if (state.mixer) pose(state.time);
-    renderer.render(scene, camera);
-    drawLive();
+    if (stale || state.playing || state.joints) {
+      stale = false;
+      if (state.mixer) pose(state.time);
+      renderer.render(scene, camera);
+      drawLive();
+    }
     onTime(state);
   });
 
@@ -127,7 +145,7 @@ window.makeScene = (canvas, live, onTime) => {
     get duration() { return state.duration; },
     get playing() { return state.playing; },
     play(on) { state.playing = on && Boolean(state.mixer); },
-    seek(time) { state.playing = false; state.time = time; },
+    seek(time) { state.playing = false; state.time = time; stale = true; },
     joints() {
       if (state.mixer) pose(state.time);
       return Object.fromEntries(Object.entries(state.bones).map(([name, bone]) => [name, bone.getWorldPosition(new THREE.Vector3()).toArray()]));
