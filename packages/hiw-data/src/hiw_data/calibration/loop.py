@@ -21,8 +21,8 @@ from hiw_data.calibration.measures import HandErrors, hand_errors, joints_of, su
 from hiw_data.calibration.scenes import FPS, Scene, draw, in_camera, known_motion
 from hiw_data.cleaning import smooth_motion
 from hiw_data.errors import ClipError, OptionError
-from hiw_data.motion import FittedMotion
 from hiw_data.frames import Frame
+from hiw_data.motion import FittedMotion
 from hiw_data.tracking.base import Tracker
 from hiw_data.tracking.detections import Detections
 from hiw_data.tracking.fit import fit_hands

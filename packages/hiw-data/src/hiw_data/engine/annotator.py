@@ -14,10 +14,10 @@ from hand_geometry.errors import HandGeometryError
 
 from hiw_data.annotation import AnnotationConfig, FittedPieces, fit_detected, pieces_from_arrays, pieces_to_arrays
 from hiw_data.errors import ClipError
+from hiw_data.frames import Frame
 from hiw_data.sources.cuts import Cut
 from hiw_data.sources.plain_files import check_regular
 from hiw_data.sources.video_file import VideoReader, video_info
-from hiw_data.frames import Frame
 from hiw_data.tracking.base import Tracker
 from hiw_data.tracking.detections import Detections
 from hiw_data.tracking.identity import two_hands

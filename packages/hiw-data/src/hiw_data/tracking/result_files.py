@@ -30,11 +30,11 @@ from hand_geometry.plain_npz import read_npz
 from numpy.typing import NDArray
 
 from hiw_data.errors import ClipError, OptionError, SourceError
+from hiw_data.frames import Frame
 from hiw_data.sources.crops import CropHands, crop_hands, wilor_mini_hands
 from hiw_data.sources.mano_rules import ManoHands, axis_angle_of_matrices
 from hiw_data.sources.plain_files import DAMAGE, numbers, read_json
 from hiw_data.sources.video_file import video_info
-from hiw_data.frames import Frame
 from hiw_data.tracking.detections import Detection, Detections
 
 KINDS = ("hawor", "hamer", "wilor", "wilor-mini")
