@@ -292,7 +292,7 @@ def _contacts(codes: MotionCodes, hand: str) -> list[Fact]:
             event.kind == "contact"
             and event.hand == hand
             and event.subject == "thumb+index"
-            and event.end - event.start > 0.2
+            and event.end - event.start > codes.thresholds.state_s
         ):
             words = ("thumb and index finger touching", "the thumb touching the index finger")
             found[event.subject] = Fact(Claim("contact", hand, "touch", event.subject), words)
