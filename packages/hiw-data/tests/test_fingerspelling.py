@@ -76,7 +76,8 @@ def test_a_letter_is_kept_in_captions_from_motion_codes(american: dict[str, Clip
     assert isinstance(clip, dict)
     own = american["B"]["captions"]
     assert [clip["captions"][0], clip["captions"][-1]] == own
-    assert len(clip["captions"]) == 5 and all(text.startswith(f"{own[0]}: ") for text in clip["captions"][1:])
+    assert len(clip["captions"]) == 5
+    assert all(text.startswith(f"{own[0]}: ") for text in clip["captions"][1:])
     assert [made["maker"] for made in clip["caption_provenance"]] == ["lexicon", *["motion codes"] * 3, "lexicon"]
     assert clip["mirrored_captions"] == [mirror_text(caption) for caption in clip["captions"]]
 

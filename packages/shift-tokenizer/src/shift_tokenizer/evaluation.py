@@ -1,23 +1,21 @@
 """How well clips come back from tokens: features, joints, use of the codes."""
 
-from collections.abc import Sequence
-
 import torch
 
 from .losses import JointsFn, joint_error_mm, reconstruction_losses
 from .tokenizer import ShiftTokenizer
 from .usage import codebook_usage
-from .windows import Clip, check_clips, clip_source, clip_valid
+from .windows import Clips, check_clips, clip_source, clip_valid
 
 
 def evaluate_reconstruction(
-    tokenizer: ShiftTokenizer, clips: Sequence[Clip], joints_fn: JointsFn | None = None, *, prefix: str = ""
+    tokenizer: ShiftTokenizer, clips: Clips, joints_fn: JointsFn | None = None, *, prefix: str = ""
 ) -> dict[str, float]:
     """Encodes and decodes clips and measures what comes back of hands that are seen, for all and by source.
 
     Args:
         tokenizer: in eval mode or not; it is not changed.
-        clips: as for `train_tokenizer`.
+        clips: as for `train_tokenizer`; all of them are in memory meanwhile.
         joints_fn: as for `train_tokenizer`.
         prefix: of the names in the result.
 
@@ -29,6 +27,7 @@ def evaluate_reconstruction(
         DataError: the clips do not fit; RateError where their rate is another than the tokenizer's.
     """
     device = tokenizer.mean.device
+    clips = [clips[number] for number in range(len(clips))]
     check_clips(clips, tokenizer.config.frames_per_latent, tokenizer.config.fps)
     valid = [torch.as_tensor(clip_valid(clip), device=device) for clip in clips]
     features = [tokenizer.fill_unseen(clip["features"], seen) for clip, seen in zip(clips, valid, strict=True)]
