@@ -2,16 +2,23 @@
 
 import dataclasses
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, train_tokenizer
+from shift_tokenizer import (
+    ShiftConfig,
+    ShiftTokenizer,
+    TokenizerTraining,
+    evaluate_reconstruction,
+    train_tokenizer,
+)
 from shift_tokenizer.normalisation import hand_statistics, streamed_statistics
 from shift_tokenizer.run import Run
 
-from .conftest import make_clip
+from .conftest import make_clip, ready
 
 TINY = TokenizerTraining(steps=7, batch_size=6, window=16, checkpoint_every=3, log_every=2)
 READ = dataclasses.replace(TINY, memory_mb=0)
@@ -97,6 +104,19 @@ def test_few_clips_are_held_at_a_time(config: ShiftConfig) -> None:
     run.step()
     assert shelf.most <= 7
     assert shelf.held == 0
+
+
+def test_what_is_measured_does_not_depend_on_the_block(
+    clips: list[dict], config: ShiftConfig, joints_fn: Callable[[torch.Tensor], torch.Tensor], monkeypatch
+) -> None:
+    """10 clips of two sources, at once and by threes."""
+    tokenizer = ready(ShiftTokenizer(config, seed=3))
+    whole = evaluate_reconstruction(tokenizer, clips, joints_fn, prefix="val_")
+    monkeypatch.setattr("shift_tokenizer.evaluation.BLOCK", 3)
+    shelf = Shelf(clips)
+    assert evaluate_reconstruction(tokenizer, shelf, joints_fn, prefix="val_") == pytest.approx(whole, rel=1e-5)
+    assert shelf.most <= 3
+    assert {"val_mpjpe_mm", "val_mpjpe_mm/fingerspelling", "val_reconstruction/procedural"} <= set(whole)
 
 
 @pytest.mark.parametrize("mirror_left", [True, False])
