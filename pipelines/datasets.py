@@ -17,6 +17,7 @@ from clutch_llm.atomic import write_beside
 from hiw_data import HiwStore, StoreError
 from hiw_data.store.upload import upload
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Version
+from kedro.io.core import get_protocol_and_path
 
 
 class NotThereError(DatasetError):
@@ -30,7 +31,7 @@ class HiwStoreDataset(AbstractVersionedDataset[HiwStore, HiwStore]):
     version copies the store there, and saving to a URL uploads it.
 
     Args:
-        filepath: the store's folder, or its URL (s3://, gs://, az://; needs obstore).
+        filepath: the store's folder (also as file://), or its URL (s3://, gs://, az://; needs obstore).
         version: which version to load and save, by Kedro (`versioned: true`); of folders only.
         credentials: of the object store, as `obstore.store.from_url` takes them: access_key_id, secret_access_key,
             region, endpoint, ...
@@ -59,12 +60,13 @@ class HiwStoreDataset(AbstractVersionedDataset[HiwStore, HiwStore]):
         fs_args: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self._url = filepath if "://" in filepath else None
+        protocol, path = get_protocol_and_path(filepath)
+        self._url = None if protocol == "file" else filepath
         if self._url and version:
             raise DatasetError(
                 f"Expected a folder for a dataset with versions, got '{filepath}'. Leave out `versioned`."
             )
-        super().__init__(PurePosixPath(filepath), version)
+        super().__init__(PurePosixPath(path), version)
         self._options = {**(fs_args or {}), **(credentials or {})}
         self.metadata = metadata
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
-from hiw_data import HiwDataError, HiwStore
+from hiw_data import Clip, HiwDataError, HiwStore
 
 from pipelines.data import make_sources
 from pipelines.protocol import Clips
@@ -30,12 +31,16 @@ def judge_clips(store: HiwStore, sources: list[dict[str, Any]]) -> tuple[Clips, 
     if not wanted:
         return train, store.data_hash
     made: Clips = [clip for source in wanted for clip in source.stream(store.fps) if isinstance(clip, dict)]
-    known = {clip["clip_id"] for clip in store.clips()} | {clip["features"].tobytes() for clip in store.clips()}
+    known = {name for clip in store.iterate() for name in (clip["clip_id"], _digest(clip))}
     for clip in made:
-        if clip["clip_id"] in known or clip["features"].tobytes() in known:
+        if clip["clip_id"] in known or _digest(clip) in known:
             raise HiwDataError(
                 f"Expected clips in evaluation.judge_sources that the store does not have, got {clip['clip_id']!r} of "
                 "both. Give the source another seed."
             )
     replaced = {clip["source"] for clip in made}
     return [clip for clip in train if clip["source"] not in replaced] + made, None
+
+
+def _digest(clip: Clip) -> bytes:
+    return hashlib.sha256(clip["features"].tobytes()).digest()

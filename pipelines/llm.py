@@ -49,7 +49,7 @@ def pretrain(
     checkpoints: str,
 ) -> Trained:
     """Make the model over text and this tokenizer's codes, and pretrain it."""
-    clips = store.clips(split="train")
+    clips = store.iterate(split="train")
     captions = [text for clip in clips for text in (*clip["captions"], *clip.get("paraphrases", ()))]
     clutch = Clutch.create(model, tokenizer=shift, captions=captions)
     return run_stage(clutch, store, tokens, config, f"{checkpoints}/pretrain")

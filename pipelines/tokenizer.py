@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from hand_geometry import features_to_joints, mirror_features
-from hiw_data import Clip, HiwStore
+from hiw_data import Clip, HiwDataset, HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, find_device, train_tokenizer
 from shift_tokenizer.distributed import ensure_process_group
 
 from pipelines.processes import TOGETHER
 from pipelines.tracking import live_metrics
+
+BLOCK = 1024
+"""Clips that are read before they are encoded: those of one length share a batch."""
 
 
 def train(
@@ -26,10 +30,10 @@ def train(
     ensure_process_group()
     with live_metrics() as log:
         return train_tokenizer(
-            store.clips(split="train"),
+            HiwDataset(store, "train", window=None),
             config,
             training,
-            val_clips=store.clips(split="val"),
+            val_clips=HiwDataset(store, "val", window=None),
             joints_fn=features_to_joints,
             mirror_fn=mirror_features,
             checkpoint_dir=f"{checkpoints}/tokenizer",
@@ -38,11 +42,14 @@ def train(
 
 
 def tokenize(store: HiwStore, shift: ShiftTokenizer) -> dict[str, np.ndarray]:
-    """Return the tokens (T / frames_per_latent, n_slots) of every clip, by clip id."""
-    clips = store.clips()
-    features, valid = [clip["features"] for clip in clips], [clip["valid"] for clip in clips]
-    tokens = shift.to(find_device()).encode_list(features, valid, fps=store.fps)
-    return {clip["clip_id"]: ids.cpu().numpy() for clip, ids in zip(clips, tokens, strict=True)}
+    """Return the tokens (T / frames_per_latent, n_slots) of every clip, by clip id; few clips are in memory at once."""
+    clips, shift = store.iterate(), shift.to(find_device())
+    found: dict[str, np.ndarray] = {}
+    while block := list(islice(clips, BLOCK)):
+        features, valid = [clip["features"] for clip in block], [clip["valid"] for clip in block]
+        tokens = shift.encode_list(features, valid, fps=store.fps)
+        found |= {clip["clip_id"]: ids.cpu().numpy() for clip, ids in zip(block, tokens, strict=True)}
+    return found
 
 
 def create_pipeline() -> Pipeline:

@@ -57,6 +57,9 @@ def test_a_store_is_kept_under_versions(tmp_path):
     assert HiwStoreDataset(filepath=str(tmp_path / "b.zarr"), version=Version(None, None)).load().path == (
         tmp_path / "b.zarr" / "one" / "b.zarr"
     )
+    by_url = HiwStoreDataset(filepath=f"file://{tmp_path / 'b.zarr'}", version=Version("one", None))
+    assert by_url.exists()
+    assert by_url.load().data_hash == store.data_hash
     with pytest.raises(DatasetError, match="Leave out `versioned`"):
         HiwStoreDataset(filepath="s3://bucket/a.zarr", version=Version(None, None))
 

@@ -120,6 +120,18 @@ def test_text_to_text_answers_what_it_asks(maker) -> None:
     }
 
 
+def test_more_detail_is_asked_of_the_captions_that_say_more(maker) -> None:
+    """The second of four captions says less than the first, and the last is the finest whatever its length."""
+    captions = ["the left hand waves", "the hand waves", "the left hand waves slowly twice", "waves slowly"]
+    clip = {"captions": captions, "tokens": MOTION}
+    decode = maker.vocabulary.decode_text
+    more = [maker.make("t2t", clip, np.random.default_rng(seed)) for seed in range(60)]
+    assert {decode(s.target) for s in more if "more detail" in decode(s.prompt)} == set(captions[2:])
+    told = [maker.make("m2t", clip, np.random.default_rng(seed)) for seed in range(60)]
+    assert {decode(s.target) for s in told if "detail" in decode(s.prompt)} == set(captions[2:])
+    assert {decode(s.target) for s in told if "detail" not in decode(s.prompt)} == set(captions[:2])
+
+
 def test_every_caption_of_a_clip_is_asked_with(maker, examples) -> None:
     decode = maker.vocabulary.decode_text
     asked = {decode(maker.make("t2m", examples[0], np.random.default_rng(seed)).prompt) for seed in range(20)}

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from code_motions import FPS, along, bumps, moved, random_motion, two_hands
+from code_motions import FPS, along, bumps, hand, moved, random_motion, two_hands
 from hand_geometry import Claim, MotionCodes, motion_codes, parse_claim
 from hand_geometry.codes import KINDS, Norm, evaluate, holds, vocabulary_claims
 from hand_geometry.errors import InputError
@@ -91,6 +91,26 @@ def test_a_claim_of_a_hand_that_was_not_seen_cannot_be_told() -> None:
     for text in ("hands:left=moves", "palm:left=down", "relation:both=mirrored", "contact:both/palms=touch"):
         assert holds(parse_claim(text), codes) == "not measurable"
     assert holds(parse_claim("hands:right=moves"), codes) == "fulfilled"
+
+
+def test_fingers_are_spread_if_those_are_that_are_extended() -> None:
+    """Index and middle finger are 25 degrees apart, ring and little finger in a fist: spread, and not together."""
+    joints = hand("fist")
+    for base, angle in ((5, 12.5), (9, -12.5)):
+        way = np.array([-np.sin(np.radians(angle)), 0.0, np.cos(np.radians(angle))])
+        joints[:, base + 1 : base + 4] = joints[:, base, None] + np.outer([0.04, 0.065, 0.085], way)
+    still = two_hands(np.repeat(joints, 30, 0))
+    codes = motion_codes(still, None, FPS)
+    assert isinstance(codes, MotionCodes)
+    assert evaluate(parse_claim("fingers:right/fingers=spread"), codes).status == "fulfilled"
+    assert evaluate(parse_claim("fingers:right/fingers=together"), codes).status == "contradicted"
+    closed = joints.copy()
+    for base in (5, 9):
+        closed[:, base + 1 : base + 4] = closed[:, base, None] + np.outer([0.04, 0.065, 0.085], [0.0, 0.0, 1.0])
+    closed[:, 14:17] = closed[:, 13, None] + np.outer([0.01, 0.005, 0.0], [0.7, -0.7, 0.0])  # curled aside: not counted
+    codes = motion_codes(two_hands(np.repeat(closed, 30, 0)), None, FPS)
+    assert isinstance(codes, MotionCodes)
+    assert evaluate(parse_claim("fingers:right/fingers=together"), codes).status == "fulfilled"
 
 
 def test_a_claim_with_a_time_looks_there_alone(lifting: MotionCodes) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hand_geometry import HandModel, load_pose
+from hand_geometry import HandModel, MotionCodes, load_pose, motion_codes, parse_claim
+from hand_geometry.codes import evaluate
 from hiw_data.captions import describe_hands, measure_shape
 from hiw_data.sources.fingerspelling import Entry, write_captions
 from hypothesis import given, settings
@@ -27,6 +28,22 @@ def hand(
     vector = torch.tensor(orient.as_rotvec() * ([1, -1, -1] if side == "left" else [1, 1, 1]))
     joints = HandModel.load("default", side=side)(vector.float(), pose, vertices=False).joints
     return np.repeat(joints.numpy()[None], frames, 0)
+
+
+def codes_of(joints: np.ndarray) -> MotionCodes:
+    """Motion codes of a right hand (T, 21, 3) that alone is seen."""
+    codes = motion_codes(np.stack([joints, joints], 1), np.tile([False, True], (len(joints), 1)), 15.0)
+    assert isinstance(codes, MotionCodes)
+    return codes
+
+
+def fanned(degrees: float) -> np.ndarray:
+    """An open right hand (T, 21, 3), so many degrees between index and middle finger, 5 between the others."""
+    joints = hand()
+    for base, angle in ((5, degrees), (9, 0.0), (13, -5.0), (17, -10.0)):
+        way = np.array([np.sin(np.radians(angle)), -np.cos(np.radians(angle)), 0.0])
+        joints[:, base + 1 : base + 4] = joints[:, base, None] + np.outer([0.04, 0.065, 0.085], way)
+    return joints
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -108,6 +125,38 @@ def test_frames_that_were_not_seen_do_not_matter(seed: int) -> None:
     before = measure_shape(joints, valid, 1)
     joints[~valid] = np.random.default_rng(seed).normal(size=(5, 21, 3))
     assert measure_shape(joints, valid, 1) == before
+
+
+@pytest.mark.parametrize(
+    ("millimetres", "thumb", "status"),
+    [(18, "touching the index finger", "fulfilled"), (25, None, "not measurable"), (35, None, "contradicted")],
+)
+def test_thumb_and_finger_touch_where_the_motion_codes_say_so(
+    millimetres: float, thumb: str | None, status: str
+) -> None:
+    """Near (25 mm) is not touching: it was said of up to 30 mm, and the codes could not tell it."""
+    joints = hand(("index", "middle", "ring", "pinky"))
+    joints[:, 4] = joints[:, 8] + [millimetres / 1000, 0.0, 0.0]
+    said = measure_shape(joints, np.ones(9, bool), 1).thumb
+    assert (said == thumb) if thumb else ("touching" not in said)
+    assert evaluate(parse_claim("contact:right/thumb+index=touch"), codes_of(joints)).status == status
+
+
+@pytest.mark.parametrize(
+    ("degrees", "words"),
+    [(14.0, "fingers together"), (18.0, None), (22.0, "fingers spread")],
+)
+def test_fingers_are_spread_or_together_where_the_motion_codes_say_so(degrees: float, words: str | None) -> None:
+    joints = fanned(degrees)
+    shape = measure_shape(joints, np.ones(9, bool), 1)
+    assert shape.fingers == ("extended",) * 4
+    assert [w for w in ("fingers together", "fingers spread") if w in shape.words()] == ([words] if words else [])
+    said = {
+        value: evaluate(parse_claim(f"fingers:right/fingers={value}"), codes_of(joints)).status
+        for value in ("together", "spread")
+    }
+    fulfilled = [f"fingers {value}" for value, status in said.items() if status == "fulfilled"]
+    assert fulfilled == ([words] if words else [])
 
 
 def test_two_hands_are_described_the_longer_seen_first() -> None:

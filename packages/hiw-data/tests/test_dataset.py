@@ -105,6 +105,19 @@ def test_splits_and_sources_are_selected(ragged: HiwStore) -> None:
         HiwDataset(ragged, window=0)
 
 
+def test_without_a_window_an_item_is_a_clip_as_it_is(ragged: HiwStore) -> None:
+    dataset = HiwDataset(ragged, None, window=None)
+    assert [(item["clip_id"], item["start"], item["length"]) for item in dataset] == [
+        (clip["clip_id"], 0, len(clip["features"])) for clip in ragged.clips()
+    ]
+    for item, clip in zip(dataset, ragged.clips(), strict=True):
+        np.testing.assert_array_equal(item["features"].numpy(), clip["features"])
+        np.testing.assert_array_equal(item["valid"].numpy(), clip["valid"])
+        assert (item["fps"], item["source"]) == (clip["fps"], clip["source"])
+    with pytest.raises(ValueError, match="no stride for whole clips"):
+        HiwDataset(ragged, window=None, stride=8)
+
+
 def test_it_feeds_a_data_loader(ragged: HiwStore) -> None:
     batch = next(iter(DataLoader(HiwDataset(ragged), batch_size=3, collate_fn=collate)))
     assert batch["features"].shape == (3, 64, 198)

@@ -69,6 +69,20 @@ def test_real_letters_have_the_captions_that_a_person_would_check(american: dict
 
 
 @needs_lexicon
+def test_a_letter_is_kept_in_captions_from_motion_codes(american: dict[str, Clip]) -> None:
+    source = FingerspellingSource(["ase"], workers=0, measured_captions=True)
+    source.entries = [entry for entry in source.entries if entry.letter == "B"]
+    (clip,) = source.stream(15.0)
+    assert isinstance(clip, dict)
+    own = american["B"]["captions"]
+    assert [clip["captions"][0], clip["captions"][-1]] == own
+    assert len(clip["captions"]) == 5
+    assert all(text.startswith(f"{own[0]}: ") for text in clip["captions"][1:])
+    assert [made["maker"] for made in clip["caption_provenance"]] == ["lexicon", *["motion codes"] * 3, "lexicon"]
+    assert clip["mirrored_captions"] == [mirror_text(caption) for caption in clip["captions"]]
+
+
+@needs_lexicon
 def test_a_recording_lasts_as_long_at_any_frame_rate(american: dict[str, Clip]) -> None:
     source = FingerspellingSource(["ase"], workers=0)
     source.entries = [entry for entry in source.entries if entry.letter in "ABMS"]

@@ -406,6 +406,14 @@ def device(_: Path) -> None:
     assert run_of(device="auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def memory_mb(_: Path) -> None:
+    """9 clips of 24 frames of 794 bytes are 0.2 MiB; the same windows are drawn from memory and not from memory."""
+    kept, read = (run_of(memory_mb=size) for size in (1, 0))
+    assert (kept.sampler.packed, read.sampler.packed) == (True, False)
+    for a, b in zip(*(run.sampler.draw(run.state.generator) for run in (kept, read)), strict=True):
+        assert torch.equal(a, b)
+
+
 TRAINING_CASES: dict[str, Callable[[Path], None]] = {
     "steps": steps,
     "batch_size": batch_size,
@@ -431,6 +439,7 @@ TRAINING_CASES: dict[str, Callable[[Path], None]] = {
     "precision": precision,
     "keep": keep,
     "device": device,
+    "memory_mb": memory_mb,
 }
 
 

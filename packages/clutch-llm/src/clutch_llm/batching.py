@@ -217,7 +217,8 @@ class SampleMaker:
 
     def _m2t(self, example: Example, rng: np.random.Generator) -> Sample:
         index = int(rng.integers(len(example["captions"])))
-        template = self._template(prompts.M2T if index == 0 else prompts.M2T_DETAILED, rng)
+        detailed = index in finer_captions(example["captions"])
+        template = self._template(prompts.M2T_DETAILED if detailed else prompts.M2T, rng)
         prompt = self.prompts.m2t(example["tokens"], template=template)
         return Sample(*prompt, *self._text_target(example["captions"][index]))
 
@@ -294,7 +295,7 @@ class SampleMaker:
         captions = example["captions"]
         options: list[tuple[Sequence[Template], str, str]] = [(prompts.T2T_BRIEF, _any(captions, rng), captions[0])]
         if len(captions) > 1:
-            options.append((prompts.T2T_DETAILED, captions[0], _any(captions[1:], rng)))
+            options.append((prompts.T2T_DETAILED, captions[0], captions[_any(finer_captions(captions), rng)]))
         caption = _any(captions, rng)
         if prompts.hands_of(caption):
             options.append((prompts.T2T_HANDS, caption, prompts.hands_of(caption)))
@@ -322,6 +323,16 @@ class SampleMaker:
 
     def _tokens(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         return token_rows(np.array(ids, dtype=np.int64), self.layout), no_positions(len(ids), self.layout)
+
+
+def finer_captions(captions: Sequence[str]) -> list[int]:
+    """Places of the captions that say more than the first one: the longer ones, and the last, which is the finest.
+
+    >>> finer_captions(["the hand waves hello", "the hand moves", "the hand moves left and right", "waving twice"])
+    [2, 3]
+    """
+    last = len(captions) - 1
+    return [k for k in range(1, last + 1) if k == last or len(captions[k]) > len(captions[0])]
 
 
 def _any(options: Sequence[T], rng: np.random.Generator) -> T:

@@ -3,7 +3,8 @@
 Convention:
     Joints (..., 21, 3) in OpenPose order, metres, camera axes (x right, y down, z away from the camera).
     "Toward the viewer" is toward the camera. Everything is measured on the frames in which the hand is held
-    most still, by medians, so that the same motion always gives the same words.
+    most still, by medians, so that the same motion always gives the same words. What touches, is extended, curled,
+    spread or together is what the motion codes say it is: `CodeThresholds`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from hand_geometry.codes import CodeThresholds
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -20,12 +22,10 @@ FINGERS = ("index", "middle", "ring", "pinky")
 SIDES = ("left", "right")
 
 _BASES, _TIPS = np.array([5, 9, 13, 17]), np.array([8, 12, 16, 20])
-_KNUCKLE, _OUTER, _EXTENDED, _CURLED = np.radians([50.0, 50.0, 60.0, 125.0])
-"""Flexion of a finger's knuckle, of its two outer joints, and of all three when extended / curled. Together
-with the other thresholds they stand in the valleys of the lexicon's own histograms."""
-_SPREAD = np.radians(15.5)
-_TOUCH, _THUMB_OUT, _THUMB_ACROSS = 0.03, 0.025, -0.008
-_STILL, _TRAVEL, _TURNED = 0.03, 0.06, np.radians(50.0)
+_CODES = CodeThresholds()
+_THUMB_ACROSS, _TRAVEL, _TURNED = -0.008, 0.06, np.radians(50.0)
+"""What only these words tell apart: metres of the thumb's tip beyond the index knuckle, metres and radians of a clip's
+movement."""
 
 _FACING = {
     (0, 1): "right",
@@ -44,7 +44,8 @@ class HandShape:
     Attributes:
         fingers: for index, middle, ring, pinky: "extended", "bent" (at the knuckle), "hooked" (at the outer
             joints), "curved" (at both) or "curled".
-        together: the extended fingers lie side by side; None with fewer than two neighbours extended.
+        together: the extended fingers lie side by side, or (False) two neighbours of them are spread; None where they
+            are neither, and with fewer than two neighbours extended.
         crossed: index and middle finger are crossed.
         thumb: "out", "along the side", "across the palm", or "touching the ... finger".
         palm: where the palm faces.
@@ -146,43 +147,45 @@ def _palm_axes(joints: Array, side: int) -> tuple[Array, Array, Array]:
 
 
 def _bends(joints: Array, forward: Array, normal: Array) -> tuple[Array, Array]:
-    """Radians, (T, 4) each: flexion of the knuckles, and of the two outer joints together."""
+    """Degrees, (T, 4) each: flexion of the knuckles, and of the two outer joints together."""
     bones = [_unit(joints[:, _BASES + k + 1] - joints[:, _BASES + k]) for k in range(3)]
     first = bones[0]
     knuckle = np.arctan2((first * normal[:, None]).sum(-1), (first * forward[:, None]).sum(-1))
     outer = sum(np.arccos(np.clip((bones[k] * bones[k + 1]).sum(-1), -1, 1)) for k in range(2))
-    return knuckle, np.asarray(outer)
+    return np.degrees(knuckle), np.degrees(outer)
 
 
 def _state(knuckle: float, outer: float) -> str:
-    if outer > _OUTER and knuckle + outer > _CURLED:
+    if outer > _CODES.outer_deg and knuckle + outer > _CODES.curled_deg:
         return "curled"
-    if knuckle + outer < _EXTENDED:
+    if knuckle + outer < _CODES.extended_deg:
         return "extended"
-    if outer < _OUTER and knuckle > _KNUCKLE:
+    if outer < _CODES.outer_deg and knuckle > _CODES.knuckle_deg:
         return "bent"
     return "hooked" if outer > 3 * abs(knuckle) else "curved"
 
 
 def _spread(joints: Array, across: Array, states: Sequence[str]) -> tuple[bool | None, bool]:
-    directions = _unit(joints[:, _TIPS] - joints[:, _BASES])
+    directions = _unit(joints[:, _BASES + 1] - joints[:, _BASES])
     neighbours = [k for k in range(3) if states[k] == states[k + 1] == "extended"]
     if not neighbours:
         return None, False
     angle = np.arccos(np.clip((directions[:, :-1] * directions[:, 1:]).sum(-1), -1, 1))  # (T, 3)
     gap = ((joints[:, _TIPS[0]] - joints[:, _TIPS[1]]) * across).sum(-1)
     crossed = 0 in neighbours and float(np.median(gap)) < -0.002
-    return bool(np.median(angle[:, neighbours].max(1)) < _SPREAD), crossed
+    widest = float(np.degrees(np.median(angle[:, neighbours].max(1))))
+    together = True if widest < _CODES.together_deg else False if widest > _CODES.open_deg else None
+    return together, crossed
 
 
 def _thumb(joints: Array, across: Array, states: Sequence[str]) -> str:
     tip = joints[:, 4]
     to_tips = np.median(np.linalg.norm(joints[:, _TIPS] - tip[:, None], axis=-1), 0)
     nearest = int(to_tips.argmin())
-    if to_tips[nearest] < _TOUCH and states[nearest] != "extended":
+    if to_tips[nearest] < _CODES.tip_contact_m and states[nearest] != "extended":
         return f"touching the {FINGERS[nearest]} finger"
     sideways = float(np.median(((tip - joints[:, 5]) * across).sum(-1)))
-    if sideways > _THUMB_OUT:
+    if sideways > _CODES.thumb_out_m:
         return "out"
     return "along the side" if sideways > _THUMB_ACROSS else "across the palm"
 
@@ -211,7 +214,7 @@ def _movement(joints: Array, side: int) -> str:
         return "moving from side to side" if axis == 0 else "moving up and down"
     if turned > _TURNED:
         return "turning"
-    return "held still" if travel.max() < _STILL else "moving a little"
+    return "held still" if travel.max() < _CODES.move_m else "moving a little"
 
 
 def _finger_words(states: Sequence[str]) -> str:

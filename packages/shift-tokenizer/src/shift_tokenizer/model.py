@@ -7,7 +7,7 @@ Design:
   `denormalize`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .config import ShiftConfig
 from .layout import HAND_FEATURES, HANDS, join_hands, mirror_signs, split_hands
-from .normalisation import hand_statistics
+from .normalisation import hand_statistics, streamed_statistics
 from .slots import join_slots, split_slots
 from .stacking import assemble, stack_mask, stream_inputs
 from .streams import Stream
@@ -85,7 +85,16 @@ class ShiftModel(nn.Module):
         the other's; with none at all, nothing is changed.
         """
         hands = split_hands(features) * self.signs
-        for hand, statistics in enumerate(hand_statistics(hands, valid, self.config)):
+        self._set_normalisation(hand_statistics(hands, valid, self.config))
+
+    @torch.no_grad()
+    def stream_normalisation(self, blocks: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """The same from blocks of frames, in constant memory; equal to float32's rounding."""
+        signed = ((split_hands(features) * self.signs, valid) for features, valid in blocks)
+        self._set_normalisation(streamed_statistics(signed, self.config))
+
+    def _set_normalisation(self, found: list[tuple[Tensor, Tensor] | None]) -> None:
+        for hand, statistics in enumerate(found):
             if statistics is not None:
                 self.mean[hand], self.std[hand] = statistics
 

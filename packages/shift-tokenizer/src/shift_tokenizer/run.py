@@ -7,8 +7,9 @@ are summed. So many processes end where one would, to float tolerance.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,11 @@ from .errors import ConfigError, ShiftTokenizerError
 from .losses import JointsFn, commitment_loss, joint_losses, reconstruction_losses, translation_velocity_loss
 from .mixing import source_shares
 from .model import ShiftOutput
+from .ragged import hold_nearest
 from .settings import NO_INFLUENCE, TokenizerTraining
 from .tokenizer import ShiftTokenizer
 from .usage import usage_of_counts
-from .windows import Clip, WindowSampler, clip_source, hash_clips
+from .windows import Clips, WindowSampler, hash_clips, survey_clips
 
 _ADAM_BETAS = (0.9, 0.99)  # squares are averaged over about 100 steps, which is short beside the demo's 1250
 
@@ -45,7 +47,7 @@ class Run:
 
     def __init__(
         self,
-        clips: Sequence[Clip],
+        clips: Clips,
         config: ShiftConfig,
         training: TokenizerTraining,
         joints_fn: JointsFn | None,
@@ -66,19 +68,26 @@ class Run:
                 f"{training.batch_size}. Raise it: it counts the windows of all of them."
             )
         self.config, self.training, self.joints_fn, self.mirror_fn = config, training, joints_fn, mirror_fn
-        counts = dict(sorted(Counter(map(clip_source, clips)).items()))
+        self.survey = survey_clips(clips, config.frames_per_latent, config.fps)
+        counts = dict(sorted(Counter(self.survey.sources).items()))
         self.sampler = WindowSampler(
             clips,
             window=training.window,
             batch_size=training.batch_size,
-            shares=source_shares(counts, training.source_temperature, training.source_weights) if counts else {},
+            shares=source_shares(counts, training.source_temperature, training.source_weights),
             frames_per_latent=config.frames_per_latent,
             fps=config.fps,
+            survey=self.survey,
+            memory=training.memory_mb * 2**20,
         )
         self.device = find_device(training.device)
         self.tokenizer = ShiftTokenizer(config, seed=training.seed)
-        self.tokenizer.fit_normalisation(self.sampler.features, self.sampler.valid)
-        self.sampler.fill_unseen(self.tokenizer.fill_unseen)
+        if self.sampler.packed:
+            self.tokenizer.fit_normalisation(self.sampler.features, self.sampler.valid)
+        else:
+            self.tokenizer.stream_normalisation(self.sampler.each())
+        never = self.tokenizer.mean * self.tokenizer.signs
+        self.sampler.fill_unseen(partial(_fill, never=never))  # on the CPU, wherever the tokenizer goes
         self.tokenizer.to(self.device).train()
         optimizer = torch.optim.AdamW(
             self.tokenizer.parameters(),
@@ -90,7 +99,7 @@ class Run:
         generator = torch.Generator().manual_seed(training.seed)
         self.state = TrainingState(self.tokenizer, optimizer, generator, 0, [])
 
-    def fingerprint(self, clips: Sequence[Clip], val_clips: Sequence[Clip] | None) -> str:
+    def fingerprint(self, val_clips: Clips | None) -> str:
         """Hash of all that shapes the result; under keep="best" validation does."""
         best = self.training.keep == "best"
         ignored = [name for name in NO_INFLUENCE if not (best and name == "validate_every")]
@@ -98,8 +107,8 @@ class Run:
         return fingerprint(
             config=self.config.to_dict(),
             training=settings,
-            data=hash_clips(clips),
-            validation=hash_clips(val_clips) if best and val_clips else "",
+            data=self.survey.sha256,
+            validation=hash_clips(val_clips) if best and val_clips is not None else "",
             joints=self.joints_fn is not None,
             device=self.device.type,
         )
@@ -214,3 +223,8 @@ class Run:
     def _rows(self, by_part: Tensor, batch: _Batch) -> Tensor:
         """(B, parts, L) -> (N, L), of the hands that are worked on."""
         return by_part[batch.hands] if self.config.splits_parts else by_part.flatten(0, 1)
+
+
+def _fill(features: Tensor, valid: Tensor, never: Tensor) -> Tensor:
+    """`ShiftTokenizer.fill_unseen` of one clip (T, 198), (T, 2)."""
+    return hold_nearest(features[None], valid[None], never)[0]

@@ -48,6 +48,8 @@ class TokenizerTraining:
         precision: "fp32", or "bf16": the networks in bfloat16, quantizers, losses and weights in float32.
         keep: "last": the tokenizer after the last step is returned; "best": the best on the validation clips.
         device: "cpu", "cuda", "cuda:N", or "auto": a CUDA device if there is one.
+        memory_mb: MiB that the training clips may take in memory; of more each is read when it is drawn. The windows
+            are the same; mean and standard deviation are then summed in float64, and differ in their last bits.
     """
 
     steps: int = 1000
@@ -77,11 +79,13 @@ class TokenizerTraining:
     precision: str = "fp32"
     keep: str = "last"
     device: str = "auto"
+    memory_mb: int = 512
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "window", "log_every", "validate_every", "checkpoint_every"):
             require_integer(self, name, 1)
         require_integer(self, "warmup_steps", 0)
+        require_integer(self, "memory_mb", 0)
         require_integer(self, "seed", 0, 2**63 - 1)
         require_number(self, "learning_rate", 1e-9, 1.0)
         require_number(self, "final_rate", 0.0, 1.0)

@@ -32,7 +32,7 @@ from .progress import progress_bar
 from .run import Run
 from .settings import TokenizerTraining
 from .tokenizer import ShiftTokenizer
-from .windows import Clip, check_clips, clip_source, hash_clips
+from .windows import Clips, check_clips
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +57,11 @@ class TrainingCallback:
 
 
 def train_tokenizer(
-    clips: Sequence[Clip],
+    clips: Clips,
     config: ShiftConfig | None = None,
     training: TokenizerTraining | None = None,
     *,
-    val_clips: Sequence[Clip] | None = None,
+    val_clips: Clips | None = None,
     joints_fn: JointsFn | None = None,
     mirror_fn: Callable[[Tensor], Tensor] | None = None,
     checkpoint_dir: str | PathLike[str] | None = None,
@@ -73,7 +73,8 @@ def train_tokenizer(
     Args:
         clips: dicts with "features" (T, 198), T a multiple of frames_per_latent, and optionally "valid" (T, 2) bool,
             whether each hand is seen; "fps", frames a second; "source", the name of a dataset. What stands in
-            frames in which a hand is not seen changes nothing.
+            frames in which a hand is not seen changes nothing. A list, or a map-style dataset that reads them, such as
+            hiw_data's `HiwDataset(..., window=None)`: of more than `training.memory_mb` each is read when drawn.
         config: of the tokenizer.
         training: of the run.
         val_clips: clips of which the reconstruction error is logged; the best state is told by their
@@ -99,21 +100,22 @@ def train_tokenizer(
         ShiftTokenizerError: the loss is not finite, or the disk refuses a checkpoint.
     """
     run = Run(clips, config or ShiftConfig(), training or TokenizerTraining(), joints_fn, mirror_fn)
-    if val_clips:
+    validates = val_clips is not None and len(val_clips) > 0
+    if val_clips is not None and validates:
         check_clips(val_clips, run.config.frames_per_latent, run.config.fps)
     elif run.training.keep == BEST:
         raise ConfigError(
             "Expected val_clips for TokenizerTraining.keep 'best', got none. Pass some, or keep the last."
         )
     folder = None if checkpoint_dir is None else Path(checkpoint_dir)
-    mark = "" if folder is None else run.fingerprint(clips, val_clips)
+    mark = "" if folder is None else run.fingerprint(val_clips)
     if folder is not None:
         make_folder(folder)
         load_state(folder, run.state, mark)
         _check_alike(run.state.step, run.device)
-    run.tokenizer.provenance = _provenance(run, clips)
+    run.tokenizer.provenance = _provenance(run)
     called = _Calls(callbacks, on_log) if rank() == 0 else _Calls((), None)
-    _loop(run, val_clips or (), folder, mark, called)
+    _loop(run, val_clips if validates else None, folder, mark, called)
     if run.training.keep == BEST:
         _restore_best(run)
     _share_results(run)
@@ -151,7 +153,7 @@ class _Calls(TrainingCallback):
             callback.on_end(tokenizer, history)
 
 
-def _loop(run: Run, val_clips: Sequence[Clip], folder: Path | None, mark: str, called: _Calls) -> None:
+def _loop(run: Run, val_clips: Clips | None, folder: Path | None, mark: str, called: _Calls) -> None:
     state, settings, first = run.state, run.training, run.state.step
     started = time.perf_counter()
     called.on_start(run.config, settings, first)
@@ -159,14 +161,15 @@ def _loop(run: Run, val_clips: Sequence[Clip], folder: Path | None, mark: str, c
     while state.step < settings.steps:
         losses = run.step()
         done, last = state.step, state.step == settings.steps
-        validates = bool(val_clips) and (done % settings.validate_every == 0 or last) and rank() == 0
+        validates = (done % settings.validate_every == 0 or last) and rank() == 0
+        validated = val_clips if validates else None
         if bar is not None:
             bar.update(1)
-        if done % settings.log_every == 0 or validates or last:
+        if done % settings.log_every == 0 or validated is not None or last:
             metrics = run.metrics(losses)
             metrics["seconds_per_step"] = (time.perf_counter() - started) / (done - first)
-            if validates:
-                metrics |= evaluate_reconstruction(run.tokenizer, val_clips, run.joints_fn, prefix="val_")
+            if validated is not None:
+                metrics |= evaluate_reconstruction(run.tokenizer, validated, run.joints_fn, prefix="val_")
                 _keep_best(run, metrics, folder, called)
             state.history.append({"step": done, **metrics})
             if bar is not None:
@@ -211,14 +214,14 @@ def _write(run: Run, folder: Path, best: bool, called: _Calls) -> None:
     called.on_checkpoint(run.state.step, folder, best)
 
 
-def _provenance(run: Run, clips: Sequence[Clip]) -> dict[str, Any]:
+def _provenance(run: Run) -> dict[str, Any]:
     """What a tokenizer was made from; nothing in it depends on when or where."""
-    sources = Counter(map(clip_source, clips))
+    survey = run.survey
     return {
-        "clips": len(clips),
-        "frames": sum(len(clip["features"]) for clip in clips),
-        "clips_by_source": dict(sorted(sources.items())),
-        "data_sha256": hash_clips(clips),
+        "clips": len(survey.lengths),
+        "frames": sum(survey.lengths),
+        "clips_by_source": dict(sorted(Counter(survey.sources).items())),
+        "data_sha256": survey.sha256,
         "settings": run.training.to_dict(),
         "joint_losses": run.joints_fn is not None,
         "processes": world_size(),

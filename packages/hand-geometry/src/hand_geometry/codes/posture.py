@@ -51,7 +51,7 @@ def finger_state(claim: Claim, codes: MotionCodes, hand: int) -> Answer:
         bend = [sign * m.flex[FINGERS.index(name)] for name in names] if m else [0.0]
         return share_answer(min(bend) / 30, 0.6, 0.2), f"bend by {min(bend) * sign:.0f} degrees or more"
     if claim.value in ("spread", "together"):
-        pairs = [state_shares(codes, claim, "spacing", hand, pair) for pair in NEIGHBOURS[1:]]
+        pairs = [state_shares(codes, claim, "spacing", hand, pair) for pair in _extended_pairs(claim, codes, hand)]
         apart, closed = max(s.get("open", 0.0) for s in pairs), min(s.get("closed", 0.0) for s in pairs)
         yes, no = (apart, closed) if claim.value == "spread" else (closed, apart)
         return (True if yes > 0.5 else False if no > 0.7 else None), f"apart in {apart:.0%}, closed in {closed:.0%}"
@@ -63,6 +63,13 @@ def finger_state(claim: Claim, codes: MotionCodes, hand: int) -> Answer:
     values = wanted.get(claim.value, (claim.value,))
     shares = [sum(state_shares(codes, claim, "finger", hand, name).get(v, 0.0) for v in values) for name in names]
     return share_answer(min(shares), 0.3, 0.1), f"{claim.value} in {min(shares):.0%} of the time"
+
+
+def _extended_pairs(claim: Claim, codes: MotionCodes, hand: int) -> list[str]:
+    """Neighbours that are both extended for most of the claim's time; all neighbours where none are."""
+    shares = {name: state_shares(codes, claim, "finger", hand, name) for name in FINGERS[1:]}
+    straight = [name for name, s in shares.items() if s.get("extended", 0.0) + s.get("hyperextended", 0.0) > 0.5]
+    return [pair for pair in NEIGHBOURS[1:] if set(pair.split("+")) <= set(straight)] or list(NEIGHBOURS[1:])
 
 
 def number_extended(claim: Claim, codes: MotionCodes, hand: int) -> Answer:

@@ -160,6 +160,11 @@ def _true(codes: MotionCodes, facts: list[Fact]) -> list[Fact]:
     return [fact for fact in facts if evaluate(fact.claim, codes).status == FULFILLED]
 
 
+def moving(hand: str) -> Fact:
+    """That a hand moves, and no more."""
+    return Fact(Claim("hands", hand, "moves"), ("[move]", "[make] a movement"))
+
+
 def _ways(m: Movement) -> list[Fact]:
     """What the movement is, the channel that shows most first."""
     ways = {"travel": _travel(m), "turn": _turn(m), "flex": _flex(m)}
@@ -169,7 +174,7 @@ def _ways(m: Movement) -> list[Fact]:
         flutter = Fact(Claim("hands", m.hand, "moves"), ("[flutter] the fingers", "[wiggle] the fingers"))
         net = Claim("direction", m.hand, "in-place")
         found = [flutter, Fact(net, ("[stay] in place",)), *(f for f in found if f.claim.kind == "direction")]
-    return found or [Fact(Claim("hands", m.hand, "moves"), ("[move]", "[make] a movement"))]
+    return found or [moving(m.hand)]
 
 
 def _travel(m: Movement) -> list[Fact]:
@@ -292,7 +297,7 @@ def _contacts(codes: MotionCodes, hand: str) -> list[Fact]:
             event.kind == "contact"
             and event.hand == hand
             and event.subject == "thumb+index"
-            and event.end - event.start > 0.2
+            and event.end - event.start > codes.thresholds.state_s
         ):
             words = ("thumb and index finger touching", "the thumb touching the index finger")
             found[event.subject] = Fact(Claim("contact", hand, "touch", event.subject), words)

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from hand_geometry.codes import Claim, MotionCodes
 
-from hiw_data.captioning.facts import Fact, HandFacts, hand_facts, joint_facts, relation_facts
+from hiw_data.captioning.facts import SIDES, Fact, HandFacts, hand_facts, joint_facts, moving, relation_facts
 from hiw_data.sources.wording import gerund, third_person
 
 LENGTHS = ("short", "medium", "long")
@@ -71,19 +71,59 @@ def describe_motion(codes: MotionCodes, seed: int = 0, variants: int = VARIANTS)
     Returns:
         The captions; every one of them says only what the codes fulfil. Where no hand was seen all are empty.
     """
-    left, right = (hand_facts(codes, hand) for hand in ("left", "right"))
+    left, right = (hand_facts(codes, hand) for hand in SIDES)
     relations = relation_facts(codes)
-    subjects = _subjects(codes, left, right)
     taken: set[str] = set()
+    whole = _three_lengths(_subjects(codes, left, right), relations, seed, variants, taken)
 
     def draw(write: Callable[[np.random.Generator], MotionCaption], kind: int) -> tuple[MotionCaption, ...]:
         return _distinct(write, np.random.default_rng([seed, kind]), variants, taken)
 
-    writers = [partial(_whole, subjects, relations, length) for length in LENGTHS]
-    whole = [draw(write, kind) if subjects else () for kind, write in enumerate(writers)]
     hands = [draw(partial(_sentence, facts, "long"), 3) if facts else () for facts in (left, right)]
     related = draw(partial(_relation, relations), 4) if relations else ()
     return MotionCaptions(whole[0], whole[1], whole[2], hands[0], hands[1], related)
+
+
+def describe_whole(
+    codes: MotionCodes, seed: int = 0, tells: Callable[[Claim], bool] | None = None
+) -> tuple[MotionCaption, ...]:
+    """A short, a middle and a long caption of the whole clip, no two alike; less than `describe_motion`, and sooner.
+
+    Args:
+        codes: Of one clip.
+        seed: Draws synonyms and word order.
+        tells: Which claims may be made, such as those that hold whatever the world's axes are; None for all.
+
+    Returns:
+        The three; none where no hand was seen half of the time.
+    """
+    left, right = (_telling(hand_facts(codes, hand), tells) for hand in SIDES)
+    relations = [fact for fact in relation_facts(codes) if tells is None or tells(fact.claim)]
+    whole = _three_lengths(_subjects(codes, left, right), relations, seed, 1, set())
+    return tuple(caption for length in whole for caption in length)
+
+
+def _three_lengths(
+    subjects: Sequence[HandFacts], relations: Sequence[Fact], seed: int, variants: int, taken: set[str]
+) -> list[tuple[MotionCaption, ...]]:
+    """Captions of the whole clip by length; what is `taken` is not said again."""
+    writers = [partial(_whole, subjects, relations, length) for length in LENGTHS] if subjects else []
+    drawn = [_distinct(w, np.random.default_rng([seed, k]), variants, taken) for k, w in enumerate(writers)]
+    return drawn or [()] * len(LENGTHS)
+
+
+def _telling(facts: HandFacts | None, tells: Callable[[Claim], bool] | None) -> HandFacts | None:
+    """The facts that may be told; of a movement of which nothing is left, that there is one."""
+    if facts is None or tells is None:
+        return facts
+    way = tuple(fact for fact in facts.way if tells(fact.claim))
+    if facts.spans and not way:
+        way = (moving(facts.hand),)
+    count, speed, size = (
+        fact if fact and tells(fact.claim) else None for fact in (facts.count, facts.speed, facts.size)
+    )
+    posture = tuple(fact for fact in facts.posture if tells(fact.claim))
+    return HandFacts(facts.hand, way, count, speed, size, posture, facts.spans)
 
 
 def _subjects(codes: MotionCodes, left: HandFacts | None, right: HandFacts | None) -> list[HandFacts]:
@@ -118,7 +158,7 @@ def _whole(
     if len(subjects) == 1 or (length == "short" and subjects[1].spans < 0.25 * subjects[0].spans):
         return caption
     other = _sentence(subjects[1], "short" if length != "long" else "medium", rng, plain=True)
-    joint = str(rng.choice([", while ", "; ", " while "]))
+    joint = _any((", while ", "; ", " while "), rng)
     return MotionCaption(caption.text + joint + other.text, caption.claims + other.claims)
 
 
@@ -153,7 +193,7 @@ def _sentence(
 def _ordered(
     hand: str, phrase: str, adverb: str, times: str, size: str, extras: list[str], rng: np.random.Generator, plain: bool
 ) -> str:
-    name = str(rng.choice(_NAMES[hand]))
+    name = _any(_NAMES[hand], rng)
     does = _inflect(phrase, "base" if hand == "both" else "third")
     doing = _inflect(phrase, "gerund")
     single = adverb if " " not in adverb else ""
@@ -190,14 +230,18 @@ def _relation(relations: Sequence[Fact], rng: np.random.Generator) -> MotionCapt
         if " hand " in words:
             parts.append(words.replace(" hand ", " hand is ", 1))
         elif "[" in words:
-            parts.append(f"{rng.choice(_NAMES['both'])} {_inflect(words, 'base')}")
+            parts.append(f"{_any(_NAMES['both'], rng)} {_inflect(words, 'base')}")
         else:
-            parts.append(f"{rng.choice(_NAMES['both'])} {rng.choice(['move', 'work'])} {words}")
+            parts.append(f"{_any(_NAMES['both'], rng)} {_any(('move', 'work'), rng)} {words}")
     return MotionCaption(_tidy(", and ".join(parts)), tuple(fact.claim for fact in chosen))
 
 
 def _pick(fact: Fact | None, rng: np.random.Generator) -> str:
-    return str(rng.choice(fact.phrases)) if fact else ""
+    return _any(fact.phrases, rng) if fact else ""
+
+
+def _any(options: Sequence[str], rng: np.random.Generator) -> str:
+    return options[int(rng.integers(len(options)))]
 
 
 def _inflect(phrase: str, form: str) -> str:

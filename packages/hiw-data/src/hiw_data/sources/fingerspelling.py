@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hand_geometry import features_to_joints
+from hand_geometry import features_to_joints, motion_codes
 from numpy.typing import NDArray
 
 from hiw_data.captions import describe_hands
@@ -35,6 +35,7 @@ from hiw_data.sources.landmarks import (
     open_hand_bones,
     read_landmarks,
 )
+from hiw_data.sources.measured import add_measured
 
 LANGUAGES = {
     "ase": "American",
@@ -88,6 +89,8 @@ class FingerspellingSource:
         name: of this source in the store.
         held_out: language -> "val" or "test": all of its clips are in that split. None takes HELD_OUT_LANGUAGES for the
             whole lexicon, and holds out nothing where `languages` or `folder` is given.
+        measured_captions: between each clip's two captions also three that say, after the letter, what its motion codes
+            tell, and who made each. No direction is told: the axes are the camera's.
 
     Attributes of a clip: `letter`, `language`, `language_code`, `hand`, `synthetic`, `unseen_language`.
 
@@ -106,6 +109,7 @@ class FingerspellingSource:
         folder: str | Path | None = None,
         name: str = "fingerspelling",
         held_out: Mapping[str, str] | None = None,
+        measured_captions: bool = False,
     ) -> None:
         if held_out is None:
             held_out = HELD_OUT_LANGUAGES if languages is None and folder is None else {}
@@ -119,7 +123,7 @@ class FingerspellingSource:
             )
         self.name, self.held_out = name, dict(held_out)
         self.folder = Path(folder) if folder is not None else lexicon_folder()
-        self.workers, self.max_frames = workers, max_frames
+        self.workers, self.max_frames, self.measured_captions = workers, max_frames, measured_captions
         self.entries = _spread_limit(read_index(self.folder, languages), limit)
 
     def __len__(self) -> int:
@@ -183,22 +187,25 @@ class FingerspellingSource:
             joints = np.asarray(features_to_joints(piece.features))
             hand = _hand(piece.valid)
             image, image_valid = _mirror_joints(joints), piece.valid[:, ::-1]
-            clips.append(
-                Clip(
-                    clip_id=f"{self.name}/{entry.path.removesuffix('.pose')}{piece.suffix()}",
-                    source=self.name,
-                    split=split,
-                    fps=fps,
-                    features=piece.features,
-                    valid=piece.valid,
-                    captions=write_captions(entry, hand, describe_hands(joints, piece.valid)),
-                    mirrored_captions=write_captions(entry, _hand(image_valid), describe_hands(image, image_valid)),
-                    attributes=_attributes(entry, hand) | {"unseen_language": bool(split)} | piece.attributes(fps),
-                    origin=entry.path,
-                    held_out=bool(split),
-                    residual=piece.residual,
-                )
+            clip = Clip(
+                clip_id=f"{self.name}/{entry.path.removesuffix('.pose')}{piece.suffix()}",
+                source=self.name,
+                split=split,
+                fps=fps,
+                features=piece.features,
+                valid=piece.valid,
+                captions=write_captions(entry, hand, describe_hands(joints, piece.valid)),
+                mirrored_captions=write_captions(entry, _hand(image_valid), describe_hands(image, image_valid)),
+                attributes=_attributes(entry, hand) | {"unseen_language": bool(split)} | piece.attributes(fps),
+                origin=entry.path,
+                held_out=bool(split),
+                residual=piece.residual,
             )
+            if self.measured_captions:
+                codes: Any = motion_codes(joints, piece.valid, fps)
+                version = f"spoken-to-signed {_version('spoken-to-signed')}"
+                add_measured(clip, codes, maker="lexicon", version=version, wearers_axes=False, after_words=True)
+            clips.append(clip)
         return clips
 
 

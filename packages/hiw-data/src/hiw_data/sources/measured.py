@@ -1,11 +1,22 @@
-"""Words for clips that come without: from motion codes, and without directions where axes are not the wearer's."""
+"""Words from motion codes, without directions where axes are not the wearer's: for clips that come without, and beside
+those that clips come with.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-from hand_geometry import features_to_joints
+import zlib
+from typing import TYPE_CHECKING
 
+import hand_geometry
+import numpy as np
+from hand_geometry import features_to_joints, mirror_text
+
+from hiw_data.clips import Clip
 from hiw_data.motion import MotionPiece
+from hiw_data.sources.hand_recording import MOTION_MAKER
+
+if TYPE_CHECKING:
+    from hand_geometry import MotionCodes
 
 _FRAME_FREE = {
     "hands": None,
@@ -48,6 +59,40 @@ def measured_words(piece: MotionPiece, fps: float, wearers_axes: bool) -> list[s
         fit = [c.text for c in length if wearers_axes or all(_is_frame_free(k.kind, k.value) for k in c.claims)]
         words += fit[:1]
     return words or [_seen(piece)]
+
+
+def add_measured(
+    clip: Clip, codes: MotionCodes, *, maker: str, version: str, wearers_axes: bool, after_words: bool = False
+) -> None:
+    """Puts a short, a middle and a long caption of what the motion shows among a clip's own, and says who made each.
+
+    The source's first caption, the high-level one, stays first, and its others stay last. Nothing is added where no
+    hand is seen for half of the time.
+
+    Args:
+        clip: with `captions` and `mirrored_captions`; changed in place.
+        codes: of its motion.
+        maker: of its own captions.
+        version: of that maker.
+        wearers_axes: as for `measured_words`; where they are others, no direction is told.
+        after_words: each measured caption begins with the clip's first one, which says what motion cannot show.
+    """
+    from hiw_data.captioning.words import describe_whole
+
+    tells = None if wearers_axes else lambda claim: _is_frame_free(claim.kind, claim.value)
+    words = [caption.text for caption in describe_whole(codes, zlib.crc32(clip["clip_id"].encode()), tells)]
+    by_source = {"maker": maker, "version": version}
+    by_codes = {"maker": MOTION_MAKER, "version": f"hand-geometry {hand_geometry.__version__}"}
+    own, images = clip["captions"], clip["mirrored_captions"]
+    clip["captions"] = _among(own, words, after_words)
+    clip["mirrored_captions"] = _among(images, [mirror_text(text) for text in words], after_words)
+    makers = [by_source, *(by_codes for _ in words), *(by_source for _ in own[1:])]
+    clip["caption_provenance"] = [dict(one) for one in makers]
+
+
+def _among(captions: list[str], words: list[str], after_words: bool) -> list[str]:
+    first = captions[0]
+    return [first, *(f"{first}: {text}" if after_words else text for text in words), *captions[1:]]
 
 
 def _is_frame_free(kind: str, value: str) -> bool:

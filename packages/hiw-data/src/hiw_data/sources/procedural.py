@@ -14,16 +14,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hand_geometry import load_pose, mirror_text, params_to_features, relaxed_hand
+from hand_geometry import (
+    features_to_joints,
+    load_pose,
+    mirror_text,
+    motion_codes,
+    params_to_features,
+    relaxed_hand,
+)
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+import hiw_data
 from hiw_data.clips import Clip, SkippedClip
 from hiw_data.errors import OptionError
 from hiw_data.sources.base import SourceInfo
 from hiw_data.sources.choreography import SIZES, SPEEDS, Array, Cue, HandTrack
 from hiw_data.sources.families import FAMILIES, Family
 from hiw_data.sources.held_out import HELD_OUT_COMBINATIONS
+from hiw_data.sources.measured import add_measured
 from hiw_data.sources.phrasing import paraphrase
 from hiw_data.sources.wording import NUMBERS, TIMES, fine_caption, short_caption
 
@@ -61,6 +70,7 @@ class ProceduralSource:
         name: of this source in the store.
         paraphrases: free sentences of each clip beside its captions, for training; see `phrasing`.
         hold_out: keep the combinations of `held_out` out of train; False leaves all splits to the build.
+        measured_captions: between each clip's two captions also three from its motion codes, and who made each.
 
     Attributes of a clip: `family` (the action), `hand`, `direction`, `speed`, `size`, `repetitions`, `synthetic`,
     `unseen_combination`.
@@ -78,6 +88,7 @@ class ProceduralSource:
         name: str = "procedural",
         hold_out: bool = True,
         paraphrases: int = 0,
+        measured_captions: bool = False,
     ) -> None:
         if clips < 1 or seed < 0 or frames < 32 or paraphrases < 0:
             raise OptionError(
@@ -86,6 +97,7 @@ class ProceduralSource:
             )
         self.clips, self.seed, self.frames = clips, seed, frames
         self.name, self.hold_out, self.paraphrases = name, hold_out, paraphrases
+        self.measured_captions = measured_captions
 
     def __len__(self) -> int:
         return self.clips
@@ -114,7 +126,9 @@ class ProceduralSource:
         for first in range(start // BLOCK * BLOCK, self.clips, BLOCK):
             indices = range(first, min(first + BLOCK, self.clips))
             sketches = [self.sketch(index, fps) for index in indices]
-            for index, sketch, features in zip(indices, sketches, to_features(sketches), strict=True):
+            motions = to_features(sketches)
+            codes: Any = motion_codes(features_to_joints(motions), None, fps) if self.measured_captions else None
+            for index, sketch, features in zip(indices, sketches, motions, strict=True):
                 if index < start:
                     continue  # of a block whose other clips are wanted: blocks are always made whole, to the same bits
                 clip_id = f"{self.name}/{self.seed}/{index:06d}"
@@ -137,6 +151,9 @@ class ProceduralSource:
                 if self.paraphrases:
                     clip["paraphrases"] = self._paraphrases(index, a)
                     clip["mirrored_paraphrases"] = self._paraphrases(index, mirror_attributes(a))
+                if codes:
+                    version = f"hiw-data {hiw_data.__version__}"
+                    add_measured(clip, codes[index - first], maker="script", version=version, wearers_axes=True)
                 yield clip
 
     def _paraphrases(self, index: int, attributes: Mapping[str, Any]) -> list[str]:

@@ -17,10 +17,10 @@ _TRANSLATION = (slice(96, 99), slice(195, 198))
 
 
 class HiwDataset(Dataset[dict[str, Any]]):
-    """Windows of equal length, padded with masked frames where a clip is shorter.
+    """Windows of equal length, padded with masked frames where a clip is shorter; or whole clips.
 
     An item is a dict of "features" (window, 198) float32 and "valid" (window, 2) bool tensors, "captions" (list),
-    "clip_id", "source", "split", "attributes", "start" (first frame in the clip) and "length" (frames that are
+    "clip_id", "source", "split", "attributes", "fps", "start" (first frame in the clip) and "length" (frames that are
     not padding). Windows that begin inside a clip are made canonical anew: the mean of the two wrists in
     their first frame is where it was in the clip's first frame. Use `collate` to batch items.
 
@@ -30,7 +30,7 @@ class HiwDataset(Dataset[dict[str, Any]]):
     Args:
         path: a store's folder or URL, or an open store.
         split: "train", "val", "test" or None for all.
-        window: frames of a window.
+        window: frames of a window; None for clips as they are, each a window of its own length.
         source: one source, or None for all.
         stride: distance between windows of one clip; default `window`. The last window ends with its clip.
 
@@ -43,7 +43,7 @@ class HiwDataset(Dataset[dict[str, Any]]):
         self,
         path: str | Path | HiwStore,
         split: str | None = "train",
-        window: int = 64,
+        window: int | None = 64,
         *,
         source: str | None = None,
         stride: int | None = None,
@@ -62,17 +62,21 @@ class HiwDataset(Dataset[dict[str, Any]]):
 
 
 def list_windows(
-    store: HiwStore, split: str | None, source: str | None, window: int, stride: int | None
+    store: HiwStore, split: str | None, source: str | None, window: int | None, stride: int | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The windows of a split and a source: each one's clip and first frame, (N,) and (N,), in stored order.
 
     Raises:
-        OptionError: no such split or source, or a window or stride below 1.
+        OptionError: no such split or source, a window or stride below 1, or a stride without a window.
     """
+    chosen = np.asarray(store.select(split, source), np.int64)
+    if window is None:
+        if stride is not None:
+            raise OptionError(f"Expected no stride for whole clips, got {stride}. Leave it out, or give a window.")
+        return chosen, np.zeros(len(chosen), np.int64)
     stride = window if stride is None else stride
     if window < 1 or stride < 1:
         raise OptionError(f"Expected window and stride of at least 1, got {window} and {stride}.")
-    chosen = np.asarray(store.select(split, source), np.int64)
     last = np.maximum(0, store.lengths[chosen] - window)
     counts = 1 + -(-last // stride)
     clips = np.repeat(np.arange(len(chosen)), counts)
@@ -80,9 +84,11 @@ def list_windows(
     return chosen[clips], np.minimum(nth * stride, last[clips])
 
 
-def read_window(store: HiwStore, position: int, start: int, window: int) -> dict[str, Any]:
+def read_window(store: HiwStore, position: int, start: int, window: int | None) -> dict[str, Any]:
     """One item, see `HiwDataset`."""
-    stop = min(start + window, int(store.lengths[position]))
+    length = int(store.lengths[position])
+    window = length if window is None else window
+    stop = min(start + window, length)
     features, valid = store.read_frames(position, start, stop)
     if start:
         first = store.read_frames(position, 0, 1)[0]
@@ -101,6 +107,7 @@ def read_window(store: HiwStore, position: int, start: int, window: int) -> dict
         "source": row["source"],
         "split": row["split"],
         "attributes": row["attributes"],
+        "fps": store.fps,
         "start": start,
         "length": stop - start,
     }

@@ -1,0 +1,125 @@
+"""Captions from motion codes beside those that the demo's sources write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hand_geometry import MotionCodes, features_to_joints, mirror_features, motion_codes
+from hiw_data import ProceduralSource, build, check_caption
+from hiw_data.clips import Clip, check_clip
+from hiw_data.sources.families import FAMILIES
+from hiw_data.sources.measured import add_measured
+from hiw_data.sources.phrasing import paraphrase
+
+CLIPS = 2 * len(FAMILIES)
+MEASURED = slice(1, 4)
+
+
+def stream(**options: object) -> list[Clip]:
+    return [c for c in ProceduralSource(CLIPS, 5, **options).stream(15.0) if isinstance(c, dict)]  # type: ignore[arg-type]
+
+
+def codes_of(features: np.ndarray, valid: np.ndarray) -> MotionCodes:
+    codes = motion_codes(np.asarray(features_to_joints(features)), valid, 15.0)
+    assert isinstance(codes, MotionCodes)
+    return codes
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[Clip]:
+    return stream(measured_captions=True)
+
+
+def test_nothing_but_words_changes(clips: list[Clip]) -> None:
+    for before, clip in zip(stream(), clips, strict=True):
+        check_clip(clip)
+        np.testing.assert_array_equal(clip["features"], before["features"])
+        words = ("captions", "mirrored_captions", "caption_provenance", "features", "valid")
+        assert {k: v for k, v in clip.items() if k not in words} == {k: v for k, v in before.items() if k not in words}
+        for key in ("captions", "mirrored_captions"):
+            assert [clip[key][0], clip[key][-1]] == before[key]  # type: ignore[literal-required]
+            assert len(set(clip[key])) == 5  # type: ignore[literal-required]
+        assert [made["maker"] for made in clip["caption_provenance"]] == ["script", *["motion codes"] * 3, "script"]
+        assert clip["caption_provenance"][1]["version"].startswith("hand-geometry ")
+        assert clip["caption_provenance"][0]["version"].startswith("hiw-data ")
+
+
+def test_a_stir_is_told_at_three_lengths(clips: list[Clip]) -> None:
+    """The script's own facts: a circle clockwise, so often, with this hand; the longest says how large and how held."""
+    told = 0
+    for clip in clips:
+        a = clip["attributes"]
+        if (a["family"], a["direction"]) != ("stir", "clockwise"):
+            continue
+        short, medium, long = clip["captions"][MEASURED]
+        assert all("clockwise" in text and a["hand"] in text for text in (short, medium, long))
+        times = {1: ("once", "one time"), 2: ("twice", "two times"), 3: ("three times",), 4: ("four times",)}
+        assert any(word in medium for word in times[a["repetitions"]])
+        assert not any(word in short for words in times.values() for word in words)
+        assert "palm" in long
+        assert "palm" not in medium
+        told += 1
+    assert told
+
+
+def test_what_is_measured_holds_of_the_clip_and_of_its_image(clips: list[Clip]) -> None:
+    supported = 0
+    for clip in clips:
+        image = np.asarray(mirror_features(clip["features"]))
+        for key, features, valid in (
+            ("captions", clip["features"], clip["valid"]),
+            ("mirrored_captions", image, clip["valid"][:, ::-1]),
+        ):
+            codes = codes_of(features, valid)
+            for text in clip[key][MEASURED]:  # type: ignore[literal-required]
+                check = check_caption(text, codes)
+                assert not check.contradictions, (clip["clip_id"], text, check.contradictions)
+                supported += check.count("supported")
+    assert supported > 6 * len(clips)
+
+
+def test_no_phrasing_that_is_held_out_is_said(clips: list[Clip]) -> None:
+    held_out = set()
+    for number, clip in enumerate(clips):
+        rng = np.random.default_rng(number)
+        directions = FAMILIES[number % len(FAMILIES)].directions
+        for terse in (0.0, 1.0):
+            asked = [
+                paraphrase(clip["attributes"], directions, rng, unseen=True, typo=0, terse=terse) for _ in range(9)
+            ]
+            held_out.update(asked)
+    said = {text for clip in clips for key in ("captions", "mirrored_captions") for text in clip[key][MEASURED]}  # type: ignore[literal-required]
+    assert len(held_out) > 200
+    assert not said & held_out
+
+
+def test_a_stream_that_begins_inside_says_the_same(clips: list[Clip]) -> None:
+    rest = list(ProceduralSource(CLIPS, 5, measured_captions=True).stream_from(15.0, CLIPS - 3))
+    assert [c["captions"] for c in rest] == [c["captions"] for c in clips[-3:]]  # type: ignore[index]
+
+
+def test_words_that_motion_cannot_show_stay_before_what_is_measured_without_directions(clips: list[Clip]) -> None:
+    """As of fingerspelling: the letter is said each time, and no direction, whose axes are not the wearer's."""
+    moved = next(c for c in clips if c["attributes"]["family"] == "push" and c["attributes"]["hand"] == "right")
+    clip = {**moved, "captions": ["spelling the letter L", "fine"], "mirrored_captions": ["spelling the letter L", "f"]}
+    codes = codes_of(clip["features"], clip["valid"])
+    add_measured(clip, codes, maker="x", version="1", wearers_axes=False, after_words=True)  # type: ignore[arg-type]
+    assert [text.startswith("spelling the letter L: ") for text in clip["captions"]] == [False, True, True, True, False]
+    words = " ".join(clip["captions"][MEASURED]).replace("right hand", "").replace("left hand", "")
+    assert not {"left", "right", "up", "down", "forward", "body", "palm", "pointing"} & set(words.split())
+    assert "right hand" in clip["captions"][1]
+    assert "left hand" in clip["mirrored_captions"][1]
+    assert "letter L: " in clip["mirrored_captions"][1]
+
+
+def test_a_store_keeps_who_made_each_caption_and_the_splits_they_had(tmp_path: Path) -> None:
+    plain = build([ProceduralSource(60, 1)], tmp_path / "plain.zarr")
+    store = build([ProceduralSource(60, 1, measured_captions=True)], tmp_path / "measured.zarr")
+    assert store.data_hash != plain.data_hash
+    for name in ("clip_id", "split", "length", "held_out"):
+        assert store.column(name).to_pylist() == plain.column(name).to_pylist()
+    clip = store.clip(7)
+    np.testing.assert_array_equal(clip["features"], plain.clip(7)["features"])
+    assert len(clip["captions"]) == len(clip["caption_provenance"]) == 5
