@@ -86,7 +86,9 @@ def compare_baselines(
         }
     )
     study["table"] = table(study)
-    log_summary(study["table"])
+    for source, tables in study["table"].items():
+        for row, cells in tables["motion"].items():
+            log_summary({source: {row: {figure: cell["mean"] for figure, cell in cells.items()}}})
     return study
 
 

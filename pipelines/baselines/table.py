@@ -114,7 +114,8 @@ def _cell(name: str, value: Mapping[str, float | None]) -> str:
     mean, spread = value["mean"], value["spread"]
     if mean is None:
         return "-"
+    shown = mean, *(() if spread is None else (spread,))
     if name == "parameters":
-        return f"{mean / 1e6:.2f} M"
-    number = "{:.0f}" if name == "training_seconds" else "{:.3f}" if name != "jitter_mm_frame3" else "{:.2f}"
-    return number.format(mean) + ("" if spread is None else " ± " + number.format(spread))
+        return " ± ".join(f"{value / 1e6:.2f} M" for value in shown)
+    number = {"training_seconds": "{:.0f}", "jitter_mm_frame3": "{:.2f}"}.get(name, "{:.3f}")
+    return " ± ".join(number.format(value) for value in shown)
