@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from pipelines import ablation, data, evaluation, llm, refinement_study, report, studies, tokenizer
+from pipelines import ablation, baselines, data, evaluation, llm, refinement_study, report, studies, tokenizer
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -24,5 +24,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         "refinement_sweep": studies.create_refinement_sweep(),
         "refinement_study": refinement_study.create_refinement_study(),
         "ablation": ablation.create_ablation(),
+        "baselines": baselines.create_baselines(),
         "__default__": full,
     }

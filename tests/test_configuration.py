@@ -107,6 +107,7 @@ def test_the_papers_models_have_the_papers_sizes():
         ({"data": {"build": {"fps": 0}}}, "The parameter 'data.build'"),
         ({"tokenizer": {"model": {"decomposition": "fingers"}}}, "decomposition"),
         ({"ablation": {"only": ["fast"]}}, "Correct `ablation` in conf"),
+        ({"baselines": {"only": ["gan"]}}, "Correct `baselines` in conf"),
         ({"checkpoints": 3}, "Expected a valid string for the parameter 'checkpoints', got 3"),
     ],
 )

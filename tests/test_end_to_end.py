@@ -14,6 +14,7 @@ from hiw_data import HiwStore
 from shift_tokenizer import ShiftTokenizer
 
 import mlflow
+from pipelines.baselines.plan import TITLES
 
 pytestmark = pytest.mark.slow
 
@@ -136,6 +137,28 @@ def test_a_model_generates_and_captions_from_the_shell(project, environment, tmp
     run([*command[:5], "--out", str(motion), "--seconds", "2"], project, environment)
     said = run(["clutch", "caption", str(motion), "--model", model], project, environment)
     assert said.stdout.strip()
+
+
+def test_the_baselines_are_trained_measured_and_kept(project, environment, run, store):
+    command = ["kedro", "run", "--env", "test", "--pipeline", "baselines"]
+    printed = run(command, project, environment)
+    study = json.loads((project / "reports/test/baselines.json").read_text())
+    page = (project / "reports/test/baselines.md").read_text()
+    assert page in printed.stdout + printed.stderr
+    assert set(study["table"]) == {"fingerspelling", "procedural"}
+    own = {name: records["0"] for name, records in study["records"].items()}
+    assert set(own) == {*TITLES, "clutch"}
+    assert all(own[name]["steps"] for name in own if name not in ("retrieval", "clutch"))
+    for tables in study["table"].values():
+        assert {*TITLES, "clutch", "truth", "random_caption", "plain_decoder reconstruction"} <= set(tables["motion"])
+        assert {"retrieval", "plain_language_model", "clutch", "random_caption"} <= set(tables["words"])
+        assert all(tables["motion"][name]["jitter_mm_frame3"]["mean"] > 0 for name in TITLES)
+    assert study["data_hash"] == store.data_hash
+    kept = {path: path.stat().st_mtime_ns for path in (project / "data/test/checkpoints/baselines").iterdir()}
+    run(command, project, environment)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    again = json.loads((project / "reports/test/baselines.json").read_text())
+    assert (again["records"], again["table"]) == (study["records"], study["table"])
 
 
 def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been_killed(project, environment, run):

@@ -111,6 +111,22 @@ WIRES = {
         "ablation",
     ),
     "as_markdown": ({"study": "ablation"}, "ablation_table"),
+    "compare_baselines": (
+        {
+            "store": "hiw_store",
+            "evaluator": "evaluator",
+            "judge": "judge",
+            "plan": "params:baselines",
+            "tokenizer": "params:tokenizer.model",
+            "training": "params:tokenizer.training",
+            "llm": "params:llm",
+            "pretrain": "params:pretrain",
+            "protocol": "params:evaluation.protocol",
+            "checkpoints": "params:checkpoints",
+        },
+        "baselines",
+    ),
+    "baselines_page": ({"study": "baselines"}, "baselines_table"),
     "fit_evaluator": (
         {"store": "hiw_store", "config": "params:evaluation.evaluator", "checkpoints": "params:checkpoints"},
         "evaluator evaluator_history",
@@ -253,6 +269,8 @@ PLACES = {
     "refinement_study_page": "reports/refinement_study.md",
     "ablation": "reports/ablation.json",
     "ablation_table": "reports/ablation.md",
+    "baselines": "reports/baselines.json",
+    "baselines_table": "reports/baselines.md",
     "report_page": "reports/index.html",
     "tokenizer_history": "reports/history/tokenizer.json",
     "control_history": "reports/history/control.json",
@@ -260,7 +278,8 @@ PLACES = {
 
 
 def nodes() -> dict[str, Any]:
-    every = [n for name in ("full", "refinement_sweep", "refinement_study", "ablation") for n in PIPELINES[name].nodes]
+    names = ("full", "refinement_sweep", "refinement_study", "ablation", "baselines")
+    every = [n for name in names for n in PIPELINES[name].nodes]
     return {n.func.__name__: n for n in every}
 
 
