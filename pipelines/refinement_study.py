@@ -39,7 +39,7 @@ from pipelines.protocol import Clips, Motions, Protocol, generate, texts_of
 from pipelines.tokenizer import with_tokens
 from pipelines.tracking import log_summary, study_run
 
-#: Steps of each arm that are timed, and how often in turns: enough of each task for a mean within a few percent.
+#: Steps of each arm that are timed, at most, and how often in turns: enough for a mean within a few percent.
 _TIMED_STEPS, _ROUNDS = 24, 2
 
 REFINED = "refined"
@@ -231,7 +231,7 @@ def paces_of(runs: Runs, arms: Mapping[str, StageConfig]) -> dict[str, float]:
 def _step_seconds(clutch: Clutch, examples: list[Any], config: StageConfig) -> list[float]:
     """Processor seconds of a few steps, the first left out."""
     stamps: list[float] = []
-    short = replace(config, steps=_TIMED_STEPS + 1, log_every=1)
+    short = replace(config, steps=min(_TIMED_STEPS, config.steps) + 1, log_every=1)
     train_stage(
         clutch,
         examples,

@@ -184,8 +184,8 @@ def reinforcement_page(study: Mapping[str, Any]) -> str:
         "# Reinforcement with measured rewards, against its rivals",
         "",
         f"{study['split'].capitalize()} split, {seeds} seeds. Reward: {weights}. *best of n* keeps the best of "
-        f"{study['best_of']} motions of the control by its caption's claims. What rises among the rewarded figures alone "
-        "is gamed.",
+        f"{study['best_of']} motions of the control by its caption's claims. What rises among the rewarded figures "
+        "alone is gamed.",
     ]
     for budget in BUDGETS:
         steps = ", ".join(f"{arm.replace('_', ' ')} {count}" for arm, count in study["steps"][budget].items())

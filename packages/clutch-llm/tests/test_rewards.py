@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from clutch_llm import rewards
 from clutch_llm.config import REWARD_TERMS
+from clutch_llm.ranking import best_by_claims
 from clutch_llm.rewards import Target, reward_terms, targets_of, weighted
 from evaluation_clips import relaxed_features
 from hand_geometry import features_to_params, params_to_features
@@ -154,3 +155,14 @@ def test_a_reward_is_the_weighted_mean_of_what_is_known() -> None:
     weights = {"claims": 2.0, "contact": 1.0, "limits": 1.0}
     assert weighted(terms, weights).tolist() == pytest.approx([(2 + 0 + 0.2) / 4, 1.5 / 2])
     assert weighted(terms, {"seconds": 1.0}).tolist() == [1.0, 0.0]
+
+
+def test_of_several_motions_the_first_that_fulfils_most_of_the_caption_is_kept() -> None:
+    """Of the reader's four claims, bobbing on the right fulfils three, on the left one, and stillness two."""
+    still, left, right = bobbing(0.0), bobbing(2.0, column=97), bobbing(2.0)
+    motions = [{"features": f, "fps": 15.0, "name": k} for k, f in enumerate((still, left, right, right))]
+    best = best_by_claims(motions, reader("bob"))
+    assert (best["name"], best["score"]) == (2, 0.75)
+    assert best_by_claims(motions[:2], reader("bob"))["score"] == 0.5
+    assert best_by_claims(motions, [])["name"] == 0
+    assert best_by_claims(motions, [])["score"] == 1.0
