@@ -137,7 +137,7 @@ def _best(runs: Runs, stage: StageConfig, clips: Clips, protocol: Protocol, best
     chosen: Motions = []
     for clip, text, motions in zip(clips, texts, drawn, strict=True):
         stated = reader(text) if reader else []
-        several = [{"features": motion, "fps": clip["fps"]} for motion in motions]
+        several: list[dict[str, Any]] = [{"features": motion, "fps": clip["fps"]} for motion in motions]
         groups = [several[k : k + best_of] for k in range(0, len(several), best_of)]
         chosen.append([best_by_claims(group, stated)["features"] for group in groups])
     return chosen

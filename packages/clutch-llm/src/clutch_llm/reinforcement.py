@@ -236,7 +236,8 @@ class Reinforcement:
     def draw(self, step: int) -> Draws:
         """Draw and measure this process's motions of a step."""
         config = self.config
-        chosen, rows = self.plan.batch(step), []
+        chosen = self.plan.batch(step)
+        rows: list[tuple[Example, str, Array]] = []
         for row in range(self.rank, config.batch_size, self.world):
             rng = np.random.default_rng([config.seed, 4, step, row])
             image = rng.random() < config.mirror
@@ -244,7 +245,8 @@ class Reinforcement:
             text = self.maker.caption(example, rng)
             rows.append((example, text, rng.random((config.samples, self.chances))))
         rows.sort(key=lambda row: len(row[0]["tokens"]))  # little padding
-        examples, texts = ([row[k] for row in rows for _ in range(config.samples)] for k in (0, 1))
+        examples = [example for example, _, _ in rows for _ in range(config.samples)]
+        texts = [text for _, text, _ in rows for _ in range(config.samples)]
         prompts = [self.maker.prompts.t2m(text) for text in texts]
         lengths = [len(example["tokens"]) for example in examples]
         chance = np.concatenate([own for _, _, own in rows])

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from hand_geometry import features_to_params, jitter, limit_violation
 from hand_geometry.codes import MotionCodes, parse_claim
-from hand_geometry.contact_metrics import contact_mask
+from hand_geometry.contact_metrics import Where, contact_mask
 from numpy.typing import NDArray
 
 from clutch_llm.config import REWARD_TERMS
@@ -44,7 +44,7 @@ LIMIT_SCALE = 0.05
 JITTER_FLOOR = 0.0005
 
 _WHOLE = -1  # the second of a claim of the whole motion
-_WHERES = ("within", "across")
+_WHERES: tuple[Where, ...] = ("within", "across")
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,12 @@ def _measured(
     lengths = np.array([len(motion) for motion in motions])
     found: dict[int, tuple[tuple[Bools, Bools], float, float]] = {}
     for length in np.unique(lengths):
-        members = np.flatnonzero(lengths == length)
+        members = np.flatnonzero(lengths == length).tolist()
         points, seen = np.stack([joints[i] for i in members]), np.stack([valid[i] for i in members])
-        within, across = (contact_mask(points, seen, where=where).any(-2) for where in _WHERES)  # type: ignore[arg-type]
+        within, across = (np.asarray(contact_mask(points, seen, where=where).any(-2)) for where in _WHERES)
         pose = features_to_params(torch.from_numpy(np.stack([motions[i] for i in members])))["hand_pose"]
         for k, i in enumerate(members):
             beyond = float(limit_violation(pose[k], seen[k]).share)
             shaking = float(jitter(torch.from_numpy(points[k]), torch.from_numpy(seen[k]), fps=1.0))
-            found[int(i)] = (within[k], across[k]), float(np.nan_to_num(beyond)), float(np.nan_to_num(shaking))
+            found[i] = (within[k], across[k]), float(np.nan_to_num(beyond)), float(np.nan_to_num(shaking))
     return [found[i] for i in range(len(motions))]
