@@ -10,7 +10,7 @@ from pipelines.data import SOURCES
 from pipelines.parameters import ParameterError
 
 TRAINED = ("pretrain", "refine", "instruct")
-"""Sections whose `batch_size` is shared out among the processes."""
+"""Sections whose `batch_size` is shared out among the processes; `reinforce` where it takes any steps."""
 
 
 LENGTHS = ("max_frames", "frames")
@@ -63,7 +63,7 @@ def disagreements(parameters: Mapping[str, Any], processes: int = 1) -> Iterator
                 f"model could not hold the longest clips. Raise llm.max_steps to {-(-frames // get(step))}, or lower "
                 f"'{name}'."
             )
-    for section in TRAINED:
+    for section in (*TRAINED, *(["reinforce"] if get("reinforce.steps") else [])):
         size = get(f"{section}.batch_size")
         if size is not None and size % processes:
             yield (

@@ -94,7 +94,7 @@ class MlflowTracking:
             mlflow.log_artifacts(str(path), artifact_path=dataset_name)
         elif path.is_file() and path.suffix in {".json", ".html", ".md"}:
             mlflow.log_artifact(str(path))
-        if dataset_name.endswith("_history"):
+        if dataset_name.endswith("_history") and data:
             with tempfile.TemporaryDirectory() as folder:
                 picture = Path(folder) / f"{dataset_name}.png"
                 draw_curves(data, picture)

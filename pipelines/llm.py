@@ -1,4 +1,6 @@
-"""Tokens and captions -> the language model, in its three stages.
+"""Tokens and captions -> the language model, in its stages.
+
+Reinforcement may follow as a fourth stage: it is off where it takes no steps.
 
 Refinement has two arms from the same pretrained model: the refined one goes on, the control arm takes the same steps of
 cross-entropy alone and exists to be compared with it.
@@ -8,9 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from clutch_llm import Clutch, ClutchConfig, InstructConfig, PretrainConfig, RefineConfig, Sampling, train_stage
+from clutch_llm import (
+    Clutch,
+    ClutchConfig,
+    InstructConfig,
+    PretrainConfig,
+    RefineConfig,
+    ReinforceConfig,
+    Sampling,
+    train_stage,
+)
+from clutch_llm.evaluation import claim_reader
 from hand_geometry import features_to_joints
 from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
@@ -22,8 +35,9 @@ from pipelines.tokenizer import with_tokens
 from pipelines.tracking import live_metrics
 
 Tokens = dict[str, np.ndarray]
-Trained = tuple[Clutch, list[dict[str, float]]]
-StageConfig = PretrainConfig | RefineConfig | InstructConfig
+History = list[dict[str, float]]
+Trained = tuple[Clutch, History]
+StageConfig = PretrainConfig | RefineConfig | InstructConfig | ReinforceConfig
 
 
 def run_stage(clutch: Clutch, store: HiwStore, tokens: Tokens, config: StageConfig, checkpoint_dir: str) -> Trained:
@@ -35,6 +49,7 @@ def run_stage(clutch: Clutch, store: HiwStore, tokens: Tokens, config: StageConf
             config,
             val_examples=with_tokens(store.clips(split="val"), tokens),
             joints_fn=features_to_joints,
+            claim_reader=claim_reader(),
             checkpoint_dir=checkpoint_dir,
             on_log=log,
         )
@@ -70,15 +85,23 @@ def instruct(
     tokens: Tokens,
     clutch: Clutch,
     config: InstructConfig,
+    reinforce: ReinforceConfig,
     protocol: Protocol,
     checkpoints: str,
-) -> Trained:
-    """Tune the refined model on many wordings of each task; it generates by default as it will be evaluated."""
+) -> tuple[Clutch, History, History]:
+    """Tune the refined model on many wordings of each task, and reinforce it where that takes any steps.
+
+    The final model generates by default as it will be evaluated.
+    """
     final, history = run_stage(clutch, store, tokens, config, f"{checkpoints}/instruct")
-    return replace(final, generation=Sampling(temperature=protocol.temperature, guidance=protocol.guidance)), history
+    rewards: History = []
+    if reinforce.steps:
+        final, rewards = run_stage(final, store, tokens, reinforce, f"{checkpoints}/reinforce")
+    sampling = Sampling(temperature=protocol.temperature, guidance=protocol.guidance)
+    return replace(final, generation=sampling), history, rewards
 
 
-def _stage(function: Callable[..., Trained], name: str, inputs: list[str], outputs: list[str]) -> Pipeline:
+def _stage(function: Callable[..., Any], name: str, inputs: list[str], outputs: list[str]) -> Pipeline:
     nodes = [node(function, ["hiw_store", "tokens", *inputs, "params:checkpoints"], outputs)]
     return Pipeline(nodes, tags=[f"stage.{name}", TOGETHER])
 
@@ -98,6 +121,6 @@ def create_refine_pipeline() -> Pipeline:
 
 
 def create_instruct_pipeline() -> Pipeline:
-    """`clutch_refined` -> `clutch`, the final model."""
-    inputs = ["clutch_refined", "params:instruct", "params:evaluation.protocol"]
-    return _stage(instruct, "llm_instruct", inputs, ["clutch", "instruct_history"])
+    """`clutch_refined` -> `clutch`, the final model: after instruction tuning, and reinforcement where it is on."""
+    inputs = ["clutch_refined", "params:instruct", "params:reinforce", "params:evaluation.protocol"]
+    return _stage(instruct, "llm_instruct", inputs, ["clutch", "instruct_history", "reinforce_history"])

@@ -2,7 +2,18 @@
 
 from kedro.pipeline import Pipeline
 
-from pipelines import ablation, baselines, data, evaluation, llm, refinement_study, report, studies, tokenizer
+from pipelines import (
+    ablation,
+    baselines,
+    data,
+    evaluation,
+    llm,
+    refinement_study,
+    reinforcement_study,
+    report,
+    studies,
+    tokenizer,
+)
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -23,6 +34,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "full": full,
         "refinement_sweep": studies.create_refinement_sweep(),
         "refinement_study": refinement_study.create_refinement_study(),
+        "reinforcement_study": reinforcement_study.create_reinforcement_study(),
         "ablation": ablation.create_ablation(),
         "baselines": baselines.create_baselines(),
         "__default__": full,

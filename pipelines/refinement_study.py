@@ -26,7 +26,7 @@ import clutch_llm
 import numpy as np
 from clutch_llm import Clutch, InstructConfig, RefineConfig, train_stage
 from clutch_llm.atomic import write_beside
-from clutch_llm.evaluation import Evaluator, Judge, compare_arms
+from clutch_llm.evaluation import Evaluator, Judge, claim_reader, compare_arms
 from clutch_llm.training_state import fingerprint
 from hand_geometry import features_to_joints
 from hiw_data import HiwStore
@@ -39,7 +39,7 @@ from pipelines.protocol import Clips, Motions, Protocol, generate, texts_of
 from pipelines.tokenizer import with_tokens
 from pipelines.tracking import log_summary, study_run
 
-#: Steps of each arm that are timed, and how often in turns: enough of each task for a mean within a few percent.
+#: Steps of each arm that are timed, at most, and how often in turns: enough for a mean within a few percent.
 _TIMED_STEPS, _ROUNDS = 24, 2
 
 REFINED = "refined"
@@ -144,7 +144,7 @@ def study_refinement(
 ) -> dict[str, Any]:
     """Train every arm with every seed, draw from it after either stage, and compare refinement with each control."""
     runs = Runs(store, tokens, clutch, Path(checkpoints) / "refinement_study")
-    paces = _paces(runs, refine)
+    paces = paces_of(runs, {REFINED: replace(refine, control=False), "control": replace(refine, control=True)})
     steps = max(1, round(refine.steps * paces[REFINED] / paces["control"]))
     arms = {
         REFINED: replace(refine, control=False),
@@ -213,9 +213,8 @@ def _same_variety(
     )
 
 
-def _paces(runs: Runs, refine: RefineConfig) -> dict[str, float]:
-    """Mean processor seconds of one step of refinement and of its control, timed in turns."""
-    arms = {REFINED: replace(refine, control=False), "control": replace(refine, control=True)}
+def paces_of(runs: Runs, arms: Mapping[str, StageConfig]) -> dict[str, float]:
+    """Mean processor seconds of one step of each arm, timed in turns."""
 
     def timed() -> dict[str, float]:
         examples = with_tokens(runs.store.clips(split="train"), runs.tokens)
@@ -225,19 +224,20 @@ def _paces(runs: Runs, refine: RefineConfig) -> dict[str, float]:
                 taken[arm] += _step_seconds(runs.start, examples, config)
         return {arm: statistics.fmean(seconds) for arm, seconds in taken.items()}
 
-    found: dict[str, float] = runs.number("paces", [runs.mark([refine])], timed)
+    found: dict[str, float] = runs.number("paces", [runs.mark(list(arms.values()))], timed)
     return found
 
 
-def _step_seconds(clutch: Clutch, examples: list[Any], config: RefineConfig) -> list[float]:
+def _step_seconds(clutch: Clutch, examples: list[Any], config: StageConfig) -> list[float]:
     """Processor seconds of a few steps, the first left out."""
     stamps: list[float] = []
-    short = replace(config, steps=_TIMED_STEPS + 1, log_every=1)
+    short = replace(config, steps=min(_TIMED_STEPS, config.steps) + 1, log_every=1)
     train_stage(
         clutch,
         examples,
         short,
         joints_fn=features_to_joints,
+        claim_reader=claim_reader(),
         on_log=lambda *_: stamps.append(time.process_time()),
     )
     return [last - first for first, last in pairwise(stamps)]

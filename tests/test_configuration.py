@@ -201,6 +201,10 @@ def test_a_batch_is_shared_out_evenly_or_the_run_stops(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(click.ClickException, match=r"'pretrain.batch_size' a multiple of the 3 processes, got 16"):
         parameters("base")
+    even = {stage: {"batch_size": 12} for stage in ("pretrain", "refine", "instruct")}
+    parameters("base", **even)  # reinforcement, with its batch of 8, is off
+    with pytest.raises(click.ClickException, match=r"'reinforce.batch_size' a multiple of the 3 processes, got 8"):
+        parameters("base", **even, reinforce={"steps": 5})
 
 
 @pytest.mark.parametrize("environment", ["base", "test", "paper"])

@@ -161,6 +161,27 @@ def test_the_baselines_are_trained_measured_and_kept(project, environment, run, 
     assert (again["records"], again["table"]) == (study["records"], study["table"])
 
 
+def test_reinforcement_is_the_end_of_the_road_and_its_study_compares_every_arm(project, environment, run):
+    (row,) = json.loads((project / "reports/test/history/reinforce.json").read_text())
+    assert 0 <= row["reward"] <= 1
+    run(
+        [sys.executable, "-m", "kedro", "run", "--env", "test", "--pipeline", "reinforcement_study"],
+        project,
+        environment,
+    )
+    study = json.loads((project / "reports/test/reinforcement_study.json").read_text())
+    arms = {"control", "best_of_n", "refined", "soft_mixture", "expected_codes", "reinforced"}
+    for budget in ("equal_steps", "equal_time"):
+        for source in ("fingerspelling", "procedural"):
+            figures = study[budget][source]
+            assert set(figures["arms"]) == {*arms, "truth"}
+            assert set(figures["changes"]) == arms - {"control"}
+        row = study[budget]["procedural"]["arms"]["reinforced"]
+        assert {"claims", "contact_across_f1", "jitter_mm_frame3", "kid_mean", "judge_family"} <= set(row)
+    assert study["steps"]["equal_steps"] == dict.fromkeys(sorted(arms - {"best_of_n"}), 3)
+    assert "### procedural" in (project / "reports/test/reinforcement_study.md").read_text()
+
+
 def test_a_killed_stage_goes_on_and_ends_as_if_it_had_not_been_killed(project, environment, run):
     shift = project / "data/test/models/shift/model.safetensors"
     uninterrupted = shift.read_bytes()

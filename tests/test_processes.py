@@ -145,7 +145,7 @@ def test_a_study_in_several_processes_is_refused_before_it_starts(catalog, hook)
 def test_the_training_stages_are_shared_and_nothing_else_is():
     shared = {n.func.__name__ for n in register_pipelines()["full"].nodes if TOGETHER in n.tags}
     assert shared == {"train", "pretrain", "refine", "refine_control", "instruct"}
-    for study in ("refinement_sweep", "refinement_study", "ablation", "baselines"):
+    for study in ("refinement_sweep", "refinement_study", "reinforcement_study", "ablation", "baselines"):
         assert any(ALONE in n.tags for n in register_pipelines()[study].nodes)
 
 

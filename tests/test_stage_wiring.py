@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from clutch_llm import ClutchConfig, InstructConfig, PretrainConfig, RefineConfig, Sampling
+from clutch_llm import ClutchConfig, InstructConfig, PretrainConfig, RefineConfig, ReinforceConfig, Sampling
 from hand_geometry import features_to_joints, mirror_features
 from hiw_data import BuildConfig
 from kedro.io import DataCatalog
@@ -66,6 +66,7 @@ SETTINGS = {
     "params:pretrain": PretrainConfig(seed=1, steps=11),
     "params:refine": RefineConfig(seed=2, steps=12, lam=3.0),
     "params:instruct": InstructConfig(seed=3, steps=13),
+    "params:reinforce": ReinforceConfig(seed=4),
     "params:evaluation.protocol": Protocol(temperature=0.6, guidance=1.25),
     "params:checkpoints": "kept",
 }
@@ -75,7 +76,7 @@ SETTINGS = {
 def llm_run(trained) -> tuple[dict[str, Any], list[Call]]:
     """The datasets after the three stages, and how each was trained."""
     names = ["clutch_pretrained", "clutch_refined", "clutch_control", "clutch"]
-    names += [f"{stage}_history" for stage in ("pretrain", "refine", "control", "instruct")]
+    names += [f"{stage}_history" for stage in ("pretrain", "refine", "control", "instruct", "reinforce")]
     catalog = DataCatalog({name: Kept() for name in names})
     given = {"hiw_store": Store(), "tokens": TOKENS, "shift": "SHIFT", **SETTINGS}
     for name, value in given.items():
@@ -99,8 +100,21 @@ def test_the_final_model_generates_as_it_is_evaluated(llm_run):
 
 
 def test_each_history_is_its_stages(llm_run):
-    seeds = {name: value[0]["seed"] for name, value in llm_run[0].items() if "history" in name}
+    seeds = {name: value[0]["seed"] for name, value in llm_run[0].items() if "history" in name and value}
     assert seeds == {"pretrain_history": 1, "refine_history": 2, "control_history": 2, "instruct_history": 3}
+
+
+def test_reinforcement_comes_last_where_it_takes_any_steps(trained):
+    config, reward = SETTINGS["params:instruct"], ReinforceConfig(seed=4, steps=14)
+    given = Store(), TOKENS, Learner("new"), config
+    made, history, rewards = llm.instruct(*given, reward, Protocol(temperature=0.6), "kept")
+    assert (made.name, made.generation.temperature) == ("new Instruct Reinforce", 0.6)
+    assert (history[0]["seed"], rewards[0]["seed"]) == (3, 4)
+    assert [(call.checkpoints, call.config) for call in trained] == [
+        ("kept/instruct", config),
+        ("kept/reinforce", reward),
+    ]
+    assert llm.instruct(*given, ReinforceConfig(), Protocol(), "kept")[2] == []
 
 
 def test_the_model_is_made_over_all_texts_of_the_train_split_and_this_tokenizer(llm_run):

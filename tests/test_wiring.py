@@ -66,10 +66,11 @@ WIRES = {
             "tokens": "tokens",
             "clutch": "clutch_refined",
             "config": "params:instruct",
+            "reinforce": "params:reinforce",
             "protocol": "params:evaluation.protocol",
             "checkpoints": "params:checkpoints",
         },
-        "clutch instruct_history",
+        "clutch instruct_history reinforce_history",
     ),
     "sweep_refinement": (
         {
@@ -100,6 +101,22 @@ WIRES = {
         "refinement_study",
     ),
     "refinement_page": ({"study": "refinement_study"}, "refinement_study_page"),
+    "study_reinforcement": (
+        {
+            "store": "hiw_store",
+            "tokens": "tokens",
+            "clutch": "clutch_pretrained",
+            "evaluator": "evaluator",
+            "judge": "judge",
+            "refine": "params:refine",
+            "reinforce": "params:reinforce",
+            "plan": "params:reinforcement_study",
+            "protocol": "params:evaluation.protocol",
+            "checkpoints": "params:checkpoints",
+        },
+        "reinforcement_study",
+    ),
+    "reinforcement_page": ({"study": "reinforcement_study"}, "reinforcement_study_page"),
     "ablate_tokenizer": (
         {
             "store": "hiw_store",
@@ -267,6 +284,8 @@ PLACES = {
     "refinement_sweep": "reports/refinement_sweep.json",
     "refinement_study": "reports/refinement_study.json",
     "refinement_study_page": "reports/refinement_study.md",
+    "reinforcement_study": "reports/reinforcement_study.json",
+    "reinforcement_study_page": "reports/reinforcement_study.md",
     "ablation": "reports/ablation.json",
     "ablation_table": "reports/ablation.md",
     "baselines": "reports/baselines.json",
@@ -278,8 +297,8 @@ PLACES = {
 
 
 def nodes() -> dict[str, Any]:
-    names = ("full", "refinement_sweep", "refinement_study", "ablation", "baselines")
-    every = [n for name in names for n in PIPELINES[name].nodes]
+    studies = ("refinement_sweep", "refinement_study", "reinforcement_study", "ablation", "baselines")
+    every = [n for name in ("full", *studies) for n in PIPELINES[name].nodes]
     return {n.func.__name__: n for n in every}
 
 

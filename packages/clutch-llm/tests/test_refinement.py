@@ -9,6 +9,7 @@ from clutch_llm.refinement import (
     JOINT_SCALE,
     VELOCITY_SCALE,
     TrueMotion,
+    code_distances,
     draw_codes,
     gumbel_noise,
     motion_distances,
@@ -253,3 +254,38 @@ def test_gradient_descent_on_the_logits_lowers_the_loss(examples, tokenizer) -> 
         optimizer.step()
         losses.append(loss.item())
     assert np.mean(losses[-10:]) < 0.97 * np.mean(losses[:10])
+
+
+def test_the_soft_mixture_is_decoded_without_noise_at_the_temperature(examples, tokenizer) -> None:
+    """What is decoded is softmax(logits / temperature) of every slot, whatever the noise."""
+    truth, mask = TrueMotion.of(examples[:2]), torch.ones(2, 8, dtype=torch.bool)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 8, 4, tokenizer.config.codebook_size, generator=generator)
+    noise = gumbel_noise([1, 2], mask, logits.shape[2:])
+    soft = {"temperature": 0.5, "relaxation": "soft", "joints_fn": features_to_joints}
+    found = refinement_distances(logits, mask, noise, truth, tokenizer, **soft)
+    mixed = tokenizer.decode_probabilities((2.0 * logits).softmax(-1), mask)
+    torch.testing.assert_close(found, motion_distances(mixed, truth, tokenizer, joints_fn=features_to_joints))
+    drawn = refinement_distances(logits, mask, noise, truth, tokenizer, **{**soft, "relaxation": "gumbel"})
+    assert ((drawn - found).abs() > 1e-3).all()
+
+
+def test_expected_code_vectors_are_regressed_to_the_true_ones() -> None:
+    """Two codes at (+-1, 0), whose variance is 1: sure and right costs 0, sure and wrong 4, to know nothing 1."""
+    tokenizer = ShiftTokenizer(ShiftConfig(width=16, codebook_size=2, code_dim=2), seed=0)
+    tokenizer.codebooks = lambda: torch.tensor([[1.0, 0.0], [-1.0, 0.0]]).expand(2, 2, 2)
+    first, second = np.zeros((3, 4), dtype=np.int64), np.ones((2, 4), dtype=np.int64)
+    first[2] = 1  # the third step is not asked for
+    clips = [{"tokens": first}, {"tokens": second}]
+    mask = torch.tensor([[True, True], [True, False]])
+    logits = torch.zeros(2, 2, 4, 2)
+    assert code_distances(logits, mask, clips, tokenizer).tolist() == pytest.approx([1, 1])
+    logits[..., 0] = 50.0
+    assert code_distances(logits, mask, clips, tokenizer).tolist() == pytest.approx([0, 4])
+    logits[0, 1, 3], logits[1, 1] = torch.tensor([0.0, 50.0]), -50.0
+    assert code_distances(logits, mask, clips, tokenizer).tolist() == pytest.approx([4 / 8, 4])  # one code of eight
+    logits = torch.zeros(2, 2, 4, 2, requires_grad=True)
+    code_distances(logits, mask, clips, tokenizer).sum().backward()
+    assert (logits.grad[0, ..., 0] < 0).all()
+    assert (logits.grad[1, 0, ..., 0] > 0).all()
+    assert not logits.grad[1, 1].any()

@@ -40,8 +40,10 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
         (InstructConfig(steps=60, tasks={"t2t": 1.0}, **SHORT), "ce/t2t", 0.78),
         (RefineConfig(steps=60, tasks={"masked": 1.0}, temperature_end=1.0, **SHORT), "rec/masked", 0.9),
         (RefineConfig(steps=60, tasks={"t2m": 1.0}, control=True, **SHORT), "ce/t2m", 0.8),
+        (RefineConfig(steps=60, tasks={"t2m": 1.0}, relaxation="soft", **SHORT), "rec/t2m", 0.9),
+        (RefineConfig(steps=60, tasks={"t2m": 1.0}, relaxation="expected", **SHORT), "rec/t2m", 0.8),
     ],
-    ids=["t2m", "m2t", "motion", "text", "instruct", "refine", "control"],
+    ids=["t2m", "m2t", "motion", "text", "instruct", "refine", "control", "soft", "expected"],
 )
 def test_each_stage_learns(clutch, examples, config, key: str, bound: float) -> None:
     """What it is trained on falls to under a bound; it stays at 0.96 to 1.0 of the start where nothing is learnt."""

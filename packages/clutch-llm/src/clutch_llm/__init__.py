@@ -6,6 +6,7 @@ from clutch_llm.config import (
     InstructConfig,
     PretrainConfig,
     RefineConfig,
+    ReinforceConfig,
     StageConfig,
     from_mapping,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "Motion",
     "PretrainConfig",
     "RefineConfig",
+    "ReinforceConfig",
     "Sampling",
     "StageConfig",
     "TokenLayout",

@@ -188,18 +188,18 @@ class SampleMaker:
         return sample
 
     def _t2m(self, example: Example, rng: np.random.Generator) -> Sample:
-        caption = self._caption(example, rng)
+        caption = self.caption(example, rng)
         template = self._template(prompts.T2M, rng)
         dropped = rng.random() < self.condition_dropout
         prompt = self.prompts.t2m(None if dropped else caption, template)
         plan = self._plan_ids(None if dropped else example)
-        return Sample(*prompt, *self._motion_target(example["tokens"], plan))
+        return Sample(*prompt, *self.motion_target(example["tokens"], plan))
 
     def _plan(self, example: Example, rng: np.random.Generator) -> Sample:
         """A caption to the length and the plan of its motion: what reading is trained on, without the motion."""
         if not self.plan_length:
             raise ConfigError('Expected ClutchConfig.plan for the task "plan", got a model without. Drop the task.')
-        prompt = self.prompts.t2m(self._caption(example, rng), self._template(prompts.T2M, rng))
+        prompt = self.prompts.t2m(self.caption(example, rng), self._template(prompts.T2M, rng))
         head = [self.layout.length_id(len(example["tokens"])), *self._plan_ids(example)]
         return Sample(*prompt, token_rows(np.array(head), self.layout), no_positions(len(head), self.layout))
 
@@ -208,7 +208,7 @@ class SampleMaker:
         plan = (NONE,) * self.plan_length if example is None else example.get("plan", (NONE,) * self.plan_length)
         return [self.plan_id[name] for name in plan] if self.plan_length else []
 
-    def _caption(self, example: Example, rng: np.random.Generator) -> str:
+    def caption(self, example: Example, rng: np.random.Generator) -> str:
         """One of the captions, or as often, one of the paraphrases where there are any."""
         paraphrases = example.get("paraphrases")
         if paraphrases and rng.random() < PARAPHRASED_SHARE:
@@ -229,16 +229,16 @@ class SampleMaker:
         caption = _any(example["captions"], rng)
         shown = np.where(hidden, self.layout.mask, ids)
         prompt = self.prompts.masked(caption, shown, self._template(prompts.MASKED, rng))
-        return Sample(*prompt, *self._motion_target(example["tokens"]))
+        return Sample(*prompt, *self.motion_target(example["tokens"]))
 
     def _complete(self, example: Example, rng: np.random.Generator) -> Sample:
         """A caption and a motion with gaps (`completion_masks`) to the plan and the motion; some without a caption."""
         given = draw_given(len(example["tokens"]), self.layout.slot_codebook, rng)
         dropped = rng.random() < self.condition_dropout
-        caption = "" if dropped else self._caption(example, rng)
+        caption = "" if dropped else self.caption(example, rng)
         prompt = self.prompts.masked(caption, self.vocabulary.shown_rows(example["tokens"], given))
         plan = self._plan_ids(None if dropped else example)
-        return Sample(*prompt, *self._motion_target(example["tokens"], plan))
+        return Sample(*prompt, *self.motion_target(example["tokens"], plan))
 
     def _text(self, example: Example, rng: np.random.Generator) -> Sample:
         ids = self.vocabulary.encode_text(_any(example["captions"], rng))
@@ -309,7 +309,7 @@ class SampleMaker:
             return templates[0]
         return _any(templates, rng)
 
-    def _motion_target(self, tokens: np.ndarray, plan: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray]:
+    def motion_target(self, tokens: np.ndarray, plan: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray]:
         """Interleaved: ``<som>``, codes, ``<eom>``. In the step form: length, plan, ``<som>``, latent steps."""
         if not self.layout.stepwise:
             ids = self.vocabulary.motion_to_ids(tokens)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hand_geometry.command_log import add_log_file, command_log
 
+from clutch_llm.cli_budget import add_budget
 from clutch_llm.cli_complete import add_complete, check_script, generate_script
 from clutch_llm.errors import ClutchError
 from clutch_llm.evaluation.cli import add_commands
@@ -33,6 +34,7 @@ EXAMPLES = """examples:
   clutch info --model data/models/clutch
   clutch serve data/models/clutch
   clutch chat data/models/clutch --view
+  clutch budget --gpus 4 --env paper
 """
 
 
@@ -90,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     info = commands.add_parser("info", help="what a model folder holds", parents=[common])
     info.set_defaults(run=_info)
+    add_budget(commands)
     add_commands(commands)
     add_serving(commands, running, DEFAULT_MODEL)
     add_log_file(commands)

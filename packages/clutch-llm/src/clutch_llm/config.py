@@ -1,4 +1,4 @@
-"""Settings of the language model and of its three training stages, validated where they are built."""
+"""Settings of the language model and of its training stages, validated where they are built."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ PRECISIONS = ("fp32", "bf16")
 
 #: Tasks that answer with a whole motion, which can be compared in motion space.
 MOTION_TASKS = ("t2m", "masked", "complete")
+
+#: How refinement makes the choice of codes differentiable, see `RefineConfig.relaxation`.
+RELAXATIONS = ("gumbel", "soft", "expected")
+
+#: What a reward is made of, see `rewards`.
+REWARD_TERMS = ("claims", "seconds", "contact", "limits", "jitter")
 
 #: T5 sizes by hub name, so that a paper-sized model can be laid out without the network (as on the meta device).
 KNOWN_SIZES: dict[str, dict[str, Any]] = {
@@ -158,7 +164,7 @@ class LossWeights(NamedTuple):
 
 @dataclass(frozen=True)
 class StageConfig:
-    """What the three training stages share.
+    """What the training stages share.
 
     Attributes:
         steps: optimizer steps.
@@ -197,6 +203,8 @@ class StageConfig:
 
     #: "first" asks with each task's first template, "all" varies them.
     templates: ClassVar[str] = "first"
+    #: A stage that may be left out takes 0 steps.
+    least_steps: ClassVar[int] = 1
 
     steps: int = 2700
     batch_size: int = 16
@@ -223,7 +231,9 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        for key in ("steps", "batch_size", "truncated_steps", "checkpoint_every", "log_every"):
+        least = self.least_steps
+        _require(self.steps >= least, f"{name}.steps", f"of at least {least}", self.steps)
+        for key in ("batch_size", "truncated_steps", "checkpoint_every", "log_every"):
             _require(getattr(self, key) >= 1, f"{name}.{key}", "of at least 1", getattr(self, key))
         micro = self.micro_batch_size
         _require(micro is None or 1 <= micro <= self.batch_size, f"{name}.micro_batch_size", "in 1..batch_size", micro)
@@ -270,7 +280,11 @@ class RefineConfig(StageConfig):
         temperature_end: and at the last one.
         joint_weight: weight of the joint positions inside the reconstruction loss.
         velocity_weight: weight of the joint velocities inside it.
-        hard: straight-through samples (one-hot forward, soft backward) rather than soft ones.
+        relaxation: "gumbel" as published: codes are drawn with Gumbel-softmax and decoded. "soft": each slot's codes
+            are mixed by their probabilities at the temperature, without noise, and the mixture is decoded (EgoLM, Hong
+            et al. 2024). "expected": nothing is decoded; the code vector that is expected of each slot is regressed
+            to the true code's.
+        hard: of "gumbel": straight-through samples (one-hot forward, soft backward) rather than soft ones.
         control: take ``lam`` as 0 and change nothing else: what refinement is compared with.
     """
 
@@ -286,6 +300,7 @@ class RefineConfig(StageConfig):
     temperature_end: float = 0.5
     joint_weight: float = 1.0
     velocity_weight: float = 1.0
+    relaxation: str = "gumbel"
     hard: bool = True
     control: bool = False
 
@@ -297,6 +312,7 @@ class RefineConfig(StageConfig):
             _require(getattr(self, key) >= 0, f"RefineConfig.{key}", "of at least 0", getattr(self, key))
         for key in ("temperature_start", "temperature_end"):
             _require(getattr(self, key) > 0, f"RefineConfig.{key}", "above 0", getattr(self, key))
+        _require(self.relaxation in RELAXATIONS, "RefineConfig.relaxation", f"one of {RELAXATIONS}", self.relaxation)
 
     def loss_weights(self, task: str) -> LossWeights:
         """``alpha`` and ``lam``, where the task has them."""
@@ -319,3 +335,50 @@ class InstructConfig(StageConfig):
     learning_rate: float = 1e-3
     warmup: int = 20
     tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 0.55, "m2t": 0.35, "t2t": 0.1})
+
+
+@dataclass(frozen=True)
+class ReinforceConfig(StageConfig):
+    """Stage 4: reinforcement with rewards that are measured (`reinforcement`); 0 steps leave it out.
+
+    Of the settings that all stages share, ``tasks``, ``condition_dropout``, ``decoder_input_dropout``,
+    ``target_truncation`` and ``truncated_steps`` have no say: captions are asked for whole motions, and what is drawn
+    is scored as it was drawn, without dropout.
+
+    Attributes:
+        batch_size: captions of one step, over all ranks.
+        samples: motions drawn for each caption, which are compared with each other.
+        temperature: of drawing codes, and of the probabilities that are trained: one and the same.
+        kl: weight of the distance from the model that the stage starts from.
+        reward: weight of each of `REWARD_TERMS`; one that is not named has none.
+        least_spread: rewards of a caption are divided by their standard deviation, or by this where it is smaller, so
+            that chance differences between motions that are alike are not blown up.
+        zero_stage: 0 to 2: motions are drawn from whole weights.
+    """
+
+    least_steps: ClassVar[int] = 0
+
+    steps: int = 0
+    batch_size: int = 8
+    learning_rate: float = 1e-4
+    warmup: int = 5
+    weight_decay: float = 0.0
+    samples: int = 6
+    temperature: float = 1.0
+    kl: float = 0.1
+    reward: Mapping[str, float] = field(
+        default_factory=lambda: {"claims": 1.0, "seconds": 0.5, "contact": 0.5, "limits": 0.25, "jitter": 0.25}
+    )
+    least_spread: float = 0.02
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.samples >= 2, "ReinforceConfig.samples", "of at least 2", self.samples)
+        _require(self.zero_stage <= 2, "ReinforceConfig.zero_stage", "0, 1 or 2", self.zero_stage)
+        for key in ("temperature", "least_spread"):
+            _require(0 < getattr(self, key) < math.inf, f"ReinforceConfig.{key}", "above 0", getattr(self, key))
+        _require(0 <= self.kl < math.inf, "ReinforceConfig.kl", "of at least 0", self.kl)
+        unknown = set(self.reward) - set(REWARD_TERMS)
+        _require(not unknown, "ReinforceConfig.reward", f"among {REWARD_TERMS}", sorted(unknown))
+        good = all(0 <= w < math.inf for w in self.reward.values()) and sum(self.reward.values()) > 0
+        _require(good, "ReinforceConfig.reward", "of weights of at least 0, one above", dict(self.reward))

@@ -6,6 +6,9 @@ Gumbel-softmax, each slot over its own codebook, decoded by the frozen SHIFT dec
 compared with the true one: smooth-L1 on normalised features, joint positions and joint velocities. The gradient runs
 from the motion through the decoder and the drawn codes into the language model.
 
+Two rivals share the code (`RefineConfig.relaxation`): the decoded mixture of codes by their probabilities, and the
+regression of each slot's expected code vector, which decodes nothing.
+
 Motions of a batch are decoded under the mask of their own steps, so that each is the motion that generation would
 decode from its codes.
 """
@@ -20,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from shift_tokenizer import ShiftTokenizer
 
-from clutch_llm.clips import Clip
+from clutch_llm.clips import Clip, Example
 
 #: features (…, T, 198) -> joints (…, T, 2, 21, 3) in metres; `hand_geometry.features_to_joints`.
 JointsFn = Callable[[torch.Tensor], torch.Tensor]
@@ -150,6 +153,7 @@ def refinement_distances(
     *,
     temperature: float,
     hard: bool = True,
+    relaxation: str = "gumbel",
     joints_fn: JointsFn | None = None,
     joint_weight: float = 1.0,
     velocity_weight: float = 1.0,
@@ -157,11 +161,40 @@ def refinement_distances(
     """``L_rec`` of each motion that the logits would draw: (B, L, n_slots, K) -> (B,) with gradient.
 
     ``step_mask`` (B, L) is true on each motion's own steps, which are those that are compared: a target may be the
-    beginning of its motion. The rest is as in `draw_codes` and `motion_distances`.
+    beginning of its motion. With the relaxation "soft" the codes are mixed, and noise and ``hard`` have no say. The
+    rest is as in `draw_codes` and `motion_distances`.
     """
-    drawn = draw_codes(slot_logits, noise, temperature, hard=hard)
+    if relaxation == "soft":
+        drawn = (slot_logits / temperature).softmax(-1)
+    else:
+        drawn = draw_codes(slot_logits, noise, temperature, hard=hard)
     decoded = tokenizer.decode_probabilities(drawn, step_mask)
     asked = step_mask.repeat_interleave(tokenizer.config.frames_per_latent, 1)[..., None]
     truth = TrueMotion(truth.features, truth.valid & asked)
     weights = {"joint_weight": joint_weight, "velocity_weight": velocity_weight}
     return motion_distances(decoded, truth, tokenizer, joints_fn=joints_fn, **weights)
+
+
+def code_distances(
+    slot_logits: torch.Tensor, step_mask: torch.Tensor, clips: Sequence[Example], tokenizer: ShiftTokenizer
+) -> torch.Tensor:
+    """Distance of the code vectors that the logits expect from those of the true codes: (B, L, n_slots, K) -> (B,).
+
+    Returns:
+        The mean over each motion's steps and slots of the squared distance, as a share of the codebook's variance: 0
+        for logits that are sure of every code, about 1 for those that know nothing.
+    """
+    shift = tokenizer.config
+    codebooks = tokenizer.codebooks().detach().to(slot_logits.dtype)
+    variance = (codebooks - codebooks.mean(1, keepdim=True)).square().sum(-1).mean(1)  # (n_codebooks,)
+    true = torch.zeros(*step_mask.shape, shift.n_slots, dtype=torch.int64)
+    for k, clip in enumerate(clips):
+        steps = min(len(clip["tokens"]), true.shape[1])
+        true[k, :steps] = torch.from_numpy(np.ascontiguousarray(clip["tokens"][:steps], dtype=np.int64))
+    true = true.to(slot_logits.device)
+    apart = []
+    for slot, book in enumerate(shift.slot_codebook):
+        expected = slot_logits[:, :, slot].softmax(-1) @ codebooks[book]  # (B, L, D)
+        apart.append((expected - codebooks[book][true[:, :, slot]]).square().sum(-1) / variance[book].clamp(min=1e-12))
+    mean = torch.stack(apart).mean(0)  # (B, L)
+    return (mean * step_mask).sum(1) / step_mask.sum(1).clamp(min=1)

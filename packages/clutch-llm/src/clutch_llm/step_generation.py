@@ -73,7 +73,7 @@ def start_steps(
     answers: Sequence[Sequence[int]],
     chance: np.ndarray,
     sampling: Sampling,
-    steps: int | None = None,
+    steps: int | Sequence[int] | None = None,
     unconditional: Prompt | None = None,
     surest_plan: bool = False,
     use_cache: bool = True,
@@ -87,7 +87,7 @@ def start_steps(
         answers: for each question of a plan the ids that may answer it, "none" first; empty for a model without plans.
         chance: the only source of randomness: uniform in [0, 1), shape (N, `chances_needed`).
         sampling: how codes are drawn; length and plan at `READING_TEMPERATURE` at most.
-        steps: exact number of latent steps; None lets the model tell.
+        steps: exact number of latent steps, one for all or one for each; None lets the model tell.
         unconditional: prompt without caption, needed for guidance.
         surest_plan: the likeliest plan rather than a drawn one.
         use_cache: False recomputes everything at each step (the reference that tests compare with).
@@ -95,7 +95,7 @@ def start_steps(
     """
     model.eval()
     layout = model.layout
-    if steps is not None and not 1 <= steps <= layout.lengths:
+    if steps is not None and not 1 <= np.min(steps) <= np.max(steps) <= layout.lengths:
         raise ConfigError(f"Expected 1 to {layout.lengths} latent steps, got {steps}. Ask for fewer seconds.")
     guided = unconditional if sampling.guidance != 1.0 else None
     stepper = Stepper(model, prompts, unconditional=guided, guidance=sampling.guidance, use_cache=use_cache)
@@ -116,7 +116,7 @@ def _read(
     chance: torch.Tensor,
     reading: Sampling,
     *,
-    steps: int | None,
+    steps: int | Sequence[int] | None,
     surest_plan: bool,
 ) -> _Read:
     """Draw lengths and plans."""
@@ -127,7 +127,7 @@ def _read(
     if steps is None:
         lengths = 1 + reading.draw(logits[:, shortest : shortest + layout.lengths], chance[:, 0])
     else:
-        lengths = torch.full((N,), steps, device=model.device)
+        lengths = torch.as_tensor(steps, device=model.device).expand(N)
     ids = free = (lengths + shortest - 1)[:, None]
     surest = dataclasses.replace(reading, greedy=True) if surest_plan else reading
     plan = [ids[:, :0]]

@@ -1,4 +1,4 @@
-"""One loop for the three training stages: pretraining, geometric refinement, instruction tuning.
+"""One loop for the training stages: pretraining, geometric refinement, instruction tuning, reinforcement.
 
 Every step is a function of (seed, step, weights, optimizer state): tasks, batches, dropout and Gumbel noise are seeded
 anew at each step, so a run that was killed and resumed ends bit-equal to one that was not. The gradient is that of the
@@ -22,11 +22,13 @@ from tqdm import tqdm
 from clutch_llm.batching import SampleMaker, collate
 from clutch_llm.clips import Example, check_examples
 from clutch_llm.clutch import Clutch
-from clutch_llm.config import LossWeights, RefineConfig, StageConfig
+from clutch_llm.config import LossWeights, RefineConfig, ReinforceConfig, StageConfig
 from clutch_llm.engine import gathered_weights, set_learning_rate, start_engine, sum_over_ranks
 from clutch_llm.errors import ConfigError, DataError
+from clutch_llm.evaluation.claims import ClaimReader
 from clutch_llm.model import IGNORE
-from clutch_llm.refinement import JointsFn, TrueMotion, gumbel_noise, refinement_distances
+from clutch_llm.refinement import JointsFn, TrueMotion, code_distances, gumbel_noise, refinement_distances
+from clutch_llm.reinforcement import Reinforcement
 from clutch_llm.step_batches import MicroBatch, StepBatches, planned
 from clutch_llm.training_state import History, TrainingState, fingerprint
 
@@ -49,6 +51,7 @@ def train_stage(
     *,
     val_examples: Sequence[Mapping[str, Any]] | None = None,
     joints_fn: JointsFn | None = None,
+    claim_reader: ClaimReader | None = None,
     checkpoint_dir: Path | str | None = None,
     on_log: LogFn | None = None,
 ) -> tuple[Clutch, History]:
@@ -57,16 +60,19 @@ def train_stage(
     Args:
         clutch: the model to start from; it is not changed.
         examples: clips with tokens, from `build_corpus`.
-        config: a `PretrainConfig`, `RefineConfig` or `InstructConfig`: the class decides the stage.
+        config: a `PretrainConfig`, `RefineConfig`, `InstructConfig` or `ReinforceConfig`: the class decides the stage.
         val_examples: held-out examples, for the validation loss in the history.
         joints_fn: forward kinematics for refinement, `hand_geometry.features_to_joints`.
+        claim_reader: of captions, for reinforcement, such as `evaluation.claim_reader()`; None rewards the plan that
+            the true motion follows, whatever the caption says of it.
         checkpoint_dir: where the state for resuming lives; a run that finds its own state goes on from it, and
             removes it when the stage is complete.
         on_log: called with (step, values) for every line of the history, in each process.
 
     Returns:
-        The trained model and the history: step, loss, lr, cross-entropy by task, ``rec`` in refinement, ``val/...``;
-        losses are of all processes together.
+        The trained model and the history: step, loss, lr, cross-entropy by task, ``rec`` in refinement, in
+        reinforcement ``reward``, its terms, its ``spread`` within a caption, ``kl`` and ``surprise`` (both a token, in
+        nats), ``val/...``; all are of all processes together.
 
     Raises:
         ConfigError, DataError: when settings and data do not fit each other.
@@ -75,9 +81,11 @@ def train_stage(
     checked, held_out = _check(examples, val_examples or (), clutch, config)
     model = copy.deepcopy(clutch.model)
     mark = fingerprint(model, checked, config, val_examples=held_out, joints=joints_fn is not None)
+    if isinstance(config, ReinforceConfig):
+        mark += f"-{getattr(claim_reader, '__qualname__', type(claim_reader).__name__)}"
     engine = start_engine(model, config)
     try:
-        run = _Run(engine, clutch, checked, config, joints_fn)
+        run = _Run(engine, clutch, checked, config, joints_fn, claim_reader)
         state = TrainingState(checkpoint_dir, mark)
         history = run.train(state, held_out, on_log)
         weights = gathered_weights(engine)
@@ -145,15 +153,21 @@ class _Run:
         examples: Sequence[Example],
         config: StageConfig,
         joints_fn: JointsFn | None,
+        reader: ClaimReader | None,
     ) -> None:
         self.engine, self.config = engine, config
         self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        self.batches = StepBatches(
-            examples, config, clutch.tokenizer, clutch.vocabulary, rank=self.rank, world=self.world
-        )
         self.vocabulary = clutch.vocabulary
         self.joints_fn = joints_fn
         self.tokenizer = copy.deepcopy(clutch.tokenizer).to(engine.device).eval().requires_grad_(False)
+        self.learn: Callable[[int], dict[str, float]] = self.teach
+        if isinstance(config, ReinforceConfig):
+            policy = Reinforcement(engine, clutch, examples, config, tokenizer=self.tokenizer, reader=reader)
+            self.learn = policy.step
+        else:
+            self.batches = StepBatches(
+                examples, config, clutch.tokenizer, clutch.vocabulary, rank=self.rank, world=self.world
+            )
 
     def train(self, state: TrainingState, val_examples: Sequence[Example], on_log: LogFn | None) -> History:
         config = self.config
@@ -186,14 +200,18 @@ class _Run:
 
     def step(self, step: int) -> dict[str, float]:
         """One optimizer step; gives what is logged of it."""
+        rate = learning_rate_at(step, self.config)
+        set_learning_rate(self.engine, rate)
+        return self.learn(step) | {"lr": rate}
+
+    def teach(self, step: int) -> dict[str, float]:
+        """One optimizer step on what the examples say."""
         engine, config = self.engine, self.config
         batch = self.batches.draw(step)
         weights = config.loss_weights(batch.task)
         counts = [[micro.labels, micro.motions] for micro in batch.micro_batches]
         whole = self._total(torch.tensor(counts).sum(0))
         torch.manual_seed(batch.dropout_seed)
-        rate = learning_rate_at(step, config)
-        set_learning_rate(engine, rate)
         engine.train()
         sums = torch.zeros(2, dtype=torch.float64, device=engine.device)
         for micro in batch.micro_batches:
@@ -207,7 +225,7 @@ class _Run:
         logged = {f"ce/{batch.task}": entropy}
         if weights.motion and isinstance(config, RefineConfig):
             logged |= {f"rec/{batch.task}": distance, "temperature": config.temperature(step)}
-        return {"loss": weights.cross_entropy * entropy + weights.motion * distance, "lr": rate, **logged}
+        return {"loss": weights.cross_entropy * entropy + weights.motion * distance, **logged}
 
     def _total(self, counts: torch.Tensor) -> torch.Tensor:
         return sum_over_ranks(counts.to(self.engine.device, torch.float64)).float()
@@ -220,6 +238,9 @@ class _Run:
         logits, mask = output.slot_logits, output.step_mask
         if logits is None or mask is None or not isinstance(config, RefineConfig):
             return entropy, torch.zeros_like(entropy)
+        if config.relaxation == "expected":
+            seen = torch.tensor([bool(np.any(example["valid"])) for example in micro.examples], device=mask.device)
+            return entropy, (code_distances(logits, mask, micro.examples, self.tokenizer) * seen).sum()
         distances = refinement_distances(
             logits,
             mask,
@@ -228,6 +249,7 @@ class _Run:
             self.tokenizer,
             temperature=config.temperature(step),
             hard=config.hard,
+            relaxation=config.relaxation,
             joints_fn=self.joints_fn,
             joint_weight=config.joint_weight,
             velocity_weight=config.velocity_weight,
