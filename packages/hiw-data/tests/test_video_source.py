@@ -130,7 +130,8 @@ def test_videos_become_a_store_with_words_and_where_they_come_from(tmp_path):
     assert attributes["hands"] == "right"
     assert (attributes["start_seconds"], attributes["end_seconds"]) == (0.0, 3.0)
     assert clip["group"] == "one"
-    assert clip["camera"] == {"focal_px": 64.0, "camera_guessed": True, "view": "egocentric"}
+    pinhole = {"fx": 64.0, "fy": 64.0, "cx": 32.0, "cy": 24.0, "width": 64.0, "height": 48.0}
+    assert clip["camera"] == {"focal_px": 64.0, "camera_guessed": True, "view": "egocentric", "pinhole": pinhole}
     np.testing.assert_allclose(clip["timestamps"][:3], [0, 1 / 15, 2 / 15], atol=1e-4)
     assert {p["maker"] for p in clip["caption_provenance"]} == {"motion codes"}
     assert clip["motion_codes"]

@@ -76,6 +76,12 @@ window.makePlayer = ($, onTime, onUnplayable) => {
     else { seek(0); play(); }
   }
 
+  // The clip's time in the picture that is on the screen; after a seek that is the old one for a while.
+  function shown() {
+    const time = state.picture === null ? video.currentTime : state.picture;
+    return Math.max(0, Math.min(state.duration, time - state.start));
+  }
+
   function drawOver() {
     const { clientWidth: width, clientHeight: height } = over, ratio = Math.min(devicePixelRatio, 2);
     if (over.width !== Math.round(width * ratio) || over.height !== Math.round(height * ratio)) {
@@ -88,8 +94,7 @@ window.makePlayer = ($, onTime, onUnplayable) => {
     const scale = Math.min(width / video.videoWidth, height / video.videoHeight);
     const size = [video.videoWidth * scale, video.videoHeight * scale];
     const corner = [(width - size[0]) / 2, (height - size[1]) / 2];
-    const shown = state.picture === null ? video.currentTime : state.picture;
-    const at = Math.max(0, Math.min(state.duration, shown - state.start)) * state.fps, frame = Math.floor(at + 1e-6), share = Math.max(0, at - frame);
+    const at = shown() * state.fps, frame = Math.floor(at + 1e-6), share = Math.max(0, at - frame);
     const next = Math.min(frame + 1, state.valid[0].length - 1);
     pen.save();
     pen.beginPath();
@@ -129,7 +134,6 @@ window.makePlayer = ($, onTime, onUnplayable) => {
     requestAnimationFrame(tick);
   }
   requestAnimationFrame(tick);
-  // The time of the picture that is on the screen, which after a seek is the old one for a while.
   function pictured(_, { mediaTime }) {
     state.picture = mediaTime;
     video.requestVideoFrameCallback(pictured);
@@ -158,6 +162,7 @@ window.makePlayer = ($, onTime, onUnplayable) => {
     toggle() { if (state.playing) pause(); else play(); },
     joints: () => (scene ? scene.joints() : {}),
     get time() { return state.time; },
+    get shown() { return shown(); },
     get duration() { return state.duration; },
     get playing() { return state.playing; },
   };
