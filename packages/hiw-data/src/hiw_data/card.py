@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 _HEAD = """# Hand motion and text
@@ -63,6 +64,12 @@ def data_card(report: dict[str, Any], data_hash: str) -> str:
         _skipped_section(report["skipped"]),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def documents(report: dict[str, Any], data_hash: str) -> dict[str, str]:
+    """What stands beside a store's arrays for people and programs: name of the file -> its text."""
+    quality = json.dumps({"data_hash": data_hash, **report}, indent=2, ensure_ascii=False, allow_nan=False)
+    return {"quality.json": quality + "\n", "README.md": data_card(report, data_hash)}
 
 
 def _totals(report: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,10 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from tqdm import tqdm
 
 from hiw_data.atomic import write_beside
-from hiw_data.card import data_card
+from hiw_data.card import documents
 from hiw_data.clips import Clip, SkippedClip, check_clip, pad_clip
 from hiw_data.errors import ClipError, HiwDataError, NoClipsError, OptionError
 from hiw_data.quality import QualityTally
@@ -82,7 +82,8 @@ def build(
         out: the store's folder, such as "data/hiw.zarr".
         config: frame rate, splits and lengths.
         overwrite: replace a store that is there.
-        append: add to the store that is there; clips that are in it stay as they are, in the splits they have.
+        append: add to the store that is there; clips that are in it stay as they are, in the splits they have, and
+            are passed over where a source has them again.
         resume: go on with an interrupted build; False starts anew.
         card_path: another place for a copy of the card.
         quality_path: another place for a copy of the report.
@@ -113,6 +114,9 @@ def build(
             _stream(source, writer, tally, done.get(source.name, 0))
         if not writer.metadata:
             writer.discard()
+            if tally.present:
+                logger.warning("Nothing new: all %d clips that can be used are in %s already.", tally.present, out)
+                return HiwStore.open(out)
             raise NoClipsError(out, [(skipped.clip_id, skipped.reason) for skipped in tally.skipped])
         try:
             report = _report(sources, writer, tally, config)
@@ -121,11 +125,10 @@ def build(
             raise
 
         def write_extra(folder: Path, data_hash: str) -> None:
-            quality = json.dumps({"data_hash": data_hash, **report}, indent=2, ensure_ascii=False, allow_nan=False)
-            card = data_card(report, data_hash)
-            for text, name, copy in ((quality + "\n", "quality.json", quality_path), (card, "README.md", card_path)):
+            copies = {"quality.json": quality_path, "README.md": card_path}
+            for name, text in documents(report, data_hash).items():
                 (folder / name).write_text(text, encoding="utf-8")
-                if copy is not None:
+                if (copy := copies[name]) is not None:
                     with write_beside(Path(copy)) as staged:
                         staged.write_text(text, encoding="utf-8")
 
@@ -177,6 +180,8 @@ def _replay(writer: StoreWriter, tally: QualityTally) -> dict[str, int]:
             tally.add(clip)
         elif "skipped" in record:
             tally.skip(SkippedClip(**record["skipped"]))
+        elif "present" in record:
+            tally.present += 1
         else:
             continue
         done[record["source"]] = record["item"] + 1
@@ -194,11 +199,28 @@ def _stream(source: Source, writer: StoreWriter, tally: QualityTally, start: int
     with tqdm(total=len(source), initial=start, desc=source.name, unit="clip", disable=None) as bar:
         for number, item in enumerate(items, start):
             bar.update()
+            if _is_there(item, writer):
+                tally.present += 1
+                writer.note(present=True, source=source.name, item=number)
+                continue
             skipped = item if isinstance(item, SkippedClip) else _store(item, number, source.name, writer, tally)
             if skipped is not None:
                 skipped = SkippedClip(*map(_printable, (skipped.clip_id, skipped.source, skipped.reason)))
                 tally.skip(skipped)
                 writer.note(skipped=asdict(skipped), source=source.name, item=number)
+
+
+def _is_there(item: Clip | SkippedClip, writer: StoreWriter) -> bool:
+    """Whether the store that is added to has this very clip; another one of its name is not this one."""
+    if not writer.old or not isinstance(item, Mapping) or (position := writer.position(item.get("clip_id"))) is None:
+        return False
+    try:
+        check_clip(item)
+    except ClipError:
+        return False
+    clip = pad_clip(item, multiple=writer.multiple)
+    features, valid = writer.old.read_frames(position)
+    return np.array_equal(features, clip["features"]) and np.array_equal(valid, clip["valid"])
 
 
 def _printable(text: str) -> str:

@@ -7,22 +7,6 @@ from hand_geometry import features_to_joints
 
 from hiw_data.motion import MotionPiece
 
-_FRAME_FREE = {
-    "hands": None,
-    "fingers": None,
-    "number": None,
-    "handshape": None,
-    "contact": None,
-    "speed": None,
-    "size": None,
-    "count": None,
-    "order": None,
-    "rest": None,
-    "shape": ("line", "arc", "circle", "zigzag"),
-    "relation": ("approach", "part", "near", "far"),
-}
-"""Kinds of claims, and their values, that hold whatever the axes of the world are."""
-
 
 def measured_words(piece: MotionPiece, fps: float, wearers_axes: bool) -> list[str]:
     """A short, a middle and a long sentence on what a motion shows.
@@ -39,20 +23,16 @@ def measured_words(piece: MotionPiece, fps: float, wearers_axes: bool) -> list[s
     from hand_geometry import MotionCodes, motion_codes
 
     from hiw_data.captioning import describe_motion
+    from hiw_data.captioning.measured import is_frame_free
 
     codes = motion_codes(np.asarray(features_to_joints(piece.features)), piece.valid, fps)
     assert isinstance(codes, MotionCodes)
     told = describe_motion(codes, variants=1 if wearers_axes else 5)
     words = []
     for length in (told.short, told.medium, told.long):
-        fit = [c.text for c in length if wearers_axes or all(_is_frame_free(k.kind, k.value) for k in c.claims)]
+        fit = [c.text for c in length if wearers_axes or all(is_frame_free(k.kind, k.value) for k in c.claims)]
         words += fit[:1]
     return words or [_seen(piece)]
-
-
-def _is_frame_free(kind: str, value: str) -> bool:
-    values = _FRAME_FREE.get(kind, ())
-    return values is None or value in values
 
 
 def _seen(piece: MotionPiece) -> str:
