@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from hiw_data.atomic import write_beside
 from hiw_data.card import documents
+from hiw_data.cleaning.pictures import Cleaned
 from hiw_data.clips import Clip, SkippedClip, check_clip, pad_clip
 from hiw_data.errors import ClipError, HiwDataError, NoClipsError, OptionError
 from hiw_data.quality import QualityTally
@@ -23,7 +24,7 @@ from hiw_data.splits import assign_split, assign_splits
 from hiw_data.store.part import pack, read_record, unpack
 from hiw_data.store.reader import HiwStore
 from hiw_data.store.schema import SCHEMA_VERSION, canonical_json
-from hiw_data.store.writer import StoreWriter
+from hiw_data.store.writer import StoreWriter, link_extra
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ def build(
 
     The store is written beside `out` and takes its place at the end; an interrupted build leaves what was
     there, and what it had written itself, and the next build of the same sources with the same configuration goes on
-    from there, clip by clip. README.md (the card) and quality.json (the report) stand in the store's folder. The same
+    from there, clip by clip. README.md (the card) and quality.json (the report) stand in the store's folder, and in its
+    folder quality pictures of what cleaning kept and dropped, where the renderer is installed. The same
     sources and configuration give the same bytes, interrupted or not.
 
     Args:
@@ -125,12 +127,17 @@ def build(
             raise
 
         def write_extra(folder: Path, data_hash: str) -> None:
+            for source in sources:
+                if isinstance(cleaned := getattr(source, "cleaned", None), Cleaned):
+                    cleaned.draw(folder, source.name)
             copies = {"quality.json": quality_path, "README.md": card_path}
             for name, text in documents(report, data_hash).items():
                 (folder / name).write_text(text, encoding="utf-8")
                 if (copy := copies[name]) is not None:
                     with write_beside(Path(copy)) as staged:
                         staged.write_text(text, encoding="utf-8")
+            if writer.old:  # last, for what is linked must not be written to
+                link_extra(writer.out, folder)
 
         writer.publish(report, write_extra=write_extra)
     for note in report["notes"]:
@@ -255,6 +262,9 @@ def _report(sources: Sequence[Source], writer: StoreWriter, tally: QualityTally,
         for position in (k for k, row in enumerate(old) if row["source"] in own):
             tally.add(writer.old.clip(position))
     report = tally.report([*related, *writer.metadata], {source.name: source.info() for source in sources}, notes)
+    for source in sources:
+        if isinstance(cleaned := getattr(source, "cleaned", None), Cleaned) and source.name in report["sources"]:
+            report["sources"][source.name]["cleaning"] = cleaned.to_json(source.name)
     report["config"] = asdict(config) | {"split": list(config.split)}
     return merge_reports(writer.old.summary(), report) if writer.old else report
 

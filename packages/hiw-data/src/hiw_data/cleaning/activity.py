@@ -52,6 +52,20 @@ def near_duplicates(vectors: NDArray[np.float64], *, nearest: float = 0.004) -> 
     return repeats
 
 
+def nearest_earlier(vectors: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How near each clip is to the nearest kept clip before it, (N,), metres; infinity where there is none.
+
+    Args:
+        vectors: `activity_vector` of every clip, (N, D).
+        kept: which of them stay, (N,) bool.
+    """
+    tree, places = cKDTree(vectors[kept]), np.flatnonzero(kept)
+    near, who = tree.query(vectors, k=min(8, len(places)))
+    near, who = near.reshape(len(vectors), -1), who.reshape(len(vectors), -1)
+    before = places[who] < np.arange(len(vectors))[:, None]
+    return np.asarray(np.where(before, near, np.inf).min(1))
+
+
 def activity_clusters(vectors: NDArray[np.float64], clusters: int, seed: int = 0) -> NDArray[np.int64]:
     """The cluster of each clip, (N,), by k-means on the directions that vary most.
 

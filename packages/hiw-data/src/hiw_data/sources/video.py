@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hiw_data.annotation import AnnotationConfig
+from hiw_data.cleaning.pictures import Cleaned
 from hiw_data.clips import Clip, SkippedClip
 from hiw_data.engine.annotator import Annotator, Done, Job
 from hiw_data.engine.base import Engine, engine_of
@@ -87,7 +88,7 @@ class VideoSource:
 
             tracker = MediaPipeTracker()
         self.tracker = tracker
-        self.cleaning: list[str] = []
+        self.cleaned = Cleaned()
         self.timings = timings or Timings()
 
     def __len__(self) -> int:
@@ -96,7 +97,7 @@ class VideoSource:
     def info(self) -> SourceInfo:
         """What the data card says about this source."""
         camera = "guessed" if self.config.camera.guessed else "given"
-        notes = ["Cleaning of '" + self.name + "': " + "; ".join(" ".join(row.split()) for row in self.cleaning)]
+        notes = ["Cleaning of '" + self.name + "': " + "; ".join(" ".join(row.split()) for row in self.cleaned.lines())]
         if self.config.camera.guessed:
             notes.append(
                 f"Source '{self.name}': nobody gave a camera, so the focal length was guessed as the longer side of "
@@ -110,7 +111,7 @@ class VideoSource:
             licence=self.licence,
             origin=f"{len(self.files)} video files",
             limits="Depth and distance are estimates from one view; the hand has one fixed shape.",
-            notes=tuple(notes) if self.cleaning else (),
+            notes=tuple(notes) if self.cleaned.report else (),
         )
 
     def stream(self, fps: float) -> Iterator[Clip | SkippedClip]:
@@ -150,7 +151,7 @@ class VideoSource:
             load = partial(annotator.pieces, job, done.sha256)
             group = job.stem.split("@")[0]
             stretches.append(Stretch(job.stem, load, attributes, job.cut.caption, group))
-        yield from cleaned_clips(stretches, self.config, source=self.name, fps=fps, report=self.cleaning)
+        yield from cleaned_clips(stretches, self.config, source=self.name, fps=fps, cleaned=self.cleaned)
 
     def _jobs(self) -> tuple[list[Job], list[SkippedClip]]:
         names = dict(self.files)

@@ -21,7 +21,7 @@ from hiw_data.store.part import file_sha256
 from hiw_data.store.reader import HiwStore
 from hiw_data.store.shards import WIDTHS, shard_key
 from hiw_data.store.validation import read_whole
-from hiw_data.store.writer import building_folder, link, refuse_other_writers, write_json
+from hiw_data.store.writer import building_folder, link, link_extra, refuse_other_writers, write_json
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,7 @@ def _finish(store: HiwStore, staged: Path, digests: list[bytes], distinct: dict[
     if "config" in report:  # as `build` writes it
         for name, text in documents(report, data_hash).items():
             (staged / name).write_text(text, encoding="utf-8")
+    link_extra(store.path, staged)
     index = file_sha256(staged / schema.INDEX_FILE)
     attributes = {**store._attributes, "report": report, "data_hash": data_hash, "index_sha256": index}
     write_json(staged / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})

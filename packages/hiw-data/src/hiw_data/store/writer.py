@@ -292,6 +292,15 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def link_extra(store: Path, staged: Path) -> None:
+    """Gives a staged store the files of another that no store must have, such as pictures, but for those it has."""
+    own = {"zarr.json", schema.INDEX_FILE, *WIDTHS}
+    for path in sorted(store.rglob("*")):
+        inside = path.relative_to(store)
+        if path.is_file() and inside.parts[0] not in own and not (staged / inside).exists():
+            link(path, staged / inside)
+
+
 def write_json(path: Path, document: object) -> None:
     """Writes JSON and sees it to the disk."""
     with path.open("w", encoding="utf-8") as file:
