@@ -19,6 +19,7 @@ from hiw_data.cleaning import (
     smooth_motion,
     steps,
 )
+from hiw_data.cleaning.activity import nearest_earlier
 from hiw_data.cleaning.pictures import Cleaned, Shown
 from hiw_data.errors import OptionError
 from hiw_data.motion import FittedMotion
@@ -163,11 +164,17 @@ def test_cleaning_says_what_each_step_dropped_and_why():
     assert report.margins["visibility"]["hidden"] == pytest.approx(0.5 - 0.8)
     assert report.borderline("outliers")[1] == "jump"
     assert report.margins["outliers"]["jump"] < 0 < min(v for k, v in report.margins["outliers"].items() if k != "jump")
-    worst, best = report.borderline("near-duplicates")
-    assert best == "again"
+    assert report.borderline("near-duplicates")[1] == "again"
     assert report.margins["near-duplicates"]["again"] == pytest.approx(-0.004)
-    assert worst is not None
     assert report.borderline("balance") == (None, None)
+
+
+def test_how_near_a_clip_is_to_those_before_it():
+    vectors = np.array([[0.0, 0], [0.003, 0], [1, 0], [1.01, 0], [5, 0]])
+    kept = np.array([True, False, True, True, True])
+    near = nearest_earlier(vectors, kept, within=0.02)
+    np.testing.assert_allclose(near, [np.inf, 0.003, np.inf, 0.01, np.inf])
+    np.testing.assert_allclose(nearest_earlier(vectors[:2], kept[:2], within=1.0), [np.inf, 0.003])
 
 
 def test_the_worst_kept_and_the_best_dropped_are_drawn(tmp_path):

@@ -52,17 +52,18 @@ def near_duplicates(vectors: NDArray[np.float64], *, nearest: float = 0.004) -> 
     return repeats
 
 
-def nearest_earlier(vectors: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How near each clip is to the nearest kept clip before it, (N,), metres; infinity where there is none.
+def nearest_earlier(vectors: NDArray[np.float64], kept: NDArray[np.bool_], *, within: float) -> NDArray[np.float64]:
+    """How near each clip is to the nearest kept clip before it, (N,), metres; infinity where none is near.
 
     Args:
         vectors: `activity_vector` of every clip, (N, D).
-        kept: which of them stay, (N,) bool.
+        kept: which of them stay, (N,) bool, at least one.
+        within: as far as is looked, metres.
     """
-    tree, places = cKDTree(vectors[kept]), np.flatnonzero(kept)
-    near, who = tree.query(vectors, k=min(8, len(places)))
+    places = np.flatnonzero(kept)
+    near, who = cKDTree(vectors[kept]).query(vectors, k=min(8, len(places)), distance_upper_bound=within)
     near, who = near.reshape(len(vectors), -1), who.reshape(len(vectors), -1)
-    before = places[who] < np.arange(len(vectors))[:, None]
+    before = places[np.minimum(who, len(places) - 1)] < np.arange(len(vectors))[:, None]
     return np.asarray(np.where(before, near, np.inf).min(1))
 
 

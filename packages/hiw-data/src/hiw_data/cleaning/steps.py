@@ -70,8 +70,8 @@ class CleaningReport:
     Attributes:
         dropped: clip_id -> (step, reason).
         margins: step -> clip_id -> by how much a clip is within the step's limit; below 0 it is beyond, and dropped.
-            Seen share above the limit, robust z-score below it, metres from the clip that it would repeat. Of clips
-            that the step looked at and could judge; balance draws, and judges none.
+            Seen share above the limit, robust z-score below it, metres from the nearest clip before it. Of clips that
+            the step looked at and could judge: with a clip before it that is near, for one. Balance judges none.
         counts: clips before, dropped by each step, and kept.
         config: what it was made with.
     """
@@ -83,14 +83,10 @@ class CleaningReport:
 
     def borderline(self, step: str) -> tuple[str | None, str | None]:
         """The worst clip that a step kept, and the best one that it dropped; None where it dropped or kept none."""
+        gone = {name for name, (by, _) in self.dropped.items() if by == step}
         margins = self.margins.get(step, {})
-        kept = {name: margin for name, margin in margins.items() if name not in self._by(step)}
-        gone = {name: margins[name] for name in self._by(step) if name in margins}
-        worst = min(kept, key=lambda name: kept[name]) if kept else None
-        return worst, max(gone, key=lambda name: gone[name]) if gone else None
-
-    def _by(self, step: str) -> set[str]:
-        return {name for name, (by, _) in self.dropped.items() if by == step}
+        best = max((name for name in margins if name in gone), key=margins.__getitem__, default=None)
+        return min((name for name in margins if name not in gone), key=margins.__getitem__, default=None), best
 
     def lines(self) -> list[str]:
         """For people, one line a step."""
@@ -130,7 +126,7 @@ def clean(clips: Sequence[ClipSummary], config: CleaningConfig | None = None) ->
         vectors = np.stack([c.activity for c in left])
         same = near_duplicates(vectors, nearest=config.duplicate)
         if config.duplicate > 0:
-            near = nearest_earlier(vectors, np.array([i is None for i in same]))
+            near = nearest_earlier(vectors, np.array([i is None for i in same]), within=5 * config.duplicate)
             judge("near-duplicates", near - config.duplicate)
         drop("near-duplicates", [None if i is None else f"Repeats {left[i].clip_id}." for i in same])
     if config.most_clips is not None and len(left) > config.most_clips:

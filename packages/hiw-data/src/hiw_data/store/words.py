@@ -63,7 +63,7 @@ def add_words(
         replace: the new captions (and answers) take the place of all that a clip had.
 
     Returns:
-        The store, opened again.
+        The store, opened again; as it was if there is nothing new.
 
     Raises:
         StoreError: no store in a folder, a damaged clip, another process that writes it, or changed it meanwhile.
@@ -88,9 +88,12 @@ def add_words(
                     index.write_batch(batch)
                     digests += batch.column("sha256").to_pylist()
                     _count(batch, distinct)
+            data_hash = schema.content_hash(store.fps, digests)
+            if data_hash == store.data_hash:
+                return store
             if HiwStore.open(out).data_hash != store.data_hash:
                 raise StoreError(f"Expected {out} as it was when this began, got a store that changed. Begin again.")
-            _finish(store, staged, digests, distinct)
+            _finish(store, staged, data_hash, distinct)
             replace_folder(staged, out)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
@@ -141,9 +144,11 @@ def _told(row: dict[str, Any], words: Words, replace: bool) -> dict[str, Any]:
             captions.append(caption)
             made.append({**maker, **beside})
             mirrored.append(mirror_text(caption))
-    if captions == row["captions"]:
+    if captions == row["captions"] and not replace:
         return row
     new = {**row, "captions": captions, "caption_provenance": made}
+    if replace:
+        new.pop("atomic_answers", None)
     if "mirrored_captions" in row:
         new["mirrored_captions"] = mirrored
     if words.answers is not None and not beside:
@@ -161,7 +166,7 @@ def _count(batch: pa.RecordBatch, distinct: dict[str, list[set[str]]]) -> None:
             own.add(caption)
 
 
-def _finish(store: HiwStore, staged: Path, digests: list[bytes], distinct: dict[str, list[set[str]]]) -> None:
+def _finish(store: HiwStore, staged: Path, data_hash: str, distinct: dict[str, list[set[str]]]) -> None:
     """Links the frames, and writes what else a store has."""
     assert isinstance(store.path, Path)
     for array in WIDTHS:
@@ -175,7 +180,6 @@ def _finish(store: HiwStore, staged: Path, digests: list[bytes], distinct: dict[
             name: {**source, "distinct_captions": counts.get(name, source["distinct_captions"])}
             for name, source in report["sources"].items()
         }
-    data_hash = schema.content_hash(store.fps, digests)
     if "config" in report:  # as `build` writes it
         for name, text in documents(report, data_hash).items():
             (staged / name).write_text(text, encoding="utf-8")
