@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from hiw_data import (
-    BuildConfig,
-    FingerspellingSource,
-    HiwDataError,
-    HiwStore,
-    NpzSource,
-    ProceduralSource,
-    Source,
-    build,
-)
+from hiw_data import BuildConfig, HiwDataError, HiwStore, Source, build
 from hiw_data.card import data_card
-from hiw_data.sources.annotated import keypoint_source, video_source
-from hiw_data.sources.datasets import dataset_sources
+from hiw_data.sources.registry import SOURCES
 from kedro.pipeline import Pipeline, node
-
-SOURCES: dict[str, Callable[..., Source]] = {
-    "fingerspelling": FingerspellingSource,
-    "procedural": ProceduralSource,
-    "npz": NpzSource,
-    "video": video_source,
-    "keypoints": keypoint_source,
-    **dataset_sources(),
-}
 
 
 def build_store(sources: Any, config: BuildConfig, path: str) -> HiwStore:

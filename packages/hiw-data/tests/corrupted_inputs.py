@@ -15,8 +15,10 @@ import pickle
 import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -248,16 +250,32 @@ def _claims(data: bytes, rng: np.random.Generator, mark: Path) -> bytes:
     return stream.getvalue()
 
 
+@cache
+def _zeros(megabytes: int) -> tuple[bytes, int]:
+    """So many zeros as a zip holds them, deflated, and their CRC-32: made once a size, for it takes long."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    parts, crc, block = [], 0, bytes(10**6)
+    for _ in range(megabytes):
+        parts.append(packer.compress(block))
+        crc = zlib.crc32(block, crc)
+    return b"".join([*parts, packer.flush()]), crc
+
+
 def _bomb(data: bytes, rng: np.random.Generator, mark: Path) -> bytes:
     """A small zip of many zeros, and one whose directory lies about sizes."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("global_orient", "keypoints", "features"):
-            archive.writestr(f"{name}.npy", bytes(int(rng.integers(1, 30)) * 10**6))
-    raw = bytearray(stream.getvalue())
+    entries, directory = b"", b""
+    for stem in ("global_orient", "keypoints", "features"):
+        name, megabytes = f"{stem}.npy".encode(), int(rng.integers(1, 30))
+        deflated, crc = _zeros(megabytes)
+        said = struct.pack("<5H3I2H", 20, 0, 8, 0, 33, crc, len(deflated), megabytes * 10**6, len(name), 0)
+        directory += (
+            b"PK\x01\x02" + struct.pack("<H", 20) + said + struct.pack("<3H2I", 0, 0, 0, 0, len(entries)) + name
+        )
+        entries += b"PK\x03\x04" + said + name + deflated
+    end = struct.pack("<4H2IH", 0, 0, 3, 3, len(directory), len(entries), 0)
+    raw = bytearray(entries + directory + b"PK\x05\x06" + end)
     if rng.random() < 0.5:
-        at = raw.rfind(b"PK\x01\x02")
-        struct.pack_into("<I", raw, at + 24, int(rng.integers(2**32)))
+        struct.pack_into("<I", raw, raw.rfind(b"PK\x01\x02") + 24, int(rng.integers(2**32)))
     return bytes(raw)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -297,6 +298,48 @@ def write_hot3d(folder: Path, mano: Path) -> Written:
     dump(path.parent / "metadata.json", json.dumps({"headset": "Aria", "recording_name": "P0003_c701bd11"}))
     joints = smplx_joints(hands, m, m["place"])
     return Written(folder, path, joints, valid, 30, "P0003_c701bd11", group="P0003")
+
+
+def write_hot3d_clip(folder: Path, mano: Path) -> Written:
+    """As HOT3D-Clips: one archive a clip, an entry a frame; a frame whose hands are not seen has an empty one."""
+    m, hands = random_motion(FRAMES, 8), hands_of(mano, mirrored=True)
+    m["betas"][1] = m["betas"][0]
+    coefficients = np.random.default_rng(8).normal(scale=0.3, size=(FRAMES, 2, 15))
+    for s, hand in enumerate(hands):
+        m["pose"][:, s] = (coefficients[:, s] @ hand.components[:15] + hand.mean).reshape(FRAMES, 15, 3)
+    valid = np.ones((FRAMES, 2), bool)
+    valid[3:5, 0] = valid[7] = False
+    path = folder / "train_aria/clip-001849.tar"
+    path.parent.mkdir(parents=True)
+    with tarfile.open(path, "w") as archive:
+        for t in reversed(range(FRAMES)):
+            poses = {
+                side: {
+                    "mano_pose": {
+                        "thetas": coefficients[t, s].tolist(),
+                        "wrist_xform": [*m["orient"][t, s].tolist(), *m["place"][t, s].tolist()],
+                    },
+                    "boxes_amodal": {},
+                }
+                for s, side in enumerate(SIDES)
+                if valid[t, s]
+            }
+            add_entry(archive, f"{t:06d}.image_214-1.jpg", b"no picture")
+            add_entry(archive, f"{t:06d}.hands.json", json.dumps(poses).encode())
+            add_entry(archive, f"{t:06d}.info.json", b"{}")
+        add_entry(
+            archive, "__hand_shapes.json__", json.dumps({"mano": m["betas"][0].tolist(), "umetrack": {}}).encode()
+        )
+    known = {"1849": {"sequence_id": "P0003_c701bd11", "device": "Aria", "timestamps_ns": []}}
+    dump(folder / "clip_definitions.json", json.dumps(known))
+    joints = smplx_joints(hands, m, m["place"])
+    return Written(folder, path, joints, valid, 30, "train_aria/clip-001849", group="P0003")
+
+
+def add_entry(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))
 
 
 def tensor_bytes(value: Any) -> bytes:

@@ -19,6 +19,8 @@ from hiw_data.cleaning import (
     smooth_motion,
     steps,
 )
+from hiw_data.cleaning.activity import nearest_earlier
+from hiw_data.cleaning.pictures import Cleaned, Shown
 from hiw_data.errors import OptionError
 from hiw_data.motion import FittedMotion
 
@@ -158,6 +160,57 @@ def test_cleaning_says_what_each_step_dropped_and_why():
     }
     assert report.lines()[0] == "25 clips"
     assert clean([]).counts["kept"] == 0
+    assert report.borderline("visibility") == ("c0", "hidden")
+    assert report.margins["visibility"]["hidden"] == pytest.approx(0.5 - 0.8)
+    assert report.borderline("outliers")[1] == "jump"
+    assert report.margins["outliers"]["jump"] < 0 < min(v for k, v in report.margins["outliers"].items() if k != "jump")
+    assert report.borderline("near-duplicates")[1] == "again"
+    assert report.margins["near-duplicates"]["again"] == pytest.approx(-0.004)
+    assert report.borderline("balance") == (None, None)
+
+
+def test_how_near_a_clip_is_to_those_before_it():
+    vectors = np.array([[0.0, 0], [0.003, 0], [1, 0], [1.01, 0], [5, 0]])
+    kept = np.array([True, False, True, True, True])
+    near = nearest_earlier(vectors, kept, within=0.02)
+    np.testing.assert_allclose(near, [np.inf, 0.003, np.inf, 0.01, np.inf])
+    np.testing.assert_allclose(nearest_earlier(vectors[:2], kept[:2], within=1.0), [np.inf, 0.003])
+
+
+def test_the_worst_kept_and_the_best_dropped_are_drawn(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("numba")
+    hidden, hardly = SEEN.copy(), SEEN.copy()
+    hidden[:15], hardly[:7] = False, False
+    clips = {"a/0": SEEN, "a/1": hidden, "a/2": hardly, "a/3": np.zeros_like(SEEN)}
+    motions = {name: motion_of(wave(0.05 + 0.1 * k)) for k, name in enumerate(clips)}
+    motions["a/4"], clips["a/4"] = motions["a/0"], SEEN
+    cleaned = Cleaned()
+    assert (cleaned.lines(), cleaned.to_json("a"), cleaned.wanted()) == ([], {}, set())
+    cleaned.report = clean([ClipSummary.of(name, motions[name], seen, FPS) for name, seen in clips.items()])
+    assert cleaned.wanted() == {"a/0", "a/1", "a/2", "a/4"}
+    cleaned.clips = {name: Shown(motions[name], clips[name], FPS) for name in cleaned.wanted()}
+    told = cleaned.to_json("my source")
+    assert (told["clips"], told["kept"]) == (5, 1)
+    visibility = told["steps"]["visibility"]
+    assert visibility["dropped"] == 3
+    assert visibility["worst_kept"] == {"clip_id": "a/0", "told": "Seen in 100% of the frames."}
+    assert visibility["best_dropped"]["clip_id"] == "a/2"
+    assert visibility["best_dropped"]["told"].startswith("Expected a hand in at least 80% of the frames, got 77%")
+    assert told["steps"]["near-duplicates"]["repeated"]["clip_id"] == "a/0"
+    assert told["steps"]["outliers"]["picture"] is None
+    files = cleaned.draw(tmp_path, "my source")
+    assert [path.name for path in files] == ["my_source-visibility.png", "my_source-near-duplicates.png"]
+    assert [str(path.relative_to(tmp_path)) for path in files] == [
+        step["picture"] for step in told["steps"].values() if step["picture"]
+    ]
+    sheet = np.asarray(image.open(files[0]))
+    assert sheet.shape[1] == 6 * 180
+    assert 2 * 150 < len(sheet) < 2 * 150 + 80
+    assert np.asarray(image.open(files[1])).shape == sheet.shape
+    row = sheet[-150:].reshape(150, 6, 180, 3).astype(int)  # the first moments of a hand that is hidden are pale
+    strength = np.abs(row - row[:1, :, :1]).mean((0, 2, 3))
+    assert strength[0] < 0.6 * strength[-1]
 
 
 def test_the_seed_draws_the_clusters_and_who_stays(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from .dataset_files import WRITERS as FIRST_WRITERS
-from .dataset_files import Written
+from .dataset_files import Written, add_entry, write_hot3d_clip
 from .dataset_files_more import KEYPOINT_WRITERS, MANO_WRITERS, leap_frames, open_joints
 from .mano_files import random_motion, write_mano
 
@@ -395,6 +396,56 @@ def test_mano_order_of_joints_is_told_from_openposes() -> None:
     mano = np.zeros_like(joints)
     mano[:, :, order] = joints
     assert (joint_order(joints), joint_order(mano)) == ("openpose", "mano")
+
+
+def test_hot3d_clips_are_read_from_their_archives(tmp_path: Path, mano: Path) -> None:
+    written = write_hot3d_clip(tmp_path, mano)
+    (clip,) = clips_of("hot3d", written, mano)
+    check_clip(clip)
+    assert clip["clip_id"] == "hot3d/train_aria/clip-001849"
+    assert (clip["group"], clip["attributes"]["recording_name"], clip["attributes"]["headset"]) == (
+        "P0003",
+        "P0003_c701bd11",
+        "Aria",
+    )
+    assert np.array_equal(clip["valid"], written.valid)
+    error = np.linalg.norm(clip_joints(clip, mano) - written.joints, axis=-1)[written.valid]
+    assert error.max() < TENTH_OF_A_MILLIMETRE
+
+
+@pytest.mark.parametrize("damage", ["no hands", "cut", "not tar", "huge", "no shapes", "words"])
+def test_an_archive_of_a_clip_that_cannot_be_used_says_why(damage: str, tmp_path: Path, mano: Path) -> None:
+    written = write_hot3d_clip(tmp_path, mano)
+    content = written.file.read_bytes()
+    if damage in ("cut", "not tar"):
+        written.file.write_bytes(content[: len(content) // 3 + 7] if damage == "cut" else b"no archive" * 100)
+    else:
+        with tarfile.open(written.file, "w") as archive:
+            if damage != "no hands":
+                hands = b"[" * 100 if damage == "words" else b'{"left": null}' + b" " * (damage == "huge") * (17 << 20)
+                add_entry(archive, "000000.hands.json", hands)
+            if damage != "no shapes":
+                add_entry(archive, "__hand_shapes.json__", b'{"mano": [0,0,0,0,0,0,0,0,0,0]}')
+            add_entry(archive, "../outside.info.json", b"{}")
+    (skipped,) = clips_of("hot3d", written, mano)
+    assert isinstance(skipped, SkippedClip)
+    assert "Expected" in skipped.reason
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip_definitions.json", "train_aria"]
+
+
+@pytest.mark.parametrize(("part", "split"), [("train", "train"), ("test_1", "test"), ("test_4", "test")])
+def test_tacos_split_is_the_authors(part: str, split: str, tmp_path: Path, mano: Path) -> None:
+    written = EVERY["taco"](tmp_path, mano)
+    lists = tmp_path / "data_lists"
+    lists.mkdir()
+    file = lists / "v1_overall_data_train_test_split.txt"
+    file.write_text(f"20230927_032,train\n20230927_027,{part}\n")
+    (clip,) = clips_of("taco", written, mano)
+    assert (clip["split"], clip["attributes"]["part"]) == (split, part)
+    assert "group" not in clip  # one date may be in train and in test there
+    file.write_text("20230927_027,perhaps\n")
+    (skipped,) = clips_of("taco", written, mano)
+    assert "parts perhaps in v1_overall_data_train_test_split.txt" in skipped.reason
 
 
 def test_interhand_without_its_index_is_cut_where_frames_jump(tmp_path: Path, mano: Path) -> None:

@@ -183,7 +183,7 @@ def test_appending_keeps_clips_splits_and_shards_and_counts_anew(make_clip: Make
     more: list[Clip | SkippedClip] = [make_clip(f"b{k}", seed=50 + k, split="", group=f"p{k % 5}") for k in range(7)]
     old = build([Listed(first)], path)
     rows, inode = list(old.metadata), (path / "features/c/0/0").stat().st_ino
-    store = build([Listed([*more, make_clip("a0")])], path, append=True)
+    store = build([Listed([*more, make_clip("a0", seed=99), first[1]])], path, append=True)
     assert list(store.metadata)[:20] == rows
     assert len(store) == 27
     assert (path / "features/c/0/0").stat().st_ino == inode

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from hiw_data import HiwStore, SchemaVersionError, StoreError
+from hiw_data import HiwStore, SchemaVersionError, StoreError, StoreWriter
 from hiw_data.clips import Clip
 from hiw_data.store.migration import migrate
 
@@ -74,12 +74,36 @@ def test_migration_keeps_every_clip_and_tells_the_old_hash(old: tuple[Path, str,
     assert summary["migrated_from"] == {"schema_version": 1, "data_hash": data_hash}
 
 
+def test_an_interrupted_migration_goes_on_after_the_last_clip(
+    old: tuple[Path, str, list[Clip]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _, clips = old
+    undisturbed = migrate(path, tmp_path / "new.zarr")
+    append, names, room = StoreWriter.append, [], [1]
+
+    def counted(self: StoreWriter, clip: Clip, **extra: object) -> None:
+        if len(names) == room[0]:
+            raise KeyboardInterrupt
+        names.append(clip["clip_id"])
+        append(self, clip, **extra)
+
+    monkeypatch.setattr(StoreWriter, "append", counted)
+    with pytest.raises(KeyboardInterrupt):
+        migrate(path)
+    assert zarr.open_group(path, mode="r").attrs["schema_version"] == 1
+    room[0] = 9
+    assert migrate(path).data_hash == undisturbed.data_hash
+    assert names == [clip["clip_id"] for clip in clips]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zarr", "new.zarr"]
+
+
 def test_a_damaged_store_is_not_migrated(old: tuple[Path, str, list[Clip]]) -> None:
     path, data_hash, _ = old
     zarr.open_group(path, mode="r+")["features"][3, 7] = 5.0
     with pytest.raises(StoreError, match=f"Expected content with hash {data_hash}"):
         migrate(path)
     assert zarr.open_group(path, mode="r").attrs["schema_version"] == 1
+    assert [p.name for p in path.parent.iterdir()] == ["a.zarr"]
 
 
 def test_only_stores_of_schema_1_are_migrated(store: HiwStore, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from hiw_data.errors import ClipError
 from hiw_data.sources.cuts import read_cuts, seconds
 from hiw_data.sources.video import VideoSource
 from hiw_data.sources.video_file import VideoReader, video_info
+from hiw_data.store.words import Words, add_words
 
 _SPEC = importlib.util.spec_from_file_location("hands_in_view", Path(__file__).parent / "hands_in_view.py")
 view = importlib.util.module_from_spec(_SPEC)
@@ -139,6 +140,15 @@ def test_videos_become_a_store_with_words_and_where_they_come_from(tmp_path):
     assert [row["clip_id"] for row in skipped] == ["video/broken"]
     assert "broken.mp4" in skipped[0]["reason"]
     assert not (tmp_path / "out.zarr.work").exists()
+    cleaning = store.summary()["sources"]["video"]["cleaning"]
+    assert (cleaning["clips"], cleaning["kept"]) == (1, 1)
+    assert cleaning["steps"]["visibility"]["worst_kept"]["clip_id"] == "video/one"
+    picture = cleaning["steps"]["visibility"]["picture"]
+    assert picture in ("quality/video-visibility.png", None)  # None where the renderer is not installed
+    assert picture is None or f"({picture})" in (store.path / "README.md").read_text()
+    assert picture is None or (store.path / picture).read_bytes().startswith(b"\x89PNG")
+    added = add_words(store.path, lambda clip: Words(["a hand"], [{}]))
+    assert picture is None or (added.path / picture).is_file()
 
 
 def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path):

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hiw_data.adding import add
     from hiw_data.annotating import annotate
     from hiw_data.annotation import AnnotationConfig
     from hiw_data.captioning.check import CaptionCheck, check_caption
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "add": "adding",
     "annotate": "annotating",
     "AnnotationConfig": "annotation",
     "KeypointSource": "sources.keypoints",
@@ -103,6 +105,7 @@ __all__ = [
     "StoreError",
     "StoreWriter",
     "VideoSource",
+    "add",
     "annotate",
     "assign_split",
     "build",

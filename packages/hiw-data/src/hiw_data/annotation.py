@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +12,7 @@ import numpy as np
 from hand_geometry import MotionCodes, features_to_joints, motion_codes
 from numpy.typing import NDArray
 
-from hiw_data.captioning import describe_motion
+from hiw_data.captioning.measured import measured_captions, measured_maker
 from hiw_data.cleaning import CleaningConfig, smooth_motion
 from hiw_data.clips import Clip
 from hiw_data.errors import OptionError
@@ -22,8 +21,6 @@ from hiw_data.tracking.camera import CameraModel, doubt_of_guess
 from hiw_data.tracking.fit import VIEWS, fit_hands
 from hiw_data.tracking.gaps import EvenHands, even_hands
 from hiw_data.tracking.identity import IdentityConfig, TwoHands
-
-_LENGTHS = ("short", "medium", "long")
 
 
 @dataclass(frozen=True)
@@ -225,7 +222,7 @@ def make_clip(
     clip_id = f"{source}/{stem}{piece.suffix()}"
     codes = motion_codes(np.asarray(features_to_joints(piece.features)), piece.valid, fps)
     assert isinstance(codes, MotionCodes)
-    measured = measured_captions(codes, config, clip_id)
+    measured = measured_captions(codes, clip_id, seed=config.seed, variants=config.variants)
     end = piece.end or len(piece.features)
     first = fitted.start + piece.start / fps
     distance = fitted.reprojection[index]
@@ -243,7 +240,6 @@ def make_clip(
     }
     if np.isfinite(distance):
         own["reprojection_px"] = round(distance, 2)
-    by_us = {"maker": "motion codes", "version": f"hand-geometry {hand_geometry.__version__}"}
     by_them = {"maker": "given", "version": "1"}
     clip = Clip(
         clip_id=clip_id,
@@ -253,7 +249,7 @@ def make_clip(
         features=piece.features,
         valid=piece.valid,
         captions=[*([caption] if caption else []), *measured],
-        caption_provenance=[*([by_them] if caption else []), *(dict(by_us) for _ in measured)],
+        caption_provenance=[*([by_them] if caption else []), *(measured_maker() for _ in measured)],
         motion_codes=json.loads(codes.to_json()),
         attributes=own,
         origin=stem,
@@ -268,10 +264,3 @@ def make_clip(
         names = ("fx", "fy", "cx", "cy", "width", "height")
         clip["camera"]["pinhole"] = dict(zip(names, fitted.pinhole, strict=True))
     return clip
-
-
-def measured_captions(codes: MotionCodes, config: AnnotationConfig, clip_id: str) -> list[str]:
-    """What the motion tells, from general to fine-grained; the wording is drawn by the seed and the clip's name."""
-    digest = hashlib.sha256(f"{config.seed} {clip_id}".encode()).digest()
-    told = describe_motion(codes, seed=int.from_bytes(digest[:4], "big"), variants=config.variants)
-    return [caption.text for length in _LENGTHS for caption in getattr(told, length)]

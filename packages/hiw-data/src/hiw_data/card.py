@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 _HEAD = """# Hand motion and text
@@ -65,6 +67,12 @@ def data_card(report: dict[str, Any], data_hash: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def documents(report: dict[str, Any], data_hash: str) -> dict[str, str]:
+    """What stands beside a store's arrays for people and programs: name of the file -> its text."""
+    quality = json.dumps({"data_hash": data_hash, **report}, indent=2, ensure_ascii=False, allow_nan=False)
+    return {"quality.json": quality + "\n", "README.md": data_card(report, data_hash)}
+
+
 def _totals(report: dict[str, Any]) -> dict[str, Any]:
     return {key: report[key] for key in ("clips", "frames", "seconds")}
 
@@ -95,7 +103,26 @@ def _source_section(name: str, source: dict[str, Any]) -> str:
         )
     if source["skipped_clips"]:
         lines.append(f"- Clips left out: {source['skipped_clips']}")
+    if cleaned := _cleaning_lines(source.get("cleaning", {})):
+        lines += ["", *cleaned]
     return "\n".join(lines) + "\n"
+
+
+def _cleaning_lines(cleaning: Mapping[str, Any]) -> list[str]:
+    """What each step dropped, with the clips at its border, from `hiw_data.cleaning.pictures.Cleaned.to_json`."""
+    if not cleaning:
+        return []
+    lines = [f"Cleaning kept {cleaning['kept']} of {cleaning['clips']} clips.", ""]
+    lines += ["| step | dropped | worst kept | best dropped |", "|---|---|---|---|"]
+    for step, found in cleaning["steps"].items():
+        cells = [_cell(found.get(kind)) for kind in ("worst_kept", "best_dropped")]
+        lines.append(f"| {step} | {found['dropped']} | {' | '.join(cells)} |")
+    pictures = [(step, found["picture"]) for step, found in cleaning["steps"].items() if found["picture"]]
+    return [*lines, *(text for step, name in pictures for text in ("", f"![{step}]({name})"))]
+
+
+def _cell(shown: Mapping[str, str] | None) -> str:
+    return "-" if shown is None else f"`{shown['clip_id']}`: {shown['told']}".replace("|", "/")
 
 
 def _overlap_section(sources: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from hand_geometry.command_log import add_log_file, command_log
 
 from hiw_data.captioning.cli import add_commands
 from hiw_data.captioning.cli_vlm import add_vlm_commands
+from hiw_data.cli_add import add_add
 from hiw_data.cli_annotate import add_annotate
 from hiw_data.cli_browse import add_browse
 from hiw_data.cli_calibrate import add_calibrate
@@ -27,6 +28,7 @@ EPILOG = """examples:
   hiw build --source fingerspelling --languages ase fsl --out asl_lsf.zarr
   hiw import recordings/ --licence CC-BY-4.0 --out mine.zarr
   hiw import recordings/ --groups subjects.csv --long skip --out mine.zarr --overwrite
+  hiw add data/hiw.zarr video:videos             clips of any source into a store that is there
   hiw inspect data/hiw.zarr                     counts, splits, validity, residuals
   hiw inspect data/hiw.zarr --clip 3            one clip: captions, attributes, frames
   hiw browse data/hiw.zarr                      look through it in a browser
@@ -35,7 +37,7 @@ EPILOG = """examples:
   hiw repair data/hiw.zarr                      drop what is damaged, keep the rest
   hiw export data/hiw.zarr out --to parquet     for the Hugging Face hub; or --to webdataset
   hiw calibrate loop --out report              the annotator against drawn motions that are known
-  hiw caption data/hiw.zarr --frames frames --out captions.jsonl     captions by vision and language models
+  hiw caption data/hiw.zarr                     captions from the motion itself; --frames FOLDER asks models
 
 A store is one folder (Zarr 3). Read it in Python with
   from hiw_data import HiwStore, HiwDataset
@@ -118,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
 
     card = commands.add_parser("card", help="print the data card of a store")
     card.add_argument("store", type=Path)
+    add_add(commands)
     add_annotate(commands)
     add_browse(commands)
     add_calibrate(commands)

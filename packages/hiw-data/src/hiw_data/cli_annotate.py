@@ -14,6 +14,7 @@ clips, cleaned, and told in words from its measured motion.
   hiw annotate kitchen.mp4 --fov 90 --out kitchen.zarr
   hiw annotate signs/ --view facing --hands both --out signs.zarr
   hiw annotate videos/ --cuts parts.csv --licence CC-BY-4.0 --out parts.zarr
+  hiw annotate films/ --cut scene --out films.zarr
   hiw annotate videos/ --engine ray --ray-address auto --workers 0 --out my.zarr
 
 parts.csv has the columns file,start,end and, if there are words, caption; times are seconds or h:m:s.
@@ -34,6 +35,19 @@ def add_annotate(subparsers: Any) -> None:
     command.add_argument("--out", type=Path, required=True, help="the store")
     command.add_argument("--overwrite", action="store_true", help="replace a store that is there")
     command.add_argument("--cuts", type=Path, metavar="CSV", help="use only these parts: file,start,end[,caption]")
+    command.add_argument(
+        "--cut",
+        choices=["length", "scene"],
+        default="length",
+        help="scene: also where scenes change by a hard cut, so that no clip shows two (default %(default)s)",
+    )
+    command.add_argument(
+        "--scene-threshold",
+        type=float,
+        default=0.15,
+        metavar="SHARE",
+        help="share of a picture's colours that changes at a cut, 0 to 1 (default %(default)s)",
+    )
     command.add_argument("--name", default="video", help="of the source in the store (default %(default)s)")
     command.add_argument("--licence", default="not stated", help="goes into the data card")
     command.add_argument("--fps", type=float, default=15.0, help="frames a second in the store (default %(default)s)")
@@ -93,7 +107,7 @@ def run_annotate(arguments: argparse.Namespace) -> int:
     from hiw_data import annotate
     from hiw_data.engine.timings import Timings
     from hiw_data.pipeline import BuildConfig
-    from hiw_data.sources.annotated import annotation_config
+    from hiw_data.sources.annotated import annotation_config, scenes_of
 
     config = annotation_config(
         fov=arguments.fov,
@@ -120,6 +134,7 @@ def run_annotate(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         keep_work=arguments.keep_work,
         cuts=arguments.cuts,
+        scenes=scenes_of(arguments.cut, arguments.scene_threshold),
         name=arguments.name,
         licence=arguments.licence,
         workers=arguments.workers,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,10 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from tqdm import tqdm
 
 from hiw_data.atomic import write_beside
-from hiw_data.card import data_card
+from hiw_data.card import documents
+from hiw_data.cleaning.pictures import Cleaned
 from hiw_data.clips import Clip, SkippedClip, check_clip, pad_clip
 from hiw_data.errors import ClipError, HiwDataError, NoClipsError, OptionError
 from hiw_data.quality import QualityTally
@@ -23,7 +24,7 @@ from hiw_data.splits import assign_split, assign_splits
 from hiw_data.store.part import pack, read_record, unpack
 from hiw_data.store.reader import HiwStore
 from hiw_data.store.schema import SCHEMA_VERSION, canonical_json
-from hiw_data.store.writer import StoreWriter
+from hiw_data.store.writer import StoreWriter, link_extra
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ def build(
 
     The store is written beside `out` and takes its place at the end; an interrupted build leaves what was
     there, and what it had written itself, and the next build of the same sources with the same configuration goes on
-    from there, clip by clip. README.md (the card) and quality.json (the report) stand in the store's folder. The same
+    from there, clip by clip. README.md (the card) and quality.json (the report) stand in the store's folder, and in its
+    folder quality pictures of what cleaning kept and dropped, where the renderer is installed. The same
     sources and configuration give the same bytes, interrupted or not.
 
     Args:
@@ -82,7 +84,8 @@ def build(
         out: the store's folder, such as "data/hiw.zarr".
         config: frame rate, splits and lengths.
         overwrite: replace a store that is there.
-        append: add to the store that is there; clips that are in it stay as they are, in the splits they have.
+        append: add to the store that is there; clips that are in it stay as they are, in the splits they have, and
+            are passed over where a source has them again.
         resume: go on with an interrupted build; False starts anew.
         card_path: another place for a copy of the card.
         quality_path: another place for a copy of the report.
@@ -113,6 +116,9 @@ def build(
             _stream(source, writer, tally, done.get(source.name, 0))
         if not writer.metadata:
             writer.discard()
+            if tally.present:
+                logger.warning("Nothing new: all %d clips that can be used are in %s already.", tally.present, out)
+                return HiwStore.open(out)
             raise NoClipsError(out, [(skipped.clip_id, skipped.reason) for skipped in tally.skipped])
         try:
             report = _report(sources, writer, tally, config)
@@ -121,13 +127,17 @@ def build(
             raise
 
         def write_extra(folder: Path, data_hash: str) -> None:
-            quality = json.dumps({"data_hash": data_hash, **report}, indent=2, ensure_ascii=False, allow_nan=False)
-            card = data_card(report, data_hash)
-            for text, name, copy in ((quality + "\n", "quality.json", quality_path), (card, "README.md", card_path)):
+            for source in sources:
+                if isinstance(cleaned := getattr(source, "cleaned", None), Cleaned):
+                    cleaned.draw(folder, source.name)
+            copies = {"quality.json": quality_path, "README.md": card_path}
+            for name, text in documents(report, data_hash).items():
                 (folder / name).write_text(text, encoding="utf-8")
-                if copy is not None:
+                if (copy := copies[name]) is not None:
                     with write_beside(Path(copy)) as staged:
                         staged.write_text(text, encoding="utf-8")
+            if writer.old:  # last, for what is linked must not be written to
+                link_extra(writer.out, folder)
 
         writer.publish(report, write_extra=write_extra)
     for note in report["notes"]:
@@ -177,6 +187,8 @@ def _replay(writer: StoreWriter, tally: QualityTally) -> dict[str, int]:
             tally.add(clip)
         elif "skipped" in record:
             tally.skip(SkippedClip(**record["skipped"]))
+        elif "present" in record:
+            tally.present += 1
         else:
             continue
         done[record["source"]] = record["item"] + 1
@@ -194,11 +206,28 @@ def _stream(source: Source, writer: StoreWriter, tally: QualityTally, start: int
     with tqdm(total=len(source), initial=start, desc=source.name, unit="clip", disable=None) as bar:
         for number, item in enumerate(items, start):
             bar.update()
+            if _is_there(item, writer):
+                tally.present += 1
+                writer.note(present=True, source=source.name, item=number)
+                continue
             skipped = item if isinstance(item, SkippedClip) else _store(item, number, source.name, writer, tally)
             if skipped is not None:
                 skipped = SkippedClip(*map(_printable, (skipped.clip_id, skipped.source, skipped.reason)))
                 tally.skip(skipped)
                 writer.note(skipped=asdict(skipped), source=source.name, item=number)
+
+
+def _is_there(item: Clip | SkippedClip, writer: StoreWriter) -> bool:
+    """Whether the store that is added to has this very clip; another one of its name is not this one."""
+    if not writer.old or not isinstance(item, Mapping) or (position := writer.position(item.get("clip_id"))) is None:
+        return False
+    try:
+        check_clip(item)
+    except ClipError:
+        return False
+    clip = pad_clip(item, multiple=writer.multiple)
+    features, valid = writer.old.read_frames(position)
+    return np.array_equal(features, clip["features"]) and np.array_equal(valid, clip["valid"])
 
 
 def _printable(text: str) -> str:
@@ -233,6 +262,9 @@ def _report(sources: Sequence[Source], writer: StoreWriter, tally: QualityTally,
         for position in (k for k, row in enumerate(old) if row["source"] in own):
             tally.add(writer.old.clip(position))
     report = tally.report([*related, *writer.metadata], {source.name: source.info() for source in sources}, notes)
+    for source in sources:
+        if isinstance(cleaned := getattr(source, "cleaned", None), Cleaned) and source.name in report["sources"]:
+            report["sources"][source.name]["cleaning"] = cleaned.to_json(source.name)
     report["config"] = asdict(config) | {"split": list(config.split)}
     return merge_reports(writer.old.summary(), report) if writer.old else report
 

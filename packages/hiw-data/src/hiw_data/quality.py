@@ -85,6 +85,8 @@ class QualityTally:
         self.fps = fps
         self.sources: dict[str, SourceTally] = {}
         self.skipped: list[SkippedClip] = []
+        self.present = 0
+        """Clips that the store had already."""
 
     def add(self, clip: Clip) -> None:
         """Counts a clip that was stored."""

@@ -10,17 +10,29 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 if TYPE_CHECKING:
     from hiw_data.captioning.jobs import CaptionConfig, CaptionRun
+    from hiw_data.clips import Clip
+    from hiw_data.store import HiwStore
+    from hiw_data.store.words import Words
 
 logger = logging.getLogger(__name__)
 
-CAPTION_HELP = """Captions the clips of a store by models behind OpenAI-compatible endpoints: four questions to a vision
-model about the frames, one summary by a language model that is also given the measured motion, a choice from a closed
-vocabulary, a fine sentence, and the checks. FRAMES/CLIP_ID/*.jpg are a clip's frames, in order of their names.
+CAPTION_HELP = """Captions the clips of a store. The captions stand in the store, after those that a clip has, each with
+its maker; the store changes in one rename, at the end. A sentence that a clip has already is not added again.
 
-The captions are written to OUT, one JSON line a clip: captioned, or listed with its reason. Answers are kept in the
-cache as they come: a run that ends early goes on by being started again, and nothing is asked twice.
+  hiw caption data/hiw.zarr                                 what the motion itself tells; asks nobody
+  hiw caption data/hiw.zarr --frames frames                 by models behind OpenAI-compatible endpoints
+  hiw caption data/hiw.zarr --frames frames --replace       in place of the captions that are there
+  hiw caption data/hiw.zarr --frames frames --no-store --out captions.jsonl
+
+By models: four questions to a vision model about the frames, one summary by a language model that is also given the
+measured motion, a choice from a closed vocabulary, a fine sentence, and the checks. FRAMES/CLIP_ID/*.jpg are a clip's
+frames, in order of their names. Captions that the checks drop go into no store; OUT has them, with the reason.
+Answers are kept in the cache as they come: a run that ends early goes on by being started again, and nothing is asked
+twice.
 
 Environment: HIW_VLM_BASE_URL, HIW_VLM_MODEL, HIW_VLM_API_KEY, and HIW_LLM_... where the language model is another one.
 A key is never given by option or file. Exit status 1 if the asking ended early or no clip was captioned."""
@@ -34,11 +46,21 @@ def add_vlm_commands(subparsers: Any) -> None:
     """Adds the commands to `hiw`; each sets ``run``, a function of the parsed arguments."""
     raw = argparse.RawDescriptionHelpFormatter
     caption = subparsers.add_parser(
-        "caption", help="caption clips by vision and language models", description=CAPTION_HELP, formatter_class=raw
+        "caption",
+        help="caption clips in a store, from their motion or by models",
+        description=CAPTION_HELP,
+        formatter_class=raw,
     )
     caption.add_argument("store", type=Path)
-    caption.add_argument("--frames", type=Path, required=True, metavar="FOLDER", help="of frames, see above")
-    caption.add_argument("--out", type=Path, required=True, metavar="JSONL", help="one line a clip")
+    caption.add_argument("--frames", type=Path, metavar="FOLDER", help="of frames: ask models, see above")
+    caption.add_argument("--replace", action="store_true", help="drop the captions that these clips had")
+    caption.add_argument("--variants", type=int, default=1, help="measured ones of each length (default %(default)s)")
+    caption.add_argument("--seed", type=int, default=0, help="draws the wording of measured ones (default %(default)s)")
+    caption.add_argument(
+        "--no-directions", action="store_true", help="measured ones tell no direction: the clips' axes are others"
+    )
+    caption.add_argument("--out", type=Path, metavar="JSONL", help="what models said, one line a clip, dropped or not")
+    caption.add_argument("--no-store", action="store_true", help="leave the store as it is (with --out)")
     caption.add_argument(
         "--cache", type=Path, default=Path("answers.sqlite"), help="kept answers (default %(default)s)"
     )
@@ -63,23 +85,71 @@ def add_vlm_commands(subparsers: Any) -> None:
 
 def caption_store(arguments: argparse.Namespace) -> int:
     """`hiw caption`: returns its exit status."""
-    from hiw_data.atomic import write_beside
-    from hiw_data.captioning.frames import folder_frames
-    from hiw_data.captioning.vlm import caption_clips
+    from hiw_data.errors import OptionError
     from hiw_data.store import HiwStore
 
-    config = read_config(arguments)
+    if arguments.no_store and not (arguments.frames and arguments.out):
+        raise OptionError("Expected --frames and --out with --no-store, or the captions would be nowhere.")
+    if not 1 <= arguments.variants <= 5:
+        raise OptionError(f"Expected --variants of 1 to 5, got {arguments.variants}.")
     store = HiwStore.open(arguments.store)
     indices = store.select(split=arguments.split, source=arguments.source)[: arguments.limit]
+    return _by_models(arguments, store, indices) if arguments.frames else _by_motion(arguments, store, indices)
+
+
+def _by_motion(arguments: argparse.Namespace, store: HiwStore, indices: list[int]) -> int:
+    from hiw_data.captioning.measured import measured_words
+    from hiw_data.store.words import add_words
+
+    bar = tqdm(total=len(indices), desc="captions", unit="clip", disable=None)
+    captioned = 0
+
+    def words(clip: Clip) -> Words | None:
+        nonlocal captioned
+        told = measured_words(
+            clip, seed=arguments.seed, variants=arguments.variants, directions=not arguments.no_directions
+        )
+        captioned += told is not None
+        bar.update()
+        return told
+
+    with bar:
+        added = add_words(arguments.store, words, positions=indices, replace=arguments.replace)
+    print(f"{captioned} of {len(indices)} clips captioned from their motion")
+    _say_store(store, added)
+    return int(captioned == 0)
+
+
+def _by_models(arguments: argparse.Namespace, store: HiwStore, indices: list[int]) -> int:
+    from hiw_data.atomic import write_beside
+    from hiw_data.captioning.frames import folder_frames
+    from hiw_data.captioning.measured import result_words
+    from hiw_data.captioning.vlm import caption_clips
+    from hiw_data.store.words import add_words
+
+    config = read_config(arguments)
     clips = (store.clip(index) for index in indices)
     run = caption_clips(clips, folder_frames(arguments.frames), config, progress=True)
-    with write_beside(arguments.out) as staged, staged.open("w", encoding="utf-8") as lines:
-        lines.writelines(json.dumps(result, ensure_ascii=False) + "\n" for result in run.results)
+    if arguments.out:
+        with write_beside(arguments.out) as staged, staged.open("w", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(result, ensure_ascii=False) + "\n" for result in run.results)
     if arguments.vocabulary and run.vocabulary and not arguments.vocabulary.exists():
         with write_beside(arguments.vocabulary) as staged:
             staged.write_text(run.vocabulary.to_json(), encoding="utf-8")
     _print(run)
+    if run.captioned and not arguments.no_store:
+        told = {result["clip_id"]: result_words(result) for result in run.results}
+        added = add_words(
+            arguments.store, lambda clip: told[clip["clip_id"]], positions=indices, replace=arguments.replace
+        )
+        _say_store(store, added)
     return int(bool(run.stopped) or run.captioned == 0)
+
+
+def _say_store(before: HiwStore, after: HiwStore) -> None:
+    new = sum(map(len, after.column("captions").to_pylist())) - sum(map(len, before.column("captions").to_pylist()))
+    changed = f"{new:+d} captions, content hash {after.data_hash}"
+    print(f"{after.path}: {changed if before.data_hash != after.data_hash else 'nothing new, it is as it was'}")
 
 
 def _print(run: CaptionRun) -> None:

@@ -52,6 +52,21 @@ def near_duplicates(vectors: NDArray[np.float64], *, nearest: float = 0.004) -> 
     return repeats
 
 
+def nearest_earlier(vectors: NDArray[np.float64], kept: NDArray[np.bool_], *, within: float) -> NDArray[np.float64]:
+    """How near each clip is to the nearest kept clip before it, (N,), metres; infinity where none is near.
+
+    Args:
+        vectors: `activity_vector` of every clip, (N, D).
+        kept: which of them stay, (N,) bool, at least one.
+        within: as far as is looked, metres.
+    """
+    places = np.flatnonzero(kept)
+    near, who = cKDTree(vectors[kept]).query(vectors, k=min(8, len(places)), distance_upper_bound=within)
+    near, who = near.reshape(len(vectors), -1), who.reshape(len(vectors), -1)
+    before = places[np.minimum(who, len(places) - 1)] < np.arange(len(vectors))[:, None]
+    return np.asarray(np.where(before, near, np.inf).min(1))
+
+
 def activity_clusters(vectors: NDArray[np.float64], clusters: int, seed: int = 0) -> NDArray[np.int64]:
     """The cluster of each clip, (N,), by k-means on the directions that vary most.
 

@@ -59,12 +59,9 @@ def outliers(peaks: Sequence[tuple[float, float]], *, most_z: float = 4.0) -> li
     if not most_z > 0:
         raise OptionError(f"Expected most_z > 0, got {most_z}.")
     reasons: list[str | None] = [None] * len(peaks)
-    if len(peaks) < _FEWEST:
+    z = jerk_scores(peaks)
+    if z is None:
         return reasons
-    logs = np.log(np.maximum(np.array(peaks, np.float64), 1e-3))
-    middle = np.median(logs, axis=0)
-    spread = np.maximum(1.4826 * np.median(np.abs(logs - middle), axis=0), 0.05)
-    z = (logs - middle) / spread
     for i, (row, peak) in enumerate(zip(z, peaks, strict=True)):
         column = int(row.argmax())
         if row[column] > most_z:
@@ -74,3 +71,20 @@ def outliers(peaks: Sequence[tuple[float, float]], *, most_z: float = 4.0) -> li
                 f"with {peak[column]:.0f} {unit} at its peak (z {row[column]:.1f})."
             )
     return reasons
+
+
+def jerk_scores(peaks: Sequence[tuple[float, float]]) -> NDArray[np.float64] | None:
+    """Robust z-scores of the logarithms of peak accelerations, (N, 2), of translation and of rotation.
+
+    Args:
+        peaks: `peak_accelerations` of every clip of the data set.
+
+    Returns:
+        None where there are too few clips to say what is usual.
+    """
+    if len(peaks) < _FEWEST:
+        return None
+    logs = np.log(np.maximum(np.array(peaks, np.float64), 1e-3))
+    middle = np.median(logs, axis=0)
+    spread = np.maximum(1.4826 * np.median(np.abs(logs - middle), axis=0), 0.05)
+    return np.asarray((logs - middle) / spread)

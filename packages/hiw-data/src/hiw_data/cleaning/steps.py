@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hiw_data.cleaning.activity import activity_clusters, activity_vector, balanced, near_duplicates
-from hiw_data.cleaning.outliers import outliers, peak_accelerations
-from hiw_data.cleaning.visibility import not_visible
+from hiw_data.cleaning.activity import activity_clusters, activity_vector, balanced, near_duplicates, nearest_earlier
+from hiw_data.cleaning.outliers import jerk_scores, outliers, peak_accelerations
+from hiw_data.cleaning.visibility import not_visible, seen_share
 
 STEPS = ("visibility", "outliers", "near-duplicates", "balance")
 
@@ -68,13 +69,24 @@ class CleaningReport:
 
     Attributes:
         dropped: clip_id -> (step, reason).
+        margins: step -> clip_id -> by how much a clip is within the step's limit; below 0 it is beyond, and dropped.
+            Seen share above the limit, robust z-score below it, metres from the nearest clip before it. Of clips that
+            the step looked at and could judge: with a clip before it that is near, for one. Balance judges none.
         counts: clips before, dropped by each step, and kept.
         config: what it was made with.
     """
 
     dropped: dict[str, tuple[str, str]]
+    margins: dict[str, dict[str, float]]
     counts: dict[str, int]
     config: dict[str, Any]
+
+    def borderline(self, step: str) -> tuple[str | None, str | None]:
+        """The worst clip that a step kept, and the best one that it dropped; None where it dropped or kept none."""
+        gone = {name for name, (by, _) in self.dropped.items() if by == step}
+        margins = self.margins.get(step, {})
+        best = max((name for name in margins if name in gone), key=margins.__getitem__, default=None)
+        return min((name for name in margins if name not in gone), key=margins.__getitem__, default=None), best
 
     def lines(self) -> list[str]:
         """For people, one line a step."""
@@ -92,17 +104,30 @@ def clean(clips: Sequence[ClipSummary], config: CleaningConfig | None = None) ->
     """
     config = config or CleaningConfig()
     dropped: dict[str, tuple[str, str]] = {}
+    margins: dict[str, dict[str, float]] = {}
     left = list(clips)
+
+    def judge(step: str, values: Iterable[float]) -> None:
+        judged = {clip.clip_id: float(value) for clip, value in zip(left, values, strict=True)}
+        margins[step] = {name: round(value, 6) for name, value in judged.items() if math.isfinite(value)}
 
     def drop(step: str, reasons: Sequence[str | None]) -> None:
         nonlocal left
         dropped.update((c.clip_id, (step, r)) for c, r in zip(left, reasons, strict=True) if r is not None)
         left = [c for c, r in zip(left, reasons, strict=True) if r is None]
 
+    judge("visibility", [seen_share(c.valid, hands=config.hands) - config.visible for c in left])
     drop("visibility", [not_visible(c.valid, hands=config.hands, share=config.visible) for c in left])
+    z = jerk_scores([c.peaks for c in left])
+    if z is not None:
+        judge("outliers", config.most_z - z.max(1))
     drop("outliers", outliers([c.peaks for c in left], most_z=config.most_z))
     if left:
-        same = near_duplicates(np.stack([c.activity for c in left]), nearest=config.duplicate)
+        vectors = np.stack([c.activity for c in left])
+        same = near_duplicates(vectors, nearest=config.duplicate)
+        if config.duplicate > 0:
+            near = nearest_earlier(vectors, np.array([i is None for i in same]), within=5 * config.duplicate)
+            judge("near-duplicates", near - config.duplicate)
         drop("near-duplicates", [None if i is None else f"Repeats {left[i].clip_id}." for i in same])
     if config.most_clips is not None and len(left) > config.most_clips:
         labels = activity_clusters(np.stack([c.activity for c in left]), config.clusters, config.seed)
@@ -111,4 +136,4 @@ def clean(clips: Sequence[ClipSummary], config: CleaningConfig | None = None) ->
         drop("balance", [None if s else r for s, r in zip(stays, reasons, strict=True)])
     by_step = Counter(step for step, _ in dropped.values())
     counts = {"clips": len(clips), **{step: by_step[step] for step in STEPS}, "kept": len(left)}
-    return CleaningReport(dropped, counts, asdict(config))
+    return CleaningReport(dropped, margins, counts, asdict(config))

@@ -21,10 +21,20 @@ def not_visible(valid: NDArray[np.bool_], *, hands: str = "both", share: float =
     Raises:
         OptionError: an option out of range.
     """
+    seen = seen_share(valid, hands=hands)
     if hands not in REQUIRED or not 0 <= share <= 1:
         raise OptionError(f"Expected hands of {REQUIRED} and a share of 0 to 1, got {hands!r} and {share}.")
-    seen = float(valid.all(1).mean()) if hands == "both" else float(valid.mean(0).max())
     if seen >= share:
         return None
     what = "both hands" if hands == "both" else "a hand"
     return f"Expected {what} in at least {share:.0%} of the frames, got {seen:.0%}."
+
+
+def seen_share(valid: NDArray[np.bool_], *, hands: str = "both") -> float:
+    """In which share of the frames both hands are visible, or the hand that is visible most; 0 to 1.
+
+    Args:
+        valid: (T, 2) bool, as stored.
+        hands: "both" or "one".
+    """
+    return float(valid.all(1).mean()) if hands == "both" else float(valid.mean(0).max())

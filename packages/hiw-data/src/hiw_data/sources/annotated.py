@@ -9,6 +9,7 @@ from hiw_data.annotation import AnnotationConfig
 from hiw_data.cleaning import CleaningConfig
 from hiw_data.errors import OptionError
 from hiw_data.sources.keypoints import KeypointSource
+from hiw_data.sources.scenes import SceneConfig
 from hiw_data.sources.video import VideoSource
 from hiw_data.tracking.base import Tracker
 from hiw_data.tracking.camera import CameraModel
@@ -80,6 +81,8 @@ def video_source(
     name: str = "video",
     licence: str = "not stated",
     cuts: str | Path | None = None,
+    cut: str = "length",
+    scene_threshold: float = 0.15,
     model: str | Path | None = None,
     max_hands: int = 4,
     work: str | Path | None = None,
@@ -99,6 +102,8 @@ def video_source(
         name: of this source in the store.
         licence: under which terms the clips may be used.
         cuts: see `VideoSource`.
+        cut: "length" or "scene": whether videos are cut where scenes change, before clips are cut to their length.
+        scene_threshold: see `SceneConfig`.
         model: see `MediaPipeTracker`.
         max_hands: see `MediaPipeTracker`.
         work: the folder that keeps results; None for a temporary one.
@@ -118,6 +123,7 @@ def video_source(
         tracker=made,
         config=config,
         cuts=cuts,
+        scenes=scenes_of(cut, scene_threshold),
         name=name,
         licence=licence,
         work=work,
@@ -125,6 +131,17 @@ def video_source(
         engine=engine,
         ray_address=ray_address,
     )
+
+
+def scenes_of(cut: str, threshold: float) -> SceneConfig | None:
+    """How a video is cut by scene, or None where it is not.
+
+    Raises:
+        OptionError: another word than "length" and "scene", or a threshold out of range.
+    """
+    if cut not in ("length", "scene"):
+        raise OptionError(f"Expected cut of length or scene, got {cut!r}.")
+    return SceneConfig(threshold) if cut == "scene" else None
 
 
 def make_tracker(

@@ -9,6 +9,7 @@ from typing import Any
 
 from hiw_data.annotation import AnnotationConfig, FittedPieces, make_clip
 from hiw_data.cleaning import ClipSummary, clean
+from hiw_data.cleaning.pictures import Cleaned, Shown
 from hiw_data.clips import Clip, SkippedClip
 
 logger = logging.getLogger(__name__)
@@ -34,20 +35,23 @@ class Stretch:
 
 
 def cleaned_clips(
-    stretches: Sequence[Stretch], config: AnnotationConfig, *, source: str, fps: float, report: list[str]
+    stretches: Sequence[Stretch], config: AnnotationConfig, *, source: str, fps: float, cleaned: Cleaned
 ) -> Iterator[Clip | SkippedClip]:
-    """The clips that stay, and those that go with the step and the reason; `report` gets what each step dropped."""
+    """The clips that stay, and those that go with the step and the reason; `cleaned` gets what each step did."""
     summaries = []
     for stretch in stretches:
         for piece in stretch.load().pieces:
             name = f"{source}/{stretch.stem}{piece.suffix()}"
             summaries.append(ClipSummary.of(name, piece.features, piece.valid, fps))
     cleaning = clean(summaries, config.cleaning)
-    report[:] = cleaning.lines()
+    cleaned.report = cleaning
+    wanted = cleaned.wanted()
     for stretch in stretches:
         fitted = stretch.load()
         for index, piece in enumerate(fitted.pieces):
             name = f"{source}/{stretch.stem}{piece.suffix()}"
+            if name in wanted:
+                cleaned.clips[name] = Shown(piece.features, piece.valid, fps)
             if name in cleaning.dropped:
                 step, reason = cleaning.dropped[name]
                 yield SkippedClip(name, source, f"{step}: {reason}")

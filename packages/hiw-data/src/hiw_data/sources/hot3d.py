@@ -1,11 +1,13 @@
-"""HOT3D: hands and objects from Aria and Quest 3 headsets; sequences' `.jsonl` trajectories.
+"""HOT3D: hands and objects from Aria and Quest 3 headsets; sequences' `.jsonl` trajectories, and HOT3D-Clips' `.tar`.
 
 Rules: PCA 15, F-, C1 (`wrist_xform` is smplx's orientation and translation, not where the wrist is), left shape
-components mirrored. Aria files hold two lines 0.09 ms apart a frame, of which one is kept.
+components mirrored. Aria files hold two lines 0.09 ms apart a frame, of which one is kept. Archives of clips are read
+entry by entry and never unpacked.
 """
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,17 @@ from typing import Any
 import numpy as np
 
 from hiw_data.sources.hand_recording import Context, Dataset, HandRecording
-from hiw_data.sources.mano_rules import axis_angle_of_quaternions, from_pca, wrist_of_transl
-from hiw_data.sources.plain_files import numbers, read_json, read_json_lines
+from hiw_data.sources.mano_rules import SIDES, axis_angle_of_quaternions, from_pca, wrist_of_transl
+from hiw_data.sources.plain_files import numbers, parse_json, read_json, read_json_lines
+
+CLIP_FPS = 30.0
+"""150 frames of a clip are 5 seconds."""
 
 _SAME_FRAME_NS = 2_000_000
+_SHAPES = "__hand_shapes.json__"
+_MOST_BYTES = 1 << 24
+_KNOWN = {"recording_name": "sequence_id", "headset": "device"}
+_NO_DEFINITIONS = "clip_definitions.json was not there, so clips of one person are not kept in one split"
 
 
 def read_hot3d(path: Path, context: Context) -> Iterator[HandRecording]:
@@ -51,6 +60,70 @@ def read_hot3d(path: Path, context: Context) -> Iterator[HandRecording]:
     yield recording
 
 
+def read_hot3d_clip(path: Path, context: Context) -> Iterator[HandRecording]:
+    """The clip in one `clip-<id>.tar`: `<frame>.hands.json` of every frame, `__hand_shapes.json__` for all."""
+    frames, shapes = _clip_entries(path)
+    if not any(frames.values()) or shapes is None:
+        raise ValueError("no poses and shapes of hands (test clips come without)")
+    hands, known = context.hands(), _definition(path)
+    participant = str(known["sequence_id"]).split("_")[0] if "sequence_id" in known else None
+    recording = HandRecording.empty(
+        context.stem(path),
+        context.fps or CLIP_FPS,
+        max(frames) - min(frames) + 1,
+        group=participant,
+        attributes={name: str(known[key]) for name, key in _KNOWN.items() if key in known},
+        notes=() if participant else (_NO_DEFINITIONS,),
+    )
+    betas = numbers(shapes["mano"], 10)
+    for side, name in enumerate(SIDES):
+        rows = [(frame - min(frames), hand[name]["mano_pose"]) for frame, hand in frames.items() if hand.get(name)]
+        if not rows:
+            continue
+        xform = numbers([pose["wrist_xform"] for _, pose in rows], None, 6)
+        thetas = numbers([pose["thetas"] for _, pose in rows], None, None)
+        wrist = wrist_of_transl(xform[:, 3:], hands.rest_wrist(side, np.repeat(betas[None], len(rows), 0)))
+        pose = from_pca(thetas, hands[side].hands_components, hands[side].hands_mean)
+        recording.put_rows(side, np.array([frame for frame, _ in rows]), xform[:, :3], pose, wrist, betas=betas)
+    yield recording
+
+
+def _clip_entries(path: Path) -> tuple[dict[int, dict[str, Any]], Any]:
+    """Hands by frame, in order, of every frame that has an entry; shapes, or None."""
+    frames: dict[int, dict[str, Any]] = {}
+    shapes = None
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for entry in archive:
+                number, _, kind = entry.name.partition(".")
+                if not entry.isreg() or not (kind in ("hands.json", "info.json") or entry.name == _SHAPES):
+                    continue
+                content = archive.extractfile(entry)
+                if content is None or entry.size > _MOST_BYTES:
+                    raise ValueError(f"{entry.name} of {entry.size} bytes")
+                value = parse_json(content.read().decode("utf-8"))
+                if entry.name == _SHAPES:
+                    shapes = value
+                else:
+                    frames.setdefault(int(number), {}).update(value if kind == "hands.json" else {})
+    except (tarfile.TarError, EOFError) as error:
+        raise ValueError(f"a broken .tar ({error})") from error
+    return dict(sorted(frames.items())), shapes
+
+
+def _definition(path: Path) -> dict[str, Any]:
+    """What `clip_definitions.json`, beside the clips or above them, says of a clip."""
+    for folder in (path.parent, path.parent.parent):
+        if (folder / "clip_definitions.json").is_file():
+            known = read_json(folder / "clip_definitions.json").get(str(int(path.stem.rpartition("-")[2])), {})
+            return known if isinstance(known, dict) else {}
+    return {}
+
+
+def _read(path: Path, context: Context) -> Iterator[HandRecording]:
+    return read_hot3d_clip(path, context) if path.suffix == ".tar" else read_hot3d(path, context)
+
+
 def _one_stream(lines: list[Any]) -> list[Any]:
     """Lines by time, of those within 2 ms of each other the first."""
     kept: list[Any] = []
@@ -75,9 +148,9 @@ def _metadata(folder: Path) -> dict[str, Any]:
 HOT3D = Dataset(
     name="hot3d",
     title="HOT3D",
-    find=lambda folder: sorted(folder.rglob("mano_hand_pose_trajectory.jsonl")),
-    read=read_hot3d,
-    needs="<P####_hash>/mano_hand_pose_trajectory.jsonl",
+    find=lambda folder: sorted([*folder.rglob("mano_hand_pose_trajectory.jsonl"), *folder.rglob("clip-*.tar")]),
+    read=_read,
+    needs="<P####_hash>/mano_hand_pose_trajectory.jsonl, or clip-<id>.tar with clip_definitions.json above",
     licence="HOT3D dataset licence (the tools are Apache-2.0)",
     hands="MANO, 15 PCA coefficients, world, 30 fps",
     mano="needed",

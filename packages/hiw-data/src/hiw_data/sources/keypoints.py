@@ -21,6 +21,7 @@ from hand_geometry.plain_npz import read_npy, read_npz
 from numpy.typing import NDArray
 
 from hiw_data.annotation import AnnotationConfig, FittedPieces, cut_fitted, fit_detected
+from hiw_data.cleaning.pictures import Cleaned
 from hiw_data.clips import Clip, SkippedClip
 from hiw_data.errors import ClipError, OptionError
 from hiw_data.motion import FittedMotion
@@ -173,7 +174,7 @@ class KeypointSource:
         self.files = find_files([Path(path) for path in given], SUFFIXES, "keypoints")
         self.config, self.fps, self.side = config or AnnotationConfig(), fps, side
         self.name, self.licence = name, licence
-        self.cleaning: list[str] = []
+        self.cleaned = Cleaned()
         self._without_fps = 0
 
     def __len__(self) -> int:
@@ -214,7 +215,7 @@ class KeypointSource:
             caption = read.captions[0] if read.captions else None
             attributes = {"file": path.name, "tracker": "given keypoints"}
             stretches.append(Stretch(stem, partial(_same, fitted), attributes, caption, stem))
-        yield from cleaned_clips(stretches, self.config, source=self.name, fps=fps, report=self.cleaning)
+        yield from cleaned_clips(stretches, self.config, source=self.name, fps=fps, cleaned=self.cleaned)
 
 
 def _same(fitted: FittedPieces) -> FittedPieces:

@@ -18,22 +18,6 @@ from hiw_data.sources.hand_recording import MOTION_MAKER
 if TYPE_CHECKING:
     from hand_geometry import MotionCodes
 
-_FRAME_FREE = {
-    "hands": None,
-    "fingers": None,
-    "number": None,
-    "handshape": None,
-    "contact": None,
-    "speed": None,
-    "size": None,
-    "count": None,
-    "order": None,
-    "rest": None,
-    "shape": ("line", "arc", "circle", "zigzag"),
-    "relation": ("approach", "part", "near", "far"),
-}
-"""Kinds of claims, and their values, that hold whatever the axes of the world are."""
-
 
 def measured_words(piece: MotionPiece, fps: float, wearers_axes: bool) -> list[str]:
     """A short, a middle and a long sentence on what a motion shows.
@@ -50,13 +34,14 @@ def measured_words(piece: MotionPiece, fps: float, wearers_axes: bool) -> list[s
     from hand_geometry import MotionCodes, motion_codes
 
     from hiw_data.captioning import describe_motion
+    from hiw_data.captioning.measured import is_frame_free
 
     codes = motion_codes(np.asarray(features_to_joints(piece.features)), piece.valid, fps)
     assert isinstance(codes, MotionCodes)
     told = describe_motion(codes, variants=1 if wearers_axes else 5)
     words = []
     for length in (told.short, told.medium, told.long):
-        fit = [c.text for c in length if wearers_axes or all(_is_frame_free(k.kind, k.value) for k in c.claims)]
+        fit = [c.text for c in length if wearers_axes or all(is_frame_free(k.kind, k.value) for k in c.claims)]
         words += fit[:1]
     return words or [_seen(piece)]
 
@@ -77,9 +62,10 @@ def add_measured(
         wearers_axes: as for `measured_words`; where they are others, no direction is told.
         after_words: each measured caption begins with the clip's first one, which says what motion cannot show.
     """
+    from hiw_data.captioning.measured import is_frame_free
     from hiw_data.captioning.words import describe_whole
 
-    tells = None if wearers_axes else lambda claim: _is_frame_free(claim.kind, claim.value)
+    tells = None if wearers_axes else lambda claim: is_frame_free(claim.kind, claim.value)
     words = [caption.text for caption in describe_whole(codes, zlib.crc32(clip["clip_id"].encode()), tells)]
     by_source = {"maker": maker, "version": version}
     by_codes = {"maker": MOTION_MAKER, "version": f"hand-geometry {hand_geometry.__version__}"}
@@ -93,11 +79,6 @@ def add_measured(
 def _among(captions: list[str], words: list[str], after_words: bool) -> list[str]:
     first = captions[0]
     return [first, *(f"{first}: {text}" if after_words else text for text in words), *captions[1:]]
-
-
-def _is_frame_free(kind: str, value: str) -> bool:
-    values = _FRAME_FREE.get(kind, ())
-    return values is None or value in values
 
 
 def _seen(piece: MotionPiece) -> str:

@@ -1,7 +1,8 @@
 """TACO: tool, action and object triplets, two hands.
 
 Rules: F+, C2 (the loader centres the wrist), a world of its own each recording date. Wrists are stored, so that no MANO
-files are needed. `<side>_hand_shape.pkl` may be missing: the mean shape.
+files are needed. `<side>_hand_shape.pkl` may be missing: the mean shape. Of the authors' split file, lines of
+`<date_nnn>,train` and `test_1` to `test_4`, the four are test, and which one is an attribute.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from hiw_data.sources.mano_rules import SIDES
 from hiw_data.sources.plain_files import numbers, read_pickle
 
 FPS = 30.0
+SPLIT_FILES = "*train_test_split.txt"
+PARTS = ("train", "test_1", "test_2", "test_3", "test_4")
+"""Of the authors' split: test_1 to test_4 show more and more of what train lacks."""
 
 
 def read_taco(path: Path, context: Context) -> Iterator[HandRecording]:
@@ -24,13 +28,15 @@ def read_taco(path: Path, context: Context) -> Iterator[HandRecording]:
     keys = sorted({key for hand in stored for key in hand}, key=lambda key: (len(str(key)), str(key)))
     row_of = {key: row for row, key in enumerate(keys)}
     triplet = [word.strip() for word in path.parent.name.strip("() ").split(",")]
+    part = _parts(context.folder).get(path.name, "")
     recording = HandRecording.empty(
         f"{path.parent.name}/{path.name}",
         context.fps or FPS,
         len(keys),
-        group=path.name.split("_")[0],
+        split=part.partition("_")[0],
         narrations=(Narration(_sentence(triplet), "taco folder name", label=True),),
-        attributes={"date": path.name.split("_")[0], "triplet": ", ".join(triplet)},
+        group=None if part else path.name.split("_")[0],
+        attributes={"date": path.name.split("_")[0], "triplet": ", ".join(triplet)} | ({"part": part} if part else {}),
     )
     for side, hand in enumerate(stored):
         if not hand:
@@ -42,6 +48,18 @@ def read_taco(path: Path, context: Context) -> Iterator[HandRecording]:
         at = np.array([row_of[key] for key in hand])
         recording.put_rows(side, at, pose[:, :3], pose[:, 3:].reshape(-1, 15, 3), wrist, betas=betas)
     yield recording
+
+
+def _parts(folder: Path) -> dict[str, str]:
+    """What the authors' split file, in the dataset's folder or its `data_lists`, says of each sequence."""
+    found = [path for place in (folder, folder / "data_lists") for path in sorted(place.glob(SPLIT_FILES))]
+    if not found:
+        return {}
+    rows = [line.partition(",") for line in found[-1].read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    parts = {name.strip(): part.strip() for name, _, part in rows}
+    if wrong := sorted(set(parts.values()) - set(PARTS)):
+        raise ValueError(f"parts {', '.join(wrong)} in {found[-1].name} instead of {', '.join(PARTS)}")
+    return parts
 
 
 def _hand(path: Path) -> dict:
@@ -64,7 +82,7 @@ TACO = Dataset(
     title="TACO",
     find=lambda folder: sorted({path.parent for path in folder.rglob("*_hand.pkl")}),
     read=read_taco,
-    needs="Hand_Poses/<triplet>/<date_nnn>/{left,right}_hand.pkl and _hand_shape.pkl",
+    needs="Hand_Poses/<triplet>/<date_nnn>/{left,right}_hand.pkl and _hand_shape.pkl; data_lists/*_split.txt if known",
     licence="CC BY 4.0",
     hands="MANO, wrist positions, a world of each date, 30 fps (not stated)",
     mano="optional",

@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hiw_data.annotation import AnnotationConfig
+from hiw_data.cleaning.pictures import Cleaned
 from hiw_data.clips import Clip, SkippedClip
 from hiw_data.engine.annotator import Annotator, Done, Job
 from hiw_data.engine.base import Engine, engine_of
@@ -22,8 +23,10 @@ from hiw_data.errors import OptionError, SourceError
 from hiw_data.sources.base import SourceInfo
 from hiw_data.sources.cleaned import Stretch, cleaned_clips
 from hiw_data.sources.cuts import Cut, read_cuts
+from hiw_data.sources.scenes import SceneConfig, kept_scenes
 from hiw_data.sources.video_file import SUFFIXES
 from hiw_data.tracking.base import Tracker
+from hiw_data.work import WorkFolder
 
 
 class VideoSource:
@@ -35,6 +38,8 @@ class VideoSource:
         config: how tracked hands become clips.
         cuts: a CSV file (file, start, end, caption), see `read_cuts`: only these parts are used. `file` is the path
             within the folder, or the file's name.
+        scenes: cut every video by scene, see `SceneConfig`: no clip has a hard cut in it. None cuts by length alone.
+            Not together with `cuts`.
         name: of this source in the store.
         licence: under which terms these clips may be used.
         longest_side: larger pictures are made smaller to this before they are tracked, pixels.
@@ -56,6 +61,7 @@ class VideoSource:
         tracker: Tracker | None = None,
         config: AnnotationConfig | None = None,
         cuts: str | Path | None = None,
+        scenes: SceneConfig | None = None,
         name: str = "video",
         licence: str = "not stated",
         longest_side: int = 1280,
@@ -67,10 +73,13 @@ class VideoSource:
     ) -> None:
         if longest_side < 64:
             raise OptionError(f"Expected longest_side >= 64, got {longest_side}.")
+        if cuts is not None and scenes is not None:
+            raise OptionError("Expected cuts of a CSV file or cuts by scene, got both.")
         self.engine = engine_of(engine, workers, ray_address)
         given = [videos] if isinstance(videos, str | Path) else list(videos)
         self.files = find_files([Path(path) for path in given], SUFFIXES, "videos")
         self.cuts = None if cuts is None else read_cuts(cuts)
+        self.scenes = scenes
         self.name, self.licence = name, licence
         self.config = config or AnnotationConfig()
         self.longest_side, self.work = longest_side, None if work is None else Path(work)
@@ -79,7 +88,7 @@ class VideoSource:
 
             tracker = MediaPipeTracker()
         self.tracker = tracker
-        self.cleaning: list[str] = []
+        self.cleaned = Cleaned()
         self.timings = timings or Timings()
 
     def __len__(self) -> int:
@@ -88,7 +97,7 @@ class VideoSource:
     def info(self) -> SourceInfo:
         """What the data card says about this source."""
         camera = "guessed" if self.config.camera.guessed else "given"
-        notes = ["Cleaning of '" + self.name + "': " + "; ".join(" ".join(row.split()) for row in self.cleaning)]
+        notes = ["Cleaning of '" + self.name + "': " + "; ".join(" ".join(row.split()) for row in self.cleaned.lines())]
         if self.config.camera.guessed:
             notes.append(
                 f"Source '{self.name}': nobody gave a camera, so the focal length was guessed as the longer side of "
@@ -102,7 +111,7 @@ class VideoSource:
             licence=self.licence,
             origin=f"{len(self.files)} video files",
             limits="Depth and distance are estimates from one view; the hand has one fixed shape.",
-            notes=tuple(notes) if self.cleaning else (),
+            notes=tuple(notes) if self.cleaned.report else (),
         )
 
     def stream(self, fps: float) -> Iterator[Clip | SkippedClip]:
@@ -114,7 +123,7 @@ class VideoSource:
             yield from self._stream(fps, Path(folder))
 
     def _stream(self, fps: float, work: Path) -> Iterator[Clip | SkippedClip]:
-        jobs, skipped = self._jobs()
+        jobs, skipped = self._jobs() if self.scenes is None else (self._scene_jobs(self.scenes, WorkFolder(work)), [])
         yield from skipped
         annotator = Annotator(self.tracker, self.config, fps, self.longest_side, work)
         results: dict[int, Done] = {}
@@ -142,7 +151,7 @@ class VideoSource:
             load = partial(annotator.pieces, job, done.sha256)
             group = job.stem.split("@")[0]
             stretches.append(Stretch(job.stem, load, attributes, job.cut.caption, group))
-        yield from cleaned_clips(stretches, self.config, source=self.name, fps=fps, report=self.cleaning)
+        yield from cleaned_clips(stretches, self.config, source=self.name, fps=fps, cleaned=self.cleaned)
 
     def _jobs(self) -> tuple[list[Job], list[SkippedClip]]:
         names = dict(self.files)
@@ -167,6 +176,14 @@ class VideoSource:
             path = names[stem.split("@")[0]] if self.cuts is not None else names[stem]
             jobs.append(Job(path, unique, cut))
         return jobs, skipped
+
+    def _scene_jobs(self, config: SceneConfig, work: WorkFolder) -> list[Job]:
+        jobs = []
+        for stem, path in tqdm(self.files, desc="scenes", unit="video", disable=None):
+            scenes = kept_scenes(path, config, work)
+            names = [f"{stem}@{scene.start:.3f}-{scene.end:.3f}" for scene in scenes] if len(scenes) > 1 else [stem]
+            jobs += [Job(path, name, scene) for name, scene in zip(names, scenes, strict=True)]
+        return jobs
 
 
 def find_files(given: Sequence[Path], suffixes: tuple[str, ...], what: str) -> list[tuple[str, Path]]:

@@ -19,7 +19,7 @@ _OPTIONAL = ("origin", "group", "held_out", "mirrored_captions", "paraphrases", 
 
 
 def migrate(path: str | Path, out: str | Path | None = None) -> HiwStore:
-    """Writes a store of schema 1 as one of schema 2.
+    """Writes a store of schema 1 as one of schema 2; interrupted, the next call goes on after the last clip written.
 
     Args:
         path: the old store: arrays `features`, `valid` and `clips` (UTF-8 JSON: an object per clip).
@@ -50,9 +50,10 @@ def migrate(path: str | Path, out: str | Path | None = None) -> HiwStore:
     fps, multiple = float(attributes["fps"]), attributes["report"].get("config", {}).get("multiple", 1)
     in_place = out is None or Path(out).resolve() == path.resolve()
     target = path if out is None else Path(out)
-    with StoreWriter(target, fps=fps, multiple=multiple, overwrite=in_place) as writer:
-        start = 0
-        for row in rows:
+    key = f"migration of {attributes['data_hash']}"
+    with StoreWriter(target, fps=fps, multiple=multiple, overwrite=in_place, key=key) as writer:
+        start, there = 0, len(writer.metadata)
+        for number, row in enumerate(rows):
             stop = start + row["length"]
             features = np.asarray(group["features"][start:stop], np.float32)
             valid = np.asarray(group["valid"][start:stop], np.bool_)
@@ -69,11 +70,13 @@ def migrate(path: str | Path, out: str | Path | None = None) -> HiwStore:
                 attributes=row["attributes"],
             )
             clip.update({key: row[key] for key in _OPTIONAL if key in row})  # type: ignore[typeddict-item]
-            writer.append(clip)
+            if number >= there:
+                writer.append(clip)
             start = stop
         parts = (f"{FORMAT}/1/{FEATURES}".encode(), features_hash.digest(), valid_hash.digest(), document)
         got = hashlib.sha256(b"\0".join(parts)).hexdigest()
         if got != attributes["data_hash"]:
+            writer.discard()
             raise StoreError(
                 f"Expected content with hash {attributes['data_hash']} in {path}, got {got}: it is damaged. Build "
                 "it again."

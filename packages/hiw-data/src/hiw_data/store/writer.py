@@ -97,7 +97,10 @@ class StoreWriter:
                     "the command line, overwrite=True in Python."
                 )
         self.metadata: list[dict[str, Any]] = []
-        self._ids: set[str] = set(self.old.column("clip_id").to_pylist()) if self.old else set()
+        self._old_places = (
+            {name: k for k, name in enumerate(self.old.column("clip_id").to_pylist())} if self.old else {}
+        )
+        self._ids: set[str] = set(self._old_places)
         self._parts: list[str] = [part]
 
     def __enter__(self) -> StoreWriter:
@@ -105,7 +108,7 @@ class StoreWriter:
             if self.key is None:
                 self.folder = staging_folder(self.out)
             else:
-                self.folder = self.out.parent / f".{self.out.name}.building"
+                self.folder = building_folder(self.out)
                 _claim(self.folder, self.key)
             self._part = Part(self.folder / self.part, self.shard_frames)
         self._load(self.part)
@@ -132,6 +135,10 @@ class StoreWriter:
             raise ClipError(f"Expected a new clip_id, got {row['clip_id']!r} again.")
         self._ids.add(row["clip_id"])
         self.metadata.append({key: row[key] for key in _LIGHT if key in row})
+
+    def position(self, clip_id: object) -> int | None:
+        """Where in the store that is added to a clip of this name is, or None."""
+        return self._old_places.get(clip_id) if isinstance(clip_id, str) else None
 
     def records(self) -> Iterator[dict[str, Any]]:
         """What this part's journal holds so far: clips ("row", and what `append` got beside it) and notes."""
@@ -175,7 +182,7 @@ class StoreWriter:
             StoreError: another process is still writing one of them, or two parts have a clip of the same name.
         """
         self._parts = sorted(path.name for path in self.folder.iterdir() if (path / "journal.jsonl").is_file())
-        self.metadata, self._ids = [], set(self.old.column("clip_id").to_pylist()) if self.old else set()
+        self.metadata, self._ids = [], set(self._old_places)
         for name in self._parts:
             if name != self.part:
                 with (self.folder / name / "lock").open("wb") as file:
@@ -196,13 +203,15 @@ class StoreWriter:
             write_extra: called with the staged folder and the data hash, to write more files into it.
 
         Raises:
-            StoreError: no clip was appended, or a clip has no split.
+            StoreError: no clip was appended, a clip has no split, or the store that is added to changed meanwhile.
             DiskFullError: no space left.
         """
         if not self.metadata:
             raise StoreError(f"Expected at least one clip for {self.out}, got none. Append one before publishing.")
         if homeless := [row["clip_id"] for row in self.metadata if row["split"] not in SPLITS]:
             raise StoreError(f"Expected a split of {SPLITS} for every clip, got none for {homeless[:5]}. Assign it.")
+        if self.old and HiwStore.open(self.out).data_hash != self.old.data_hash:
+            raise StoreError(f"Expected {self.out} as it was when this began, got a store that changed. Begin again.")
         with clear_disk_full(self.out):
             self._part.seal()
             staged = self.folder / "store"
@@ -269,6 +278,11 @@ class StoreWriter:
         return data_hash
 
 
+def building_folder(out: Path) -> Path:
+    """Where a store is built that goes on after an interruption."""
+    return out.parent / f".{out.name}.building"
+
+
 def link(source: Path, target: Path) -> None:
     """The same file at a second place; a copy where the file system has no hard links."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -276,6 +290,15 @@ def link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def link_extra(store: Path, staged: Path) -> None:
+    """Gives a staged store the files of another that no store must have, such as pictures, but for those it has."""
+    own = {"zarr.json", schema.INDEX_FILE, *WIDTHS}
+    for path in sorted(store.rglob("*")):
+        inside = path.relative_to(store)
+        if path.is_file() and inside.parts[0] not in own and not (staged / inside).exists():
+            link(path, staged / inside)
 
 
 def write_json(path: Path, document: object) -> None:
@@ -286,6 +309,13 @@ def write_json(path: Path, document: object) -> None:
         os.fsync(file.fileno())
 
 
+def refuse_other_writers(folder: Path) -> None:
+    """Raises StoreError if a process is writing a part in this folder of work."""
+    for path in folder.glob("*/lock"):
+        with path.open("ab") as file:
+            lock(file, folder)
+
+
 def _claim(folder: Path, key: str) -> None:
     """Makes a folder for work under a key; removes what is there of another key and of nobody."""
     named = folder / "key"
@@ -294,9 +324,7 @@ def _claim(folder: Path, key: str) -> None:
         there = named.read_text() if named.is_file() else ""
         if there == digest:
             return
-        for path in folder.glob("*/lock"):
-            with path.open("ab") as file:
-                lock(file, folder)
+        refuse_other_writers(folder)
         logger.warning("An interrupted build of something else was at %s; it is removed.", folder)
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
