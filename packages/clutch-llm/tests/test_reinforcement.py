@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -228,6 +228,46 @@ def test_a_step_is_the_same_however_it_is_shared_out(step_clutch, brief, rewarde
     assert again[1]["kl"] == pytest.approx(history[1]["kl"], rel=0.02)
     for name, weight in weights_of(whole).items():
         torch.testing.assert_close(weights_of(shared)[name], weight, atol=5e-5, rtol=0)
+
+
+#: What each setting is changed to from `SETTING`: those that matter, and those that have no say in this stage.
+SETTING = {"steps": 3, "kl": 0.2, **SHORT}
+TELLING: dict[str, Any] = {
+    "steps": 2, "batch_size": 3, "learning_rate": 2e-2, "warmup": 3, "min_lr_ratio": 0.9, "weight_decay": 0.5,
+    "max_grad_norm": 1e-4, "seed": 1, "mirror": 1.0, "samples": 3, "temperature": 0.5, "kl": 3.0,
+    "reward": {"jitter": 1.0}, "least_spread": 10.0, "source_weights": {"procedural": 9.0},
+}  # fmt: skip
+SILENT: dict[str, Any] = {
+    "tasks": {"m2t": 1.0}, "condition_dropout": 1.0, "decoder_input_dropout": 1.0, "target_truncation": 1.0,
+    "truncated_steps": 1, "checkpoint_every": 1,
+}  # fmt: skip
+#: What these do is the engine's, the loop's and the batch plan's, and is tried with the other stages.
+ELSEWHERE = {"source_temperature", "micro_batch_size", "zero_stage", "precision", "deepspeed_config", "log_every"}
+
+
+def test_every_setting_is_tried() -> None:
+    names = {field.name for field in fields(ReinforceConfig)}
+    assert names == {*TELLING, *SILENT, *ELSEWHERE}
+
+
+def few(examples) -> list[dict[str, Any]]:
+    """Short clips of two sources."""
+    cut = [{**e, "features": e["features"][:12], "valid": e["valid"][:12], "tokens": e["tokens"][:3]} for e in examples]
+    return [*cut[:6], *(e for e in examples if len(e["tokens"]) < 8)]
+
+
+@pytest.fixture(scope="module")
+def plain(step_clutch, examples) -> dict[str, torch.Tensor]:
+    return weights_of(train_stage(step_clutch, few(examples), ReinforceConfig(**SETTING))[0])
+
+
+@pytest.mark.parametrize("name", [*TELLING, *SILENT])
+def test_a_setting_does_what_it_is_there_for_and_what_has_no_say_does_nothing(
+    step_clutch, examples, plain, name: str
+) -> None:
+    config = ReinforceConfig(**{**SETTING, name: (TELLING | SILENT)[name]})
+    trained, _ = train_stage(step_clutch, few(examples), config)
+    assert same(weights_of(trained), plain) == (name in SILENT)
 
 
 class KilledError(Exception):

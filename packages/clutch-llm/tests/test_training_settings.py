@@ -259,6 +259,17 @@ def _hard(p: Probe, stage: type) -> None:
     assert soft < 0.95 * hard
 
 
+def _relaxation(probe: Probe, stage: type) -> None:
+    """Three ways to a distance, which are three distances; mixed and expected codes know no noise."""
+    first = {
+        kind: probe.train(stage, steps=1, relaxation=kind)[1][0]["rec/t2m"] for kind in ("gumbel", "soft", "expected")
+    }
+    assert len(set(first.values())) == 3
+    for kind in ("soft", "expected"):
+        soft = probe.train(stage, steps=1, relaxation=kind, hard=False)[1][0]["rec/t2m"]
+        assert soft == first[kind]
+
+
 def _control(p: Probe, stage: type) -> None:
     row = p.train(stage, control=True, lam=5.0, alpha=0.5)[1][0]
     assert row["loss"] == pytest.approx(0.5 * row["ce/t2m"])
@@ -299,6 +310,7 @@ CASES = {
         "temperature_end": _temperature_end,
         "joint_weight": _joint_weight,
         "velocity_weight": _velocity_weight,
+        "relaxation": _relaxation,
         "hard": _hard,
         "control": _control,
     },

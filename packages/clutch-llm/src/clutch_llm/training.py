@@ -153,7 +153,7 @@ class _Run:
         examples: Sequence[Example],
         config: StageConfig,
         joints_fn: JointsFn | None,
-        reader: ClaimReader | None,
+        reader: ClaimReader | None = None,
     ) -> None:
         self.engine, self.config = engine, config
         self.rank, self.world = torch.distributed.get_rank(), torch.distributed.get_world_size()
