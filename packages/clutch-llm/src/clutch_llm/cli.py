@@ -14,14 +14,13 @@ from hand_geometry.command_log import add_log_file, command_log
 
 from clutch_llm.cli_budget import add_budget
 from clutch_llm.cli_complete import add_complete, check_script, generate_script
+from clutch_llm.cli_pack import add_pack
 from clutch_llm.errors import ClutchError
 from clutch_llm.evaluation.cli import add_commands
 from clutch_llm.serving.cli import add_commands as add_serving
 
 if TYPE_CHECKING:
     from clutch_llm.clutch import Clutch
-
-DEFAULT_MODEL = "data/models/clutch"
 
 EXAMPLES = """examples:
   clutch generate "the right hand waves quickly" --out wave.mp4
@@ -42,8 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     formatter = argparse.RawDescriptionHelpFormatter
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--model", default=DEFAULT_MODEL,
-                        help="model folder, or a model of the Hugging Face hub (default: %(default)s)")  # fmt: skip
+    common.add_argument("--model", help="model folder, or a model of the Hugging Face hub (default: data/models/clutch "
+                                        "where it is there, else the model of the package)")  # fmt: skip
     common.add_argument("--verbose", action="store_true", help="tell what is done, and where an error comes from")
     running = argparse.ArgumentParser(add_help=False)
     running.add_argument("--device", default="auto",
@@ -93,8 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="what a model folder holds", parents=[common])
     info.set_defaults(run=_info)
     add_budget(commands)
+    add_pack(commands)
     add_commands(commands)
-    add_serving(commands, running, DEFAULT_MODEL)
+    add_serving(commands, running)
     add_log_file(commands)
     return parser
 
@@ -118,8 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _open(args: argparse.Namespace, **how: Any) -> Clutch:
     from clutch_llm.clutch import Clutch
+    from clutch_llm.packaged import default_model
 
-    return Clutch.from_pretrained(args.model, **how)
+    return Clutch.from_pretrained(args.model or default_model(), **how)
 
 
 def _generate(args: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from huggingface_hub import ModelHubMixin
 from clutch_llm.devices import choose_device, choose_dtype
 from clutch_llm.files import ModelParts, load_model, save_model, write_parts
 from clutch_llm.hub import find_folder
+from clutch_llm.packaged import packaged_model
 
 
 class Pretrained(ModelHubMixin):
@@ -54,7 +55,7 @@ class Pretrained(ModelHubMixin):
     @classmethod
     def from_pretrained(  # type: ignore[override]  # a device and a type of numbers in place of sizes
         cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str] | None = None,
         *,
         device: str | torch.device = "cpu",
         dtype: str | torch.dtype | None = None,
@@ -68,7 +69,8 @@ class Pretrained(ModelHubMixin):
         The network is not needed for a folder, whatever the base model was.
 
         Args:
-            pretrained_model_name_or_path: a folder, or where there is none of that name, "owner/name" on the hub.
+            pretrained_model_name_or_path: a folder, or where there is none of that name, "owner/name" on the hub. None
+                for the trained model that comes with the package.
             device: where it runs: "cpu", "cuda", …, or "auto" for the accelerator that is there.
             dtype: numbers that the language model computes in, such as "bfloat16"; None is float32. The motion
                 tokenizer keeps float32.
@@ -83,8 +85,9 @@ class Pretrained(ModelHubMixin):
             ConfigError: when there is no such device or type here.
         """
         chosen, numbers = choose_device(device), choose_dtype(dtype)
+        name = pretrained_model_name_or_path
         folder = find_folder(
-            pretrained_model_name_or_path,
+            packaged_model() if name is None else name,
             revision=revision,
             cache_dir=cache_dir,
             token=token,

@@ -21,17 +21,17 @@ SERVE_EXAMPLES = """examples:
 """
 
 
-def add_commands(subparsers: Any, running: argparse.ArgumentParser, default_model: str) -> None:
+def add_commands(subparsers: Any, running: argparse.ArgumentParser) -> None:
     """Add ``serve`` and ``chat`` to the subparsers of an argparse parser.
 
     Args:
         subparsers: what ``ArgumentParser.add_subparsers`` returned.
         running: parent with ``--device`` and ``--dtype``.
-        default_model: model where none is named.
     """
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("model", nargs="?", default=default_model, metavar="MODEL",
-                        help="model folder, or a model of the Hugging Face hub (default: %(default)s)")  # fmt: skip
+    common.add_argument("model", nargs="?", metavar="MODEL",
+                        help="model folder, or a model of the Hugging Face hub (default: data/models/clutch where it "
+                             "is there, else the model of the package)")  # fmt: skip
     common.add_argument("--verbose", action="store_true", help="tell what is done, and where an error comes from")
     _add_serve(subparsers, [common, running])
     _add_chat(subparsers, [common, running])
@@ -101,8 +101,9 @@ def run_serve(args: argparse.Namespace) -> None:
     config = config_of(args, api_key)
     with listen(args.host, args.port) as listening:
         from clutch_llm.clutch import Clutch
+        from clutch_llm.packaged import default_model
 
-        clutch = Clutch.from_pretrained(args.model, device=args.device, dtype=args.dtype)
+        clutch = Clutch.from_pretrained(args.model or default_model(), device=args.device, dtype=args.dtype)
         serve(clutch, config, listening, announce=lambda url: print(url, flush=True))
 
 
@@ -114,8 +115,9 @@ def run_chat(args: argparse.Namespace) -> None:
     check_target(args.out / f"001.{args.format}")
 
     from clutch_llm.clutch import Clutch
+    from clutch_llm.packaged import default_model
 
-    clutch = Clutch.from_pretrained(args.model, device=args.device, dtype=args.dtype)
+    clutch = Clutch.from_pretrained(args.model or default_model(), device=args.device, dtype=args.dtype)
     chat = Chat(clutch, args.out, f".{args.format}", print, view=args.view, seconds=args.seconds, seed=args.seed)
     chat.run(_lines())
 
