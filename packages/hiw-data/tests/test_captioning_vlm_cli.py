@@ -59,9 +59,9 @@ def test_caption_writes_one_line_a_clip_and_resumes_from_the_kept_answers(
     assert Vocabulary.from_json((tmp_path / "words.json").read_text()).names("actions") == ["pick up"]
     for index, result in enumerate(results):
         clip, before = captioned.clip(index), store.clip(index)
-        new = [c["text"] for c in result["captions"] if c["kept"]]
+        new = list(dict.fromkeys(c["text"] for c in result["captions"] if c["kept"]))  # the server says it twice
         assert clip["captions"] == before["captions"] + new
-        assert len(new) == (0 if index == 3 else 2)
+        assert len(new) == (0 if index == 3 else 1)
         made = clip.get("caption_provenance", [])[len(before["captions"]) :]
         assert [(m["level"], m["models"], m["version"]) for m in made] == [
             (level, {"vlm": "eye", "llm": "pen"}, __version__) for level in ("high", "fine")[: len(new)]
@@ -72,7 +72,7 @@ def test_caption_writes_one_line_a_clip_and_resumes_from_the_kept_answers(
     assert not (tmp_path / ".store.zarr.building").exists()
     said = capsys.readouterr()
     assert "3 of 4 clips captioned" in said.out
-    assert "+6 captions, content hash" in said.out
+    assert "+3 captions, content hash" in said.out
     assert "nothing new, it is as it was" in said.out
     assert "vlm: 15 questions, 0 of them kept answers, 15 requests" in said.out
     assert "1500 tokens in" in said.out
