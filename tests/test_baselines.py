@@ -35,13 +35,15 @@ def named(*slow: str) -> list:
     return [pytest.param(name, marks=pytest.mark.slow if name in slow else ()) for name in TITLES]
 
 
-@pytest.mark.parametrize("name", named(*LANGUAGE_MODELS))
+@pytest.mark.parametrize("name", [name for name in TITLES if name not in LANGUAGE_MODELS])
 def test_the_motion_of_a_caption_is_nearer_to_its_own_than_to_any_other(name, fitted):
+    """Where there is a tokenizer, to what it keeps of them: one stream of plain codes keeps little so soon."""
     order, frames = [2, 0, 3, 1], [16, 12, 16, 16]
     motions = fitted(name).generate([TEXTS[i] for i in order], frames, seed=3)
+    kept = fitted(name).reconstruct(CLIPS) or [clip["features"] for clip in CLIPS]
     assert [motion.shape for motion in motions] == [(count, 198) for count in frames]
     for motion, own in zip(motions, order, strict=True):
-        far = [np.abs(motion - c["features"][: len(motion)])[:, RIGHT_WRIST].mean() for c in CLIPS]
+        far = [np.abs(motion - clip[: len(motion)]).mean() for clip in kept]
         assert int(np.argmin(far)) == own
 
 
