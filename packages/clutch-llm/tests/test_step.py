@@ -263,7 +263,7 @@ def test_generation_feeds_what_training_feeds(step_clutch, guidance: float) -> N
     ):
         nothing = [vocabulary.layout.first_plan] * len(motion.plan)
         samples = [
-            Sample(*builder.t2m(caption), *maker._motion_target(motion.tokens, plan))
+            Sample(*builder.t2m(caption), *maker.motion_target(motion.tokens, plan))
             for caption, plan in ((text, motion.plan.tolist()), (None, nothing))
         ]
         given, free = model(collate(samples, vocabulary.layout.pad), refine=True).slot_logits
