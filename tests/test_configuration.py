@@ -29,7 +29,7 @@ def parameters(environment: str, **changes) -> dict:
         return session.load_context().params
 
 
-@pytest.mark.parametrize("environment", ["base", "test", "paper", "interleaved"])
+@pytest.mark.parametrize("environment", ["base", "test", "paper", "interleaved", "smollm2"])
 def test_every_environment_gives_typed_configurations(environment):
     found = parameters(environment)
     assert isinstance(found["tokenizer"]["model"], ShiftConfig)
