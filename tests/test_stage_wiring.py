@@ -15,7 +15,7 @@ from shift_tokenizer import ShiftConfig, TokenizerTraining
 from pipelines import data, llm, tokenizer
 from pipelines.pipeline_registry import register_pipelines
 from pipelines.protocol import Protocol
-from tests.wiring_stand_ins import TOKENS, Kept, Store
+from tests.wiring_stand_ins import TOKENS, Kept, Store, whole_clips
 
 PIPELINES = register_pipelines()
 
@@ -162,6 +162,7 @@ def test_the_tokenizer_is_trained_on_train_and_validated_on_val(monkeypatch):
         return "shift", ["history"]
 
     monkeypatch.setattr(tokenizer, "train_tokenizer", learn)
+    monkeypatch.setattr(tokenizer, "HiwDataset", whole_clips)
     model, training = ShiftConfig(width=8), TokenizerTraining(steps=3)
     assert tokenizer.train(Store(), model, training, "kept") == ("shift", ["history"])
     assert seen == {

@@ -1,5 +1,6 @@
 """The tokenizer's stage: which clips, rate and validity reach the package, and who trains."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from shift_tokenizer import RateError, ShiftConfig, ShiftTokenizer, TokenizerTraining
 
 from pipelines import tokenizer as stage
+from tests.wiring_stand_ins import whole_clips
 
 CONFIG = ShiftConfig(width=8, codebook_size=12, code_dim=4, dilations=(1,))
 
@@ -24,6 +26,9 @@ class Store:
         features[:6, :99] = self.stand_in
         return [{"clip_id": name, "features": features, "valid": valid, "fps": self.fps} for name in names]
 
+    def iterate(self, split: str | None = None) -> Iterator[dict[str, Any]]:
+        return iter(self.clips(split))
+
     stand_in = 0.0
 
 
@@ -39,6 +44,7 @@ def test_it_trains_on_train_and_validates_on_val_by_all_processes(
         return "tokenizer", []
 
     monkeypatch.setattr(stage, "train_tokenizer", train)
+    monkeypatch.setattr(stage, "HiwDataset", whole_clips)
     training = TokenizerTraining(steps=3)
     assert stage.train(Store(), CONFIG, training, "there") == ("tokenizer", [])
     assert called == ["joined", (["train"], ["val"]), (CONFIG, training, "there/tokenizer")]

@@ -1,5 +1,6 @@
 """Clips and a store of a few of them, which tell by their values which is which; a dataset that keeps its data."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,15 @@ class Store:
         made = [clip("train", 0), clip("train", 1), clip("val", 2), clip("test", 3)]
         made[1]["paraphrases"], made[2]["paraphrases"] = ["once more, training"], ["once more, val"]
         return [c for c in made if split in (None, c["split"])]
+
+    def iterate(self, split: str | None = None) -> Iterator[dict[str, Any]]:
+        return iter(self.clips(split))
+
+
+def whole_clips(store: Any, split: str, *, window: None) -> list[dict[str, Any]]:
+    """In place of `HiwDataset`: the clips of a split of a store that is none."""
+    assert window is None
+    return list(store.clips(split))
 
 
 TOKENS = {c["clip_id"]: np.full((2, 4), k) for k, c in enumerate(Store().clips())}
