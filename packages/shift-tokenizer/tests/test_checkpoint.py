@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -148,22 +149,24 @@ def test_a_state_that_the_disk_keeps_back_is_no_reason_to_start_anew(
 
 def test_a_fingerprint_holds_all_that_shapes_the_result(clips: list[dict], config: ShiftConfig) -> None:
     """And nothing of what does not: how often is logged, and what stands where a hand is not seen."""
-    own = Run(clips, config, TRAINING, None, None)
-    mark = own.fingerprint(clips, None)
+
+    def mark_of(data: list[dict], sizes: ShiftConfig = config, settings: TokenizerTraining = TRAINING) -> str:
+        return Run(data, sizes, settings, None, None).fingerprint(None)
+
+    mark = mark_of(clips)
     moved = [clip | {"features": clip["features"] + 0.01} for clip in clips]
-    hidden = [clip | {"valid": clip["features"][:, :2] > 99} for clip in clips]
+    hidden = [clip | {"valid": np.arange(2 * len(clip["features"])).reshape(-1, 2) > 3} for clip in clips]
     others = [clip | {"source": "other"} for clip in clips]
     for changed in (moved, hidden, others, clips[:-1]):
-        assert own.fingerprint(changed, None) != mark
+        assert mark_of(changed) != mark
     for field, value in {"seed": 1, "learning_rate": 1e-3, "source_temperature": 1.0, "precision": "bf16"}.items():
-        changed_training = dataclasses.replace(TRAINING, **{field: value})
-        assert Run(clips, config, changed_training, None, None).fingerprint(clips, None) != mark
+        assert mark_of(clips, settings=dataclasses.replace(TRAINING, **{field: value})) != mark
     for field in ("log_every", "validate_every", "checkpoint_every"):
-        same = dataclasses.replace(TRAINING, **{field: 3})
-        assert Run(clips, config, same, None, None).fingerprint(clips, None) == mark
-    assert Run(clips, dataclasses.replace(config, decay=0.5), TRAINING, None, None).fingerprint(clips, None) != mark
+        assert mark_of(clips, settings=dataclasses.replace(TRAINING, **{field: 3})) == mark
+    assert mark_of(clips, dataclasses.replace(config, decay=0.5)) != mark
     best = Run(clips, config, dataclasses.replace(TRAINING, keep="best"), None, None)
-    assert best.fingerprint(clips, clips[:1]) != best.fingerprint(clips, clips[:2])
-    poisoned = [*clips[:-1], clips[-1] | {"features": clips[-1]["features"].copy()}]
-    poisoned[-1]["features"][:, :99] = torch.nan
-    assert own.fingerprint(poisoned, None) == mark
+    assert best.fingerprint(clips[:1]) != best.fingerprint(clips[:2])
+    unseen = [*clips[:-1], clips[-1] | {"valid": hidden[-1]["valid"]}]
+    poisoned = [*clips[:-1], unseen[-1] | {"features": clips[-1]["features"].copy()}]
+    poisoned[-1]["features"][~poisoned[-1]["valid"][:, 0], :99] = torch.nan
+    assert mark_of(poisoned) == mark_of(unseen)
