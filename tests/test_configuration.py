@@ -78,6 +78,16 @@ def test_as_published_a_code_has_a_position_and_no_task_needs_a_plan(environment
     assert found["refine"].tasks["masked"] == 0.15
 
 
+@pytest.mark.parametrize("environment", ["base", "test", "paper", "interleaved"])
+def test_the_budget_of_an_environment_can_be_told(environment, monkeypatch, capsys):
+    from clutch_llm.cli import main
+
+    monkeypatch.chdir(ROOT)
+    main(["budget", "--gpus", "2", "--env", environment])
+    told = capsys.readouterr().out
+    assert all(stage in told for stage in ("pretrain", "refine", "instruct"))
+
+
 def test_the_papers_models_have_the_papers_sizes():
     found = parameters("paper")
     with torch.device("meta"):

@@ -18,7 +18,8 @@ PLAIN = Assumptions(peak_tflops=1e-6, utilisation=0.5, prompt_tokens=3, codebook
 
 def test_parameters_are_those_of_the_models_that_are_there(clutch, tokenizer) -> None:
     step = ClutchConfig(d_model=64, d_ff=128, heads=2, layers=2, max_steps=8, motion_form="step", plan=True)
-    models = clutch, Clutch.create(step, tokenizer=tokenizer, captions=["both hands clap"])
+    one_stack = replace(step, architecture="decoder-only")
+    models = clutch, *(Clutch.create(c, tokenizer=tokenizer, captions=["both hands clap"]) for c in (step, one_stack))
     for made in models:
         text = made.vocabulary.layout.text_size
         config = replace(made.config, text_vocabulary=1000)

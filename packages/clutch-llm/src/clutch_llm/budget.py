@@ -159,7 +159,7 @@ def sizes_of(config: ClutchConfig, assumed: Assumptions) -> Sizes:
             f"Expected a base model of {', '.join(KNOWN_SIZES)}, or none, got {base!r}. Name one of these."
         )
     attention, forward = 4 * d * inner, matrices * d * ff
-    if base is None and getattr(config, "architecture", "encoder-decoder") == "decoder-only":
+    if base is None and config.architecture == "decoder-only":
         encoder_layers, decoder_layers = 0, config.layers
         encoder, decoder = 0, config.layers * (attention + 3 * d * ff)
     else:

@@ -27,10 +27,9 @@ def _budget(args: argparse.Namespace) -> None:
     from shift_tokenizer import ShiftConfig
 
     from clutch_llm.budget import Assumptions, budget_of, budget_table, read_environment, sizes_of
-    from clutch_llm.config import from_mapping
 
     config, stages, tokenizer = read_environment(args.conf, args.env)
-    shift = from_mapping(ShiftConfig, tokenizer)
+    shift = ShiftConfig.from_dict(tokenizer)
     assumed = Assumptions(
         gpus=args.gpus,
         peak_tflops=args.peak_tflops,
