@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from clutch_llm.atomic import write_folder_beside
 from clutch_llm.errors import CheckpointError, DataError
-from clutch_llm.files import CONFIG, TOKENIZER, WEIGHTS, load_model
+from clutch_llm.files import CONFIG, TEXT_TOKENIZER, TOKENIZER, WEIGHTS, load_model
 
 #: The model folder of the package, which an installation from a checkout that trained none lacks.
 PACKAGED = Path(__file__).with_name("assets") / "model"
@@ -73,6 +73,9 @@ def pack_model(folder: Path, target: Path, facts: Mapping[str, Any], figures: Se
         _halve(staged / WEIGHTS)
         _halve(staged / TOKENIZER / WEIGHTS)
         _sign(staged / TOKENIZER)
+        words = staged / TEXT_TOKENIZER
+        compact = json.dumps(json.loads(words.read_text(encoding="utf-8")), ensure_ascii=False, separators=(",", ":"))
+        words.write_text(compact, encoding="utf-8")
         card = (staged / CARD).read_text(encoding="utf-8")
         (staged / CARD).write_text(f"{card}\n{_section(facts, figures)}", encoding="utf-8")
         (staged / "figures.json").write_text(json.dumps(dict(figures), indent=2) + "\n", encoding="utf-8")
