@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hiw_data.errors import SourceError
+from hiw_data.errors import ClipError, SourceError
 from hiw_data.sources.hand_recording import LAYOUT_ONLY, Context, Dataset, KeypointRecording, Narration
 from hiw_data.sources.mano_rules import SIDES
 
@@ -32,6 +33,23 @@ def read_egodex(path: Path, context: Context) -> Iterator[KeypointRecording]:
         raise SourceError(
             "Expected the package h5py to read .hdf5 files, got none. Do `pip install 'hiw-data[hdf5]'`."
         ) from error
+    try:
+        keypoints, seen, words = _read(h5py, path)
+    except RuntimeError as error:  # what h5py says of a damaged file, beside OSError and KeyError
+        raise ClipError(f"Expected a whole HDF5 file, got damage: {error}. Copy it again.") from error
+    task = path.parent.name
+    yield KeypointRecording(
+        context.stem(path),
+        context.fps or FPS,
+        np.where(seen[..., None], keypoints, 0),
+        seen,
+        narrations=words or (Narration(task.replace("_", " "), "egodex task", label=True),),
+        attributes={"task": task},
+    )
+
+
+def _read(h5py: Any, path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_], tuple[Narration, ...]]:
+    """Keypoints (T, 2, 21, 3) in metres, where they are seen (T, 2, 21), and what is told."""
     with h5py.File(path, "r") as file:
         transforms, confidences = file["transforms"], file.get("confidences")
         places = [[np.asarray(transforms[side + joint][:, :3, 3], float) for joint in JOINTS] for side in SIDES]
@@ -42,16 +60,7 @@ def read_egodex(path: Path, context: Context) -> Iterator[KeypointRecording]:
                 for k, joint in enumerate(JOINTS):
                     if side + joint in confidences:
                         seen[:, s, k] &= np.asarray(confidences[side + joint][:], float) > 0
-        words = tuple(_words({key: file.attrs[key] for key in file.attrs}))
-    task = path.parent.name
-    yield KeypointRecording(
-        context.stem(path),
-        context.fps or FPS,
-        np.where(seen[..., None], keypoints, 0),
-        seen,
-        narrations=words or (Narration(task.replace("_", " "), "egodex task", label=True),),
-        attributes={"task": task},
-    )
+        return keypoints, seen, tuple(_words({key: file.attrs[key] for key in file.attrs}))
 
 
 def _words(attributes: dict[str, Any]) -> Iterator[Narration]:
