@@ -132,6 +132,18 @@ def test_token_embeddings_from_nothing_are_narrow_in_the_step_form(step_clutch, 
     assert spread(clutch.model) == pytest.approx(1.0, rel=0.05)
 
 
+@pytest.mark.parametrize("architecture", ["encoder-decoder", "decoder-only"])
+def test_the_same_seed_makes_the_same_weights_whatever_was_drawn_before(tokenizer, architecture: str) -> None:
+    sizes = {"d_model": 32, "d_ff": 64, "heads": 2, "layers": 1, "max_steps": 8}
+    config = ClutchConfig(**sizes, architecture=architecture, motion_form="step", plan=True)
+    made = []
+    for before in (1, 2):
+        torch.manual_seed(before)
+        model = Clutch.create(config, tokenizer=tokenizer, captions=["both hands clap"], seed=3).model
+        made.append(model.state_dict())
+    assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+
+
 def test_a_target_tells_length_and_plan_then_the_steps_with_how_much_is_left(step_clutch, examples) -> None:
     layout, vocabulary = step_clutch.vocabulary.layout, step_clutch.vocabulary
     example = {**examples[3], "plan": PLAN}  # two latent steps

@@ -106,8 +106,8 @@ class Clutch(Pretrained):
                 kind_of(config.base_model)  # refused before anything is loaded
                 vocabulary = Vocabulary.from_pretrained_text(config.base_model, **shape)
                 backbone = load_backbone(config, vocabulary.layout)
+            model = new_model(backbone, vocabulary.layout, config.max_steps)
         seed_motion_embeddings(backbone, tokenizer.codebooks().detach().cpu(), vocabulary.layout, generator)
-        model = new_model(backbone, vocabulary.layout, config.max_steps)
         model.reset_position_embeddings(generator)
         if config.base_model is None:
             model.open_pooled_prompt(generator)
