@@ -225,7 +225,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         "settings": run.training.to_dict(),
         "joint_losses": run.joints_fn is not None,
         "processes": world_size(),
-        "torch": torch.__version__,
+        "torch": torch.__version__.partition("+")[0],  # without the label of a local build
     }
 
 

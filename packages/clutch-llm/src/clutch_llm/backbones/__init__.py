@@ -9,10 +9,17 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, LlamaConfig, T5Config
+from transformers import AutoConfig, T5Config
 
 from clutch_llm.backbones.base import Backbone
-from clutch_llm.backbones.causal import CAUSAL_KINDS, CausalBackbone, causal_config, load_causal, new_causal
+from clutch_llm.backbones.causal import (
+    CAUSAL_KINDS,
+    CausalBackbone,
+    causal_config,
+    empty_causal,
+    load_causal,
+    new_causal,
+)
 from clutch_llm.backbones.t5 import T5Backbone, load_t5, new_t5, t5_config
 from clutch_llm.config import ClutchConfig
 from clutch_llm.errors import ConfigError
@@ -103,22 +110,13 @@ def empty_backbone(kind: str, settings: dict[str, Any], *, tied_head: bool, ligh
     if kind == T5Backbone.kind:
         backbone: Backbone = new_t5(T5Config(**settings), light=light)
     elif kind == CausalBackbone.kind:
-        backbone = _empty_causal(settings, light=light)
+        backbone = empty_causal(settings, light=light)
     else:
         raise ConfigError(f"Expected a backbone of the kind 't5' or 'causal', got {kind!r}. Save the model again.")
     head = backbone.transformer.get_output_embeddings()
     weight = backbone.embeddings.weight
     head.weight = weight if tied_head else nn.Parameter(torch.empty_like(weight))
     return backbone
-
-
-def _empty_causal(settings: dict[str, Any], *, light: bool) -> CausalBackbone:
-    if light:
-        return new_causal(LlamaConfig(**settings), light=True)
-    from transformers import AutoModelForCausalLM
-
-    config = AutoConfig.for_model(**settings)
-    return CausalBackbone(AutoModelForCausalLM.from_config(config, attn_implementation="sdpa"), open_prompt=False)
 
 
 @torch.no_grad()

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, Cache, DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    Cache,
+    DynamicCache,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from clutch_llm.backbones.base import Backbone
@@ -112,6 +122,14 @@ def new_causal(sizes: LlamaConfig, *, light: bool) -> CausalBackbone:
                 if isinstance(child, LlamaRMSNorm):
                     setattr(module, name, nn.RMSNorm(child.weight.shape[0], eps=child.variance_epsilon))
     return CausalBackbone(lm, open_prompt=light)
+
+
+def empty_causal(settings: dict[str, Any], *, light: bool) -> CausalBackbone:
+    """The backbone of a saved model, its weights still to be filled in; ``light`` if it started from nothing."""
+    if light:
+        return new_causal(LlamaConfig(**settings), light=True)
+    lm = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings), attn_implementation="sdpa")
+    return CausalBackbone(lm, open_prompt=False)
 
 
 def load_causal(name_or_folder: str) -> CausalBackbone:
