@@ -29,14 +29,14 @@ def parameters(environment: str, **changes) -> dict:
         return session.load_context().params
 
 
-@pytest.mark.parametrize("environment", ["base", "test", "paper", "interleaved", "smollm2"])
+@pytest.mark.parametrize("environment", ["base", "test", "paper", "interleaved", "smollm2", "wheel"])
 def test_every_environment_gives_typed_configurations(environment):
     found = parameters(environment)
     assert isinstance(found["tokenizer"]["model"], ShiftConfig)
     assert isinstance(found["llm"], ClutchConfig)
 
 
-@pytest.mark.parametrize("environment", ["base", "test", "paper", "interleaved"])
+@pytest.mark.parametrize("environment", ["base", "test", "paper", "interleaved", "wheel"])
 def test_every_pipeline_finds_its_parameters(environment):
     found = parameters(environment)
     for name in {name for pipeline in pipelines.values() for name in pipeline.inputs() if name.startswith("params:")}:
@@ -78,7 +78,7 @@ def test_as_published_a_code_has_a_position_and_no_task_needs_a_plan(environment
     assert found["refine"].tasks["masked"] == 0.15
 
 
-@pytest.mark.parametrize("environment", ["base", "test", "paper", "interleaved"])
+@pytest.mark.parametrize("environment", ["base", "test", "paper", "interleaved", "wheel"])
 def test_the_budget_of_an_environment_can_be_told(environment, monkeypatch, capsys):
     from clutch_llm.cli import main
 

@@ -79,6 +79,11 @@ def _claims_of(kind: str) -> Iterator[Claim]:
 PLAN_NAMES: tuple[str, ...] = (NONE, *(str(c) for kinds in FIELDS.values() for kind in kinds for c in _claims_of(kind)))
 
 
+_KNOWN: dict[str, frozenset[str]] = {
+    kind: frozenset(map(str, _claims_of(kind))) for kinds in FIELDS.values() for kind in kinds
+}
+
+
 def field_names(field: str) -> tuple[str, ...]:
     """Names of the tokens that may answer a question: ``none`` and its claims."""
     return (NONE, *(str(c) for kind in FIELDS[field] for c in _claims_of(kind)))
@@ -106,7 +111,6 @@ def _still(claims: Sequence[Claim]) -> bool:
 
 
 def _answer(kind: str, claims: Sequence[Claim], hands: Sequence[str]) -> str | None:
-    known = {str(claim) for claim in _claims_of(kind)}
     own = [c for c in claims if c.kind == kind and c.hand in (*hands, _BOTH) and c.value != "still"]
     if len(hands) == len(_HANDS):
         said = {(c.hand, c.subject, c.value) for c in own}
@@ -114,7 +118,7 @@ def _answer(kind: str, claims: Sequence[Claim], hands: Sequence[str]) -> str | N
             if all((hand, c.subject, c.value) in said for hand in _HANDS):
                 own.insert(0, Claim(kind, _BOTH, c.value, c.subject))
                 break
-    return next((str(c) for c in own if str(c) in known), None)
+    return next((str(c) for c in own if str(c) in _KNOWN[kind]), None)
 
 
 def plans_of(clips: Sequence[Mapping[str, Any]]) -> list[list[str]]:
