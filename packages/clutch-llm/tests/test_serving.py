@@ -107,8 +107,8 @@ class Telling:
 
 def test_captions_that_come_together_are_each_as_detailed_as_asked(make_client, clutch):
     client = make_client(Telling(clutch), gather_ms=1000)
-    still = [[1.0, 0.0, 0.0, 0.0, 1.0, 0.0] * 16 + [0.0] * 3] * 2
-    bodies = [{"features": [sum(still, [])] * 16, "fps": 15, "detailed": detailed} for detailed in (False, True)]
+    still = [*[1.0, 0.0, 0.0, 0.0, 1.0, 0.0] * 16, 0.0, 0.0, 0.0] * 2
+    bodies = [{"features": [still] * 16, "fps": 15, "detailed": detailed} for detailed in (False, True)]
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda body: client.post("/v1/caption", json=body).json(), bodies))
     assert [answer["text"] for answer in answers] == ["in short", "in detail"]
