@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.baselines import as_markdown, baselines_page, study
+from pipelines.baselines import as_markdown, baselines_page, results, study
 from pipelines.baselines.base import Baseline
 from pipelines.baselines.plan import TITLES
+from pipelines.baselines.results import run_baseline
 from pipelines.baselines.study import compare_baselines
 from pipelines.pipeline_registry import register_pipelines
 from pipelines.processes import ALONE
@@ -216,6 +217,26 @@ def test_our_own_model_is_a_row_where_there_is_one(work, tmp_path, monkeypatch):
     assert work.said["clutch/0"] == ["ours"] * 3
     even, odd = ["the right hand rises", "the right hand is pushed forward"], ["the right hand sinks"]
     assert asked == [str(folder), (even, 8, [5, 7]), (odd, 12, [6]), (even, 8, [8, 10]), (odd, 12, [9])]
+
+
+def test_training_is_charged_with_what_it_shares_and_not_with_being_timed(work, monkeypatch, tmp_path):
+    """100 s pass, 30 of them for timing, and a tokenizer that is there already took 40; 12 motions take 6 s."""
+    now = [1000.0]
+    monkeypatch.setattr(results, "clock", lambda: now[0])
+
+    class Costly(StandIn):
+        def fit(self, clips: Any, budget: Any, seed: int) -> None:
+            super().fit(clips, budget, seed)
+            now[0] += 100.0
+            budget.timing += 30.0
+            budget.charge(40.0)
+
+        def generate(self, texts: Any, frames: Any, seed: int) -> list[np.ndarray]:
+            now[0] += 3.0  # of three clips, for each of two samples
+            return super().generate(texts, frames, seed)
+
+    found = run_baseline("diffusion", lambda: Costly("diffusion", work), Store(), 60.0, 1, PROTOCOL, tmp_path).record
+    assert found == {"parameters": 2000, "steps": {"network": 7}, "training_seconds": 110.0, "generation_seconds": 1.0}
 
 
 def test_the_page_has_a_table_for_each_direction_and_is_printed(work, tmp_path, caplog):

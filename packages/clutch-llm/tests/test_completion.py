@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from clutch_llm import Clutch, ClutchConfig, PretrainConfig, Sampling, train_stage
+from clutch_llm import Clutch, ClutchConfig, PretrainConfig, Sampling, completion, train_stage
 from clutch_llm.batching import SampleMaker
 from clutch_llm.blending import keep_given
 from clutch_llm.completion_masks import PARTS, TIMES, draw_given, given_parts, given_times
@@ -183,6 +183,59 @@ def test_the_text_and_guidance_count_and_a_text_may_be_left_out(model: Clutch, f
     assert seen[-1] == seen[-2]  # without a text there is nothing to guide by
 
 
+def test_guidance_compares_with_the_same_gaps_without_a_text(model: Clutch, features, monkeypatch) -> None:
+    asked: list[tuple[Any, Any]] = []
+    draw = Clutch._draw
+    record = lambda self, rows, *a, **how: asked.append((rows[0], how["unconditional"])) or draw(self, rows, *a, **how)  # noqa: E731
+    monkeypatch.setattr(Clutch, "_draw", record)
+    start = gapped(features, "between")
+    model.complete(start, "both hands clap", guidance=2.0)
+    model.complete(start, None)
+    (told, compared), (silent, nothing) = asked
+    assert nothing is None
+    np.testing.assert_array_equal(compared.ids, silent.ids)
+    read = read_given(start, None, model.tokenizer, frames=None, max_steps=8)
+    shown = model.vocabulary.shown_rows(read.tokens(model.tokenizer), read.slots)
+    for prompt in (told, compared):  # the motion, with its gaps, then the end token
+        np.testing.assert_array_equal(prompt.ids[-1 - len(shown) : -1], shown)
+    words = [model.vocabulary.decode_text(ids if ids.ndim == 1 else ids[:, 0]) for ids in (told.ids, compared.ids)]
+    assert ["clap" in text for text in words] == [True, False]
+
+
+def test_a_last_step_in_part_is_decided_where_the_motion_ends_and_not_where_it_goes_on(tokenizer, features) -> None:
+    """As clips of training are padded: with their last frame."""
+    whole = read_given(features[:30], None, tokenizer, frames=None, max_steps=8)
+    assert whole.slots.shape == (8, 4)
+    assert whole.slots.all()
+    assert (whole.features[30:] == features[29]).all()
+    more = read_given(features[:13], None, tokenizer, frames=30, max_steps=8)
+    assert more.slots.all(1).tolist() == [True] * 3 + [False] * 5
+
+
+@pytest.mark.parametrize(("frames", "step"), [(range(3, 7), 1), (range(2, 5), 0), (range(7, 8), 1), (range(6, 9), 1)])
+def test_a_run_without_a_whole_step_decides_that_of_its_middle(tokenizer, features, frames, step: int) -> None:
+    motion = features.copy()
+    motion[[k for k in range(32) if k not in frames]] = NAN
+    decided = read_given(motion, None, tokenizer, frames=None, max_steps=8).slots.all(1)
+    assert np.flatnonzero(decided).tolist() == [step]
+
+
+def test_of_several_the_users_claims_decide_and_without_them_each_ones_plan(model, features, monkeypatch) -> None:
+    judged: list[list[list[str]]] = []
+    choose = completion.best_of
+    record = lambda motions: judged.append([list(m["plan"]) for m in motions]) or choose(motions)  # noqa: E731
+    monkeypatch.setattr(completion, "best_of", record)
+    start, claims = gapped(features, "future"), ["count:left=3", "contact:both/palms=touch@1.0-1.5"]
+    explain = model.config.plan
+    made = model.complete(start, "both hands clap", claims=claims, rank=3, explain=explain)[0]
+    assert judged == [[claims] * 3]
+    if explain:
+        assert made["plan"][0] != "none" and claims[1] not in made["plan"]  # noqa: PT018
+        made = model.complete(start, "both hands clap", rank=3, explain=True)[0]
+        assert made["plan"] in judged[1]
+        assert not any(claim in claims[1:] for plan in judged[1] for claim in plan)
+
+
 def test_claims_are_planned_for_and_the_best_is_kept(model: Clutch, features) -> None:
     claim = "contact:both/palms=touch@1.0-1.5"
     made = model.complete(gapped(features, "future"), "both hands clap", claims=[claim], rank=3, samples=2)
@@ -270,6 +323,18 @@ def test_the_task_shows_what_is_given_and_answers_with_plan_and_motion(model: Cl
     assert (sample.target == maker.make("t2m", example, np.random.default_rng(3)).target).all()
     silent = SampleMaker(model.vocabulary, condition_dropout=1.0).make("complete", example, np.random.default_rng(3))
     assert len(silent.prompt) < len(sample.prompt)
+
+
+def test_without_a_caption_the_task_asks_for_no_plan(model: Clutch, examples) -> None:
+    if not model.config.plan:
+        pytest.skip("the interleaved form has no plans")
+    example = {**examples[0], "plan": [NONE, "count:left=2", *[NONE] * (len(FIELDS) - 2)]}
+    first = model.vocabulary.layout.first_plan
+    count = first + model.vocabulary.plan_names.index("count:left=2")
+    for dropped, expected in ((0.0, count), (1.0, first)):
+        maker = SampleMaker(model.vocabulary, condition_dropout=dropped)
+        target = maker.make("complete", example, np.random.default_rng(3)).target
+        assert target[1 : 1 + len(FIELDS), 0].tolist() == [first, expected, *[first] * (len(FIELDS) - 2)]
 
 
 def test_a_model_that_is_trained_on_completion_says_so_and_completes(tokenizer, examples, clips) -> None:

@@ -71,6 +71,15 @@ def test_captions_of_a_mirror_image_come_from_the_data_or_from_their_words(examp
     assert mirrored([image], tokenizer)[0]["captions"] == plain["captions"]
 
 
+def test_paraphrases_of_a_mirror_image_speak_of_the_other_hand(examples, tokenizer) -> None:
+    plain = {**examples[0], "paraphrases": ["wave with your left hand", "left hand up"]}
+    (image,) = mirrored([plain], tokenizer)
+    assert image["paraphrases"] == ["wave with your right hand", "right hand up"]
+    assert mirrored([image], tokenizer)[0]["paraphrases"] == plain["paraphrases"]
+    told = {**plain, "mirrored_paraphrases": ["what the source says"]}
+    assert mirrored([told], tokenizer)[0]["paraphrases"] == ["what the source says"]
+
+
 def test_clips_that_cannot_be_used_are_named(clips, tokenizer) -> None:
     with pytest.raises(DataError, match="'clip-0' with at least one caption"):
         build_corpus([{**clips[0], "captions": []}], tokenizer)

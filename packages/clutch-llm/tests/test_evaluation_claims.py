@@ -132,6 +132,17 @@ def test_a_hand_that_is_not_seen_makes_no_claim_and_what_stands_there_changes_no
     assert found["rows"]["generated"]["claims"] == 1.0
 
 
+def test_another_clips_motion_is_measured_where_its_own_hands_are_seen() -> None:
+    """A hand that the other clip does not show is not still; clip 1 itself states nothing that can be measured."""
+    seen = np.ones((FRAMES, 2), dtype=bool)
+    seen[:, 0] = False
+    clips = [clip(0), clip(1, valid=seen)]
+    found = measure_claims(lambda _: [(LEFT_STILL, False, None)], clips, [[bobbing(2.0)]] * 2)["bob"]
+    assert found["claims"] == 1
+    assert found["rows"]["truth"]["claims"] == found["rows"]["generated"]["claims"] == 1.0
+    assert found["rows"]["random_caption"]["claims"] == 0.0
+
+
 def test_what_states_nothing_is_left_out_and_arms_may_leave_out_sources() -> None:
     clips = [clip(0), clip(1), clip(2, source="other"), clip(3, source="other")]
     made = [[bobbing(2.0)]] * 4

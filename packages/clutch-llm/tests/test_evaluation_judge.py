@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from clutch_llm.evaluation import Judge, JudgeConfig, believed_shares, judge_motions, train_judge
+from clutch_llm.evaluation import Judge, JudgeConfig, believed_shares, judge_motions, judge_training, train_judge
 from clutch_llm.evaluation.judge import coordinates, joints_of
 
 _spec = importlib.util.spec_from_file_location("evaluation_clips", Path(__file__).with_name("evaluation_clips.py"))
@@ -66,6 +66,30 @@ def test_it_names_what_true_motion_shows_and_says_what_it_cannot_tell(trained: A
     assert set(judge.classes["procedural"]) == {"hand", "speed", "luck"}
     assert judge.classes["plain"] == {}
     assert history[-1]["val_procedural_hand"] == judge.reliability["procedural"]["hand"]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("right", "first", "learnt"),
+    [
+        (12, 10, False),  # 0.60 +- 2 x 0.110, of which guessing gets 0.50
+        (18, 10, True),  # 0.90 +- 2 x 0.067
+        (20, 19, False),  # all of them, but guessing gets 0.95; the error is that of one clip in twenty
+        (20, 17, True),  # 1.00 +- 2 x 0.05, of which guessing gets 0.85
+    ],
+)
+def test_learnt_is_what_is_named_better_than_by_guessing(
+    monkeypatch: pytest.MonkeyPatch, right: int, first: int, learnt: bool
+) -> None:
+    clips = make_clips(20)
+    for k, clip in enumerate(clips):
+        clip["attributes"]["hand"] = "left" if k < first else "right"
+    known = {"hand": np.array([1.0] * right + [0.0] * (20 - right))}
+    monkeypatch.setattr(judge_training, "right_answers", lambda *_: known)
+    judge = Judge(TINY, {"procedural": {"hand": ["left", "right"]}})
+    judge_training._note_reliability(judge, clips)
+    found = judge.reliability["procedural"]["hand"]
+    assert (found["accuracy"], found["majority"], found["clips"]) == (right / 20, first / 20, 20)
+    assert judge.learnt("procedural", "hand") is learnt
 
 
 def test_the_table_says_which_arm_does_what_was_asked(trained: Any, clips: Clips) -> None:

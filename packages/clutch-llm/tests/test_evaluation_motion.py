@@ -138,3 +138,19 @@ def test_batches_are_of_neighbours_in_length_padded_with_zeros() -> None:
     assert [picks for picks, _, _ in batches] == [[4, 1], [3, 2], [0]]
     assert [lengths.tolist() for _, _, lengths in batches] == [[1, 2], [3, 4], [5]]
     assert batches[0][1].tolist() == [[[1.0, 1.0], [0.0, 0.0]], [[2.0, 2.0], [2.0, 2.0]]]
+
+
+def test_another_clips_motion_is_measured_where_its_own_hands_are_seen() -> None:
+    """Clip 0 rests; of clip 1 the right hand alone is seen, and moves: with a hand at rest it would be half as fast."""
+    seen = ALL.copy()
+    seen[:, 0] = False
+    rest, moving = relaxed_features(16), relaxed_features(16)
+    moving[:, 99 + 97] += 0.01 * np.arange(16)  # 1 cm a frame, 0.15 m/s
+    about = {"source": "made", "fps": 15.0, "attributes": {}}
+    clips: list[dict[str, Any]] = [
+        {**about, "clip_id": "0", "features": rest, "valid": ALL, "captions": ["rest"]},
+        {**about, "clip_id": "1", "features": moving, "valid": seen, "captions": ["move"]},
+    ]
+    speeds = measure_motions(clips, [[rest], [moving]])["made"]["speeds"]
+    assert speeds["truth"]["all"] == pytest.approx(0.075, rel=1e-3)  # of 0 and 0.15
+    assert speeds["random_caption"]["all"] == pytest.approx(0.075, rel=1e-3)

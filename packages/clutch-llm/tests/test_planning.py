@@ -49,6 +49,14 @@ def test_a_plan_tells_which_hand_moves_and_how_often() -> None:
     assert told[2]["relation"].startswith("relation:both=")
 
 
+def test_of_a_hand_at_rest_beside_one_that_moves_a_plan_says_nothing() -> None:
+    for plan, other in zip(
+        plans_of([motion(lifts(2), STILL), motion(STILL, lifts(3))]), ("right", "left"), strict=True
+    ):
+        assert not [name for name in plan if f":{other}" in name]
+        assert any(name.startswith("palm:") for name in plan)  # which the hand at rest has as well
+
+
 def test_hands_at_rest_are_said_to_be_still() -> None:
     assert plans_of([motion(STILL, STILL)])[0][0] == "hands:both=still"
 
@@ -60,6 +68,15 @@ def test_a_motion_fulfils_its_own_plan_and_not_that_of_another() -> None:
     assert fulfilled(plan_of(mine), other) < 0.7
     assert fulfilled([NONE, NONE], mine) == 1.0
     assert fulfilled(["count:left=2", "count:left=3", NONE], mine) == 0.5
+
+
+def test_claims_that_cannot_be_measured_count_neither_way() -> None:
+    clip = motion(lifts(2), lifts(3))
+    clip["valid"][:, 1] = False
+    (codes,) = codes_of([clip])
+    assert fulfilled(["count:left=2", "count:right=3"], codes) == 1.0
+    assert fulfilled(["count:left=3", "count:right=3"], codes) == 0.0
+    assert fulfilled(["count:right=3"], codes) == 1.0
 
 
 def test_claims_are_what_a_plan_says_without_its_gaps() -> None:

@@ -78,6 +78,42 @@ def test_requests_that_come_together_are_one_batch_and_give_what_each_gives_alon
     assert 'clutch_batch_size_bucket{le="8"} 1' in client.get("/metrics").text
 
 
+def test_requests_that_come_together_for_other_things_give_each_its_own(make_client, clutch):
+    client = make_client(gather_ms=1000, batch_size=16)
+    asked = [{"seconds": 8 / 15}, {"seconds": 16 / 15}, {"samples": 2}, {"temperature": 0.2}, {"greedy": True}, {}]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        bodies = [{"text": TEXTS[0], "features": True, **how} for how in asked]
+        answers = list(pool.map(lambda body: client.post("/v1/generate", json=body), bodies))
+    for how, answer in zip(asked, answers, strict=True):
+        expected = clutch.generate(TEXTS[0], **how)[0]
+        for got, wanted in zip(features_of(answer), expected, strict=True):
+            np.testing.assert_allclose(got, wanted["features"], atol=1e-5)
+    assert [len(features_of(answer)[0]) for answer in answers[:2]] == [8, 16]
+
+
+class Telling:
+    """The tiny model, whose captions say how they were asked for."""
+
+    def __init__(self, clutch):
+        self.clutch = clutch
+
+    def __getattr__(self, name):
+        return getattr(self.clutch, name)
+
+    def caption_windows(self, motions, valid, *, detailed):
+        text = "in detail" if detailed else "in short"
+        return [[{"start": 0.0, "stop": len(motion) / 15, "text": text}] for motion in motions]
+
+
+def test_captions_that_come_together_are_each_as_detailed_as_asked(make_client, clutch):
+    client = make_client(Telling(clutch), gather_ms=1000)
+    still = [*[1.0, 0.0, 0.0, 0.0, 1.0, 0.0] * 16, 0.0, 0.0, 0.0] * 2
+    bodies = [{"features": [still] * 16, "fps": 15, "detailed": detailed} for detailed in (False, True)]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda body: client.post("/v1/caption", json=body).json(), bodies))
+    assert [answer["text"] for answer in answers] == ["in short", "in detail"]
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

@@ -253,6 +253,21 @@ def drawn(clutch: Clutch, texts: list[str], **how):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("asked", "reading"), [(1.2, 0.5), (0.3, 0.3)])
+def test_length_and_plan_are_drawn_at_a_temperature_of_a_half_at_most_and_codes_as_asked(
+    step_clutch, monkeypatch, asked: float, reading: float
+) -> None:
+    temperatures: list[float] = []
+    draw = Sampling.draw
+    record = lambda self, logits, chance: temperatures.append(self.temperature) or draw(self, logits, chance)  # noqa: E731
+    monkeypatch.setattr(Sampling, "draw", record)
+    drawn(step_clutch, ["clap"], sampling=Sampling(temperature=asked))
+    told = 1 + len(FIELDS)
+    assert temperatures[:told] == [reading] * told
+    assert len(temperatures) > told
+    assert set(temperatures[told:]) == {asked}
+
+
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_cached_and_recomputed_decoding_agree(step_clutch, guidance: float) -> None:
     sampling = Sampling(temperature=0.8, guidance=guidance)

@@ -89,6 +89,31 @@ def test_lengths_do_not_drift_with_many_lines(model: Clutch) -> None:
     assert len(model.chain([("x", 0.5)] * 9)["features"]) == round(4.5 * 15)
 
 
+def test_each_piece_of_a_chain_has_a_seed_of_its_own(model: Clutch, monkeypatch) -> None:
+    """5 s are written in three pieces here: a first of 20 frames at most, since 16 of 32 are read anew."""
+    seeds = []
+    for name in ("generate", "complete"):
+        method = getattr(Clutch, name)
+        record = lambda self, *a, m=method, **how: seeds.append(how["seed"]) or m(self, *a, **how)  # noqa: E731
+        monkeypatch.setattr(Clutch, name, record)
+    pieces = list(model.chain_stream([("both hands clap", 2.0), ("both hands clap", 1.0)], seed=7))
+    assert len(pieces) == len(seeds) == 3
+    assert seeds == [7, 8, 9]
+
+
+def test_a_piece_goes_on_from_the_last_frames_that_there_are(model: Clutch, monkeypatch) -> None:
+    """Of 15 frames the last 12, three whole steps."""
+    given = []
+    complete = Clutch.complete
+    record = lambda self, motion, *a, **how: given.append(motion) or complete(self, motion, *a, **how)  # noqa: E731
+    monkeypatch.setattr(Clutch, "complete", record)
+    first, _ = model.chain_stream([("both hands clap", 1.0), ("the left hand waves", 1.0)], seed=1)
+    (motion,) = given
+    assert motion.shape == (12 + 15, 198)
+    np.testing.assert_array_equal(motion[:12], first[3:])
+    assert np.isnan(motion[12:]).all()
+
+
 def test_a_chain_has_no_seam(model: Clutch) -> None:
     """Where a piece begins, joints go no further in a frame than they do within pieces."""
     pieces = list(model.chain_stream([("both hands clap", 2.0), ("the left hand waves", 2.0)] * 4, seed=3))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from clutch_llm import Clutch, InstructConfig, PretrainConfig, RefineConfig, train_stage
+from clutch_llm import Clutch, InstructConfig, PretrainConfig, RefineConfig, train_stage, training
 from clutch_llm.batching import SampleMaker, collate
 from clutch_llm.corpus import mirrored
 from clutch_llm.errors import ConfigError, DataError, MissingDependencyError
@@ -279,6 +279,17 @@ def test_validation_is_on_the_held_out_examples(clutch, examples, monkeypatch) -
                 total += float(clutch.model.eval()(batch).loss) * count
             labels += count
         assert history[-1][f"val/{task}"] == pytest.approx(total / labels, rel=1e-5)
+
+
+def test_validation_is_spread_over_the_split(clutch, examples, monkeypatch) -> None:
+    """Stores hold one source after the other: the first ones alone would be of one."""
+    seen = []
+    planned = training.planned
+    record = lambda some, vocabulary: seen.append([e["clip_id"] for e in some]) or planned(some, vocabulary)  # noqa: E731
+    monkeypatch.setattr(training, "planned", record)
+    monkeypatch.setattr(training, "VAL_EXAMPLES", 4)
+    train_stage(clutch, examples, PretrainConfig(**{**STEPS, "steps": 1}), val_examples=examples)
+    assert seen[-1] == ["clip-0", "clip-4", "clip-8", "clip-12"]
 
 
 # DeepSpeed compiles an optimizer that is not used, which imports an old part of torch.

@@ -37,6 +37,30 @@ def test_what_is_no_claim_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("unseen", "text", "status"),
+    [
+        (0, "hands:either=moves", "fulfilled"),  # one of them does, whatever the other one did
+        (0, "hands:both=moves", "not measurable"),
+        (0, "hands:both=still", "contradicted"),
+        (0, "palm:either=down", "fulfilled"),
+        (0, "palm:either=up", "contradicted"),  # of the hand that is at work
+        (1, "hands:either=moves", "not measurable"),  # the one that is seen does not; the other one may have
+        (1, "hands:either=still", "fulfilled"),
+        (1, "palm:either=up", "not measurable"),
+        (1, "palm:both=up", "contradicted"),
+        (1, "hands:one=moves", "not measurable"),
+    ],
+)
+def test_what_can_be_told_where_one_hand_is_not_seen(unseen: int, text: str, status: str) -> None:
+    """The right hand is lifted twice, the left one rests, palms down."""
+    valid = np.ones((64, 2), bool)
+    valid[:, unseen] = False
+    codes = motion_codes(two_hands(moved(along((0, -1, 0), 0.1 * bumps(2)))), valid, FPS)
+    assert isinstance(codes, MotionCodes)
+    assert holds(parse_claim(text), codes) == status
+
+
+@pytest.mark.parametrize(
     ("text", "status"),
     [
         ("hands:right=moves", "fulfilled"),

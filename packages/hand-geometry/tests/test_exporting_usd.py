@@ -78,3 +78,33 @@ def test_other_layers_are_not_opened(make_motion, tmp_path):
     (tmp_path / "a.usda").write_text("#usda 1.0\n(subLayers = [@./whole.usda@])\n")
     with pytest.raises(MotionFileError, match="skeleton"):
         import_motion(tmp_path / "a.usda")
+
+
+def test_other_programs_read_metres_with_y_up_and_real_numbers_first(tmp_path):
+    """Ours are x right, y down, z forward; the turn about x makes them x right, y up, z towards the viewer."""
+    from pxr import Gf, Usd, UsdGeom, UsdSkel
+
+    vectors = np.zeros((2, 2, 16, 3), np.float32)
+    vectors[1, 1, 0] = [np.pi / 2, 0, 0]  # the right wrist, in the second frame
+    transl = np.array([[[-0.1, 0.0, 0.0], [0.2, -0.3, 0.5]]] * 2, np.float32)
+    motion = {"global_orient": vectors[:, :, 0], "hand_pose": vectors[:, :, 1:], "transl": transl}
+    valid = np.array([[True, True], [False, True]])
+    stage = Usd.Stage.Open(str(export_motion(tmp_path / "a.usda", motion, fps=30, valid=valid)))
+    assert UsdGeom.GetStageUpAxis(stage) == "Y"
+    assert UsdGeom.GetStageMetersPerUnit(stage) == 1.0
+    assert (stage.GetTimeCodesPerSecond(), stage.GetFramesPerSecond(), stage.GetEndTimeCode()) == (30, 30, 1)
+    animation = UsdSkel.Animation(stage.GetPrimAtPath("/motion/right_hand/skeleton/motion"))
+    skeleton = stage.GetPrimAtPath("/motion/right_hand/skeleton")
+    bind = UsdSkel.Skeleton(skeleton).GetBindTransformsAttr().Get()[0].ExtractTranslation()
+    world = UsdGeom.XformCache().GetLocalToWorldTransform(skeleton)
+    wrist = animation.GetTranslationsAttr().Get(0)[0]
+    np.testing.assert_allclose(np.array(wrist) - np.array(bind), [0.2, -0.3, 0.5], atol=1e-6)
+    np.testing.assert_allclose(world.Transform(Gf.Vec3d(0.2, -0.3, 0.5)), [0.2, 0.3, -0.5], atol=1e-6)
+    turn = animation.GetRotationsAttr().Get(1)[0]
+    half = 0.5**0.5
+    np.testing.assert_allclose([turn.GetReal(), *turn.GetImaginary()], [half, half, 0, 0], atol=1e-6)
+    shown = [
+        [UsdGeom.Imageable(stage.GetPrimAtPath(f"/motion/{side}_hand")).ComputeVisibility(t) for t in (0, 1)]
+        for side in ("left", "right")
+    ]
+    assert shown == [["inherited", "invisible"], ["inherited", "inherited"]]

@@ -14,9 +14,10 @@ from hiw_data import HiwStore, NoClipsError, SourceError, annotate
 from hiw_data.annotation import AnnotationConfig
 from hiw_data.cleaning import CleaningConfig
 from hiw_data.clips import SkippedClip
+from hiw_data.engine.annotator import Annotator, Job
 from hiw_data.engine.local import run_jobs
 from hiw_data.errors import ClipError
-from hiw_data.sources.cuts import read_cuts, seconds
+from hiw_data.sources.cuts import Cut, read_cuts, seconds
 from hiw_data.sources.video import VideoSource
 from hiw_data.sources.video_file import VideoReader, video_info
 from hiw_data.store.words import Words, add_words
@@ -286,3 +287,40 @@ def test_a_cut_video_is_used_as_far_as_it_goes_and_listed(tmp_path):
     assert skipped["clip_id"] == "video/a@rest"
     assert "Expected a whole file" in skipped["reason"]
     assert len(store) >= 1
+
+
+def test_kept_results_are_those_of_the_same_video_part_tracker_and_size(tmp_path):
+    """What decides the tracked hands names them, and what decides the fitted motion names that; nothing else does."""
+
+    def keys(see=None, fit=None, cut=(0.0, 3.0), sha="a", stem="one", **fields):
+        tracker = view.ScriptedTracker(waving, **(see or {}))
+        given = {"config": AnnotationConfig(**(fit or {})), "fps": 15.0, "longest_side": 1280, "work": tmp_path}
+        made = Annotator(**{"tracker": tracker, **given, **fields})
+        job = Job(tmp_path / f"{stem}.mp4", stem, Cut("a.mp4", *cut))
+        return tuple(
+            json.dumps(k, sort_keys=True) for k in (made._track_key(job, sha, tracker), made.fit_key(job, sha))
+        )
+
+    tracked, fitted = keys()
+    assert keys() == keys(stem="two", work=tmp_path / "b") == (tracked, fitted)
+    for change in (
+        {"see": {"note": "b"}},
+        {"longest_side": 640},
+        {"cut": (1.0, 3.0)},
+        {"cut": (0.0, 2.0)},
+        {"sha": "b"},
+    ):
+        assert keys(**change)[0] != tracked, change
+        assert keys(**change)[1] != fitted, change
+    for change in ({"fps": 30.0}, {"fit": {"fill_seconds": 0.5}}):
+        assert keys(**change)[0] == tracked, change
+        assert keys(**change)[1] != fitted, change
+
+
+def test_a_video_is_tracked_anew_in_pictures_of_another_size(tmp_path):
+    view.write_video(tmp_path / "v" / "one.mp4", frames=20, size=(128, 96))
+    seen = tracker()
+    for side, tracked in ((128, 20), (64, 40), (64, 40)):
+        source = VideoSource(tmp_path / "v", tracker=seen, work=tmp_path / "work", longest_side=side)
+        list(source.stream(15.0))
+        assert seen.frames == tracked

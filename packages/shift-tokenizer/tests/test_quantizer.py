@@ -191,3 +191,19 @@ def test_scalars_pass_their_gradient_through_the_rounding() -> None:
     assert float(latents.grad.abs().sum()) > 0
     assert float(made.project_out.weight.grad.abs().sum()) > 0
     assert float(made.project_in.weight.grad.abs().sum()) > 0
+
+
+def test_running_moments_and_counts_of_scalars_move_by_what_decay_leaves() -> None:
+    made = FiniteScalarQuantizer((4, 4), 2, decay=0.9)
+    with torch.no_grad():
+        made.project_in.weight.copy_(torch.eye(2))
+        made.project_in.bias.zero_()
+    latents = torch.tensor([[1.0, 3.0], [3.0, 7.0]])  # means 2 and 5, standard deviations 1 and 2
+    made.update(latents, torch.tensor([0, 5]), latents, generator())
+    torch.testing.assert_close(made.mean, torch.tensor([0.2, 0.5]))
+    torch.testing.assert_close(made.std, torch.tensor([1.0, 1.1]))
+    assert made.counts[[0, 5, 1]].tolist() == pytest.approx([1.0, 1.0, 0.9])
+    made.ready.fill_(False)
+    made.initialise(latents, generator())  # the first latents' own
+    torch.testing.assert_close(made.mean, torch.tensor([2.0, 5.0]))
+    torch.testing.assert_close(made.std, torch.tensor([1.0, 2.0]))
