@@ -153,5 +153,5 @@ def check_examples(examples: Clips, config: ShiftConfig) -> list[Example]:
 
 def _without_motion(example: Example, examples: Clips, number: int) -> Example:
     kept = {key: example[key] for key in get_type_hints(Example) if example.get(key) is not None}  # type: ignore[literal-required]
-    kept |= {key: np.asarray(example[key]) for key in ("valid", "tokens")}  # type: ignore[literal-required]
+    kept |= {key: np.asarray(example[key]) for key in ("valid", "tokens")}
     return cast(Example, kept | {"features": StoredMotion(examples, number, len(example["features"]))})
