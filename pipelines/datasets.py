@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from clutch_llm.atomic import write_beside
 from hiw_data import HiwStore, StoreError
-from hiw_data.store.upload import upload
+from hiw_data.store.upload import list_folders, upload
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Version
 from kedro.io.core import get_protocol_and_path
 
@@ -25,14 +25,14 @@ class NotThereError(DatasetError):
 
 
 class HiwStoreDataset(AbstractVersionedDataset[HiwStore, HiwStore]):
-    """A `hiw_data.HiwStore`, opened: a folder, a folder with versions, or a URL of an object store.
+    """A `hiw_data.HiwStore`, opened: in a folder or at the URL of an object store, either with versions or without.
 
     `hiw_data.build` puts a store in its place, whole; so saving to a plain folder only checks that it did. Saving to a
     version copies the store there, and saving to a URL uploads it.
 
     Args:
         filepath: the store's folder (also as file://), or its URL (s3://, gs://, az://; needs obstore).
-        version: which version to load and save, by Kedro (`versioned: true`); of folders only.
+        version: which version to load and save, by Kedro (`versioned: true`): at `filepath`/VERSION/NAME.
         credentials: of the object store, as `obstore.store.from_url` takes them: access_key_id, secret_access_key,
             region, endpoint, ...
         fs_args: what else opens it, such as `client_options`, `block_bytes` and `cache_bytes`.
@@ -61,25 +61,21 @@ class HiwStoreDataset(AbstractVersionedDataset[HiwStore, HiwStore]):
         metadata: dict[str, Any] | None = None,
     ) -> None:
         protocol, path = get_protocol_and_path(filepath)
-        self._url = None if protocol == "file" else filepath
-        if self._url and version:
-            raise DatasetError(
-                f"Expected a folder for a dataset with versions, got '{filepath}'. Leave out `versioned`."
-            )
-        super().__init__(PurePosixPath(path), version)
+        self._scheme = "" if protocol == "file" else f"{protocol}://"
         self._options = {**(fs_args or {}), **(credentials or {})}
+        ways = {"exists_function": self._is_there, "glob_function": self._versions} if self._scheme else {}
+        super().__init__(PurePosixPath(path), version, **ways)
         self.metadata = metadata
 
     def load(self) -> HiwStore:
         """Open the store; its schema version and completeness are checked by `hiw_data`."""
-        if self._url:
-            return HiwStore.open(self._url, **self._options)
-        return HiwStore.open(str(self._get_load_path()))
+        path = str(self._get_load_path())
+        return HiwStore.open(self._scheme + path, **self._options) if self._scheme else HiwStore.open(path)
 
     def save(self, data: HiwStore) -> None:
         """Check that the store was built at `filepath`, copy it to its version, or upload it."""
-        if self._url:
-            upload(data, self._url, **self._options)
+        if self._scheme:
+            upload(data, f"{self._scheme}{self._get_save_path()}", **self._options)
             return
         target = Path(self._get_save_path())
         if Path(data.path).resolve() == target.resolve():
@@ -94,16 +90,23 @@ class HiwStoreDataset(AbstractVersionedDataset[HiwStore, HiwStore]):
             shutil.rmtree(staged, ignore_errors=True)
 
     def _exists(self) -> bool:
-        if not self._url:
-            return Path(self._get_load_path()).exists()
+        path = str(self._get_load_path())
+        return self._is_there(path) if self._scheme else Path(path).exists()
+
+    def _is_there(self, path: str) -> bool:
         try:
-            self.load()
+            HiwStore.open(self._scheme + path, **self._options)
         except StoreError:
             return False
         return True
 
+    def _versions(self, pattern: str) -> list[str]:
+        """Where versions may be that lie in the object store, whole or not."""
+        names = list_folders(f"{self._scheme}{self._filepath}", **self._options)
+        return [str(path) for name in names if (path := self._get_versioned_path(name)).match(pattern)]
+
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._url or str(self._filepath), "version": self._version}
+        return {"filepath": f"{self._scheme}{self._filepath}", "version": self._version}
 
 
 class PretrainedDataset(AbstractDataset[Any, Any]):

@@ -31,7 +31,7 @@ from shift_tokenizer import ShiftTokenizer
 
 from pipelines.processes import TOGETHER
 from pipelines.protocol import Protocol
-from pipelines.tokenizer import with_tokens
+from pipelines.tokenizer import TokenizedClips
 from pipelines.tracking import live_metrics
 
 Tokens = dict[str, np.ndarray]
@@ -45,9 +45,9 @@ def run_stage(clutch: Clutch, store: HiwStore, tokens: Tokens, config: StageConf
     with live_metrics() as log:
         return train_stage(
             clutch,
-            with_tokens(store.clips(split="train"), tokens),
+            TokenizedClips(store, "train", tokens),
             config,
-            val_examples=with_tokens(store.clips(split="val"), tokens),
+            val_examples=TokenizedClips(store, "val", tokens),
             joints_fn=features_to_joints,
             claim_reader=claim_reader(),
             checkpoint_dir=checkpoint_dir,

@@ -36,7 +36,7 @@ from pipelines.evaluation import same_variety
 from pipelines.llm import StageConfig, Tokens, run_stage
 from pipelines.processes import ALONE
 from pipelines.protocol import Clips, Motions, Protocol, generate, texts_of
-from pipelines.tokenizer import with_tokens
+from pipelines.tokenizer import TokenizedClips
 from pipelines.tracking import log_summary, study_run
 
 #: Steps of each arm that are timed, at most, and how often in turns: enough for a mean within a few percent.
@@ -217,7 +217,7 @@ def paces_of(runs: Runs, arms: Mapping[str, StageConfig]) -> dict[str, float]:
     """Mean processor seconds of one step of each arm, timed in turns."""
 
     def timed() -> dict[str, float]:
-        examples = with_tokens(runs.store.clips(split="train"), runs.tokens)
+        examples = TokenizedClips(runs.store, "train", runs.tokens)
         taken: dict[str, list[float]] = defaultdict(list)
         for _ in range(_ROUNDS):
             for arm, config in arms.items():
@@ -228,7 +228,7 @@ def paces_of(runs: Runs, arms: Mapping[str, StageConfig]) -> dict[str, float]:
     return found
 
 
-def _step_seconds(clutch: Clutch, examples: list[Any], config: StageConfig) -> list[float]:
+def _step_seconds(clutch: Clutch, examples: TokenizedClips, config: StageConfig) -> list[float]:
     """Processor seconds of a few steps, the first left out."""
     stamps: list[float] = []
     short = replace(config, steps=min(_TIMED_STEPS, config.steps) + 1, log_every=1)

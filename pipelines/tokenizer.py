@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from hand_geometry import features_to_joints, mirror_features
-from hiw_data import Clip, HiwDataset, HiwStore
+from hiw_data import HiwDataset, HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, find_device, train_tokenizer
 from shift_tokenizer.distributed import ensure_process_group
@@ -64,6 +63,15 @@ def create_pipeline() -> Pipeline:
     )
 
 
-def with_tokens(clips: Sequence[Clip], tokens: dict[str, np.ndarray]) -> list[Any]:
-    """Return the clips with their `tokens`, which is what the language model learns from."""
-    return [{**clip, "tokens": tokens[clip["clip_id"]]} for clip in clips]
+class TokenizedClips:
+    """The clips of a split with their `tokens`, which is what the language model learns from; read when asked for."""
+
+    def __init__(self, store: HiwStore, split: str, tokens: dict[str, np.ndarray]) -> None:
+        self._clips, self._tokens = HiwDataset(store, split, window=None), tokens
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip = self._clips[index]
+        return {**clip, "tokens": self._tokens[clip["clip_id"]]}

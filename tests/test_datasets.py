@@ -1,5 +1,6 @@
 """The Kedro datasets keep what they are given, whole, and refuse what they can't keep."""
 
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,51 @@ def test_a_store_is_kept_under_versions(tmp_path):
     by_url = HiwStoreDataset(filepath=f"file://{tmp_path / 'b.zarr'}", version=Version("one", None))
     assert by_url.exists()
     assert by_url.load().data_hash == store.data_hash
-    with pytest.raises(DatasetError, match="Leave out `versioned`"):
-        HiwStoreDataset(filepath="s3://bucket/a.zarr", version=Version(None, None))
+
+
+@pytest.fixture
+def bucket():
+    """An S3-compatible server on this machine with an empty bucket: what opens it."""
+    pytest.importorskip("obstore")
+    running = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/versions", method="PUT")).close()
+    yield {
+        "credentials": {"access_key_id": "a", "secret_access_key": "b", "region": "us-east-1"},
+        "fs_args": {
+            "endpoint": f"http://{host}:{port}",
+            "client_options": {"allow_http": True},
+            "virtual_hosted_style_request": False,
+            "cache_bytes": 1 << 20,
+        },
+    }
+    running.stop()
+
+
+def test_a_store_is_kept_under_versions_in_an_object_store(tmp_path, bucket):
+    first, second = (build([ProceduralSource(count)], tmp_path / f"{count}.zarr") for count in (3, 4))
+
+    def dataset(load=None, save=None):
+        return HiwStoreDataset(filepath="s3://versions/data/hiw.zarr", version=Version(load, save), **bucket)
+
+    assert not dataset(load="one").exists()
+    with pytest.raises(DatasetError, match="Did not find any versions"):
+        dataset().load()
+    dataset(save="one").save(first)
+    dataset(save="two").save(second)
+    newest = dataset().load()
+    assert newest.path == "s3://versions/data/hiw.zarr/two/hiw.zarr"
+    assert newest.data_hash == second.data_hash
+    assert dataset(load="one").exists()
+    assert dataset(load="one").load().data_hash == first.data_hash
+    with pytest.raises(DatasetError, match="two"):
+        dataset(save="two").save(first)
+    plain = HiwStoreDataset(filepath="s3://versions/plain.zarr", **bucket)
+    assert not plain.exists()
+    plain.save(first)
+    assert plain.exists()
+    assert plain.load().data_hash == first.data_hash
 
 
 def test_a_store_by_url_gets_its_credentials(tmp_path, monkeypatch):

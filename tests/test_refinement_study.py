@@ -91,7 +91,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     ):
         monkeypatch.setattr(refinement_study, name, stand_in)
     monkeypatch.setattr(refinement_study, "_step_seconds", lambda _, __, c: [0.1, 0.1] if c.control else [0.15, 0.15])
-    monkeypatch.setattr(refinement_study, "with_tokens", lambda clips, tokens: clips)
+    monkeypatch.setattr(refinement_study, "TokenizedClips", lambda store, split, tokens: store.clips(split))
     return asked
 
 

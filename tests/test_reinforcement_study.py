@@ -110,7 +110,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(refinement_study, "run_stage", run_stage)
     monkeypatch.setattr(refinement_study, "generate", generate)
     monkeypatch.setattr(refinement_study, "Clutch", Model)
-    monkeypatch.setattr(refinement_study, "with_tokens", lambda clips, tokens: clips)
+    monkeypatch.setattr(refinement_study, "TokenizedClips", lambda store, split, tokens: store.clips(split))
     monkeypatch.setattr(refinement_study, "_step_seconds", lambda _, __, config: [PACE[arm_of(config)]] * 2)
     monkeypatch.setattr(reinforcement_study, "compare_arms", compare_arms)
     monkeypatch.setattr(reinforcement_study, "measure_claims", measure({"claims": 0.5}))

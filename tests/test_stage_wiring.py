@@ -56,6 +56,7 @@ def trained(monkeypatch) -> list[Call]:
         calls.append(Call("none", (config, tokenizer), [(c, 0) for c in captions], [], "", None))
         return Learner("new")
 
+    monkeypatch.setattr(tokenizer, "HiwDataset", whole_clips)
     monkeypatch.setattr(llm, "train_stage", learn)
     monkeypatch.setattr(llm.Clutch, "create", create)
     return calls

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hand_geometry import features_to_joints
 from hiw_data import HiwStore, OptionError
+from hiw_data.browsing.index import ClipIndex, ClipQuery
 from hiw_data.browsing.server import BrowseServer
 from hiw_data.store.writer import StoreWriter
 
@@ -103,6 +104,27 @@ def test_clips_are_found_by_word_source_split_and_quality(ask: Ask) -> None:
     page = json.loads(ask("/api/clips?offset=2&limit=1")[2])
     assert page["total"] == 5
     assert page["clips"][0]["seen"] == {"any": 0.25, "left": 0.0, "right": 0.25, "both": 0.0}
+
+
+def test_to_list_clips_reads_the_frames_of_no_others(served: BrowseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    read_valid = served.store.read_valid
+    monkeypatch.setattr(served.store, "read_valid", lambda position: read.append(position) or read_valid(position))
+    index = ClipIndex(served.store)
+    listed = index.page(ClipQuery(), 1, 3)["clips"]
+    assert read == [1, 2, 3]
+    index.find(ClipQuery(seen=0.5))
+    assert index.page(ClipQuery(), 1, 3)["clips"] == listed
+    assert read == [1, 2, 3]
+
+
+def test_a_word_is_looked_for_once(served: BrowseServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, asked = ClipIndex(served.store), []
+    batches = served.store.batches
+    monkeypatch.setattr(served.store, "batches", lambda: asked.append(1) or batches())
+    found = [index.find(ClipQuery(words=words)).tolist() for words in ("waves", "waves twice", "twice")]
+    assert len(asked) == 2
+    assert found[1] == sorted(set(found[0]) & set(found[2])) == [0]
 
 
 def test_a_clip_comes_with_joints_claims_and_codes(ask: Ask, served: BrowseServer) -> None:

@@ -6,6 +6,8 @@ import builtins
 import importlib.util
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +34,14 @@ def waving(time):
 
 
 class WatchedTracker(view.ScriptedTracker):
-    """Leaves a line in a file for each video that it begins; dies on pictures of a width, once or always."""
+    """Leaves a line in a file for each video that it begins; dies on pictures of a width, once or always.
 
-    def __init__(self, log: Path, dies_at: int = 0, always: bool = False):
+    A driver, given by its process, is killed before.
+    """
+
+    def __init__(self, log: Path, dies_at: int = 0, always: bool = False, driver: int = 0):
         super().__init__(waving)
-        self.log, self.dies_at, self.always = log, dies_at, always
+        self.log, self.dies_at, self.always, self.driver = log, dies_at, always, driver
 
     def track(self, frames):
         first = next(iter(frames))
@@ -45,6 +50,8 @@ class WatchedTracker(view.ScriptedTracker):
             file.write(f"{width} {os.getpid()}\n")
         tries = sum(line.startswith(f"{width} ") for line in self.log.read_text().splitlines())
         if width == self.dies_at and (self.always or tries == 1):
+            if self.driver:
+                os.kill(self.driver, signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
         return super().track([first, *frames])
 
@@ -55,7 +62,6 @@ class WatchedTracker(view.ScriptedTracker):
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     """One small Ray for all tests; trackers of this file travel by value."""
-    import sys
     import warnings
 
     import ray
@@ -122,6 +128,37 @@ def test_a_worker_that_is_killed_costs_the_clip_in_hand_alone_which_is_tried_aga
     store = annotate(videos, tmp_path / "out.zarr", CONFIG, tracker=tracker, engine="ray", workers=2)
     assert same(store, local)
     assert sorted(tracker.begun()) == [64, 80, 80, 96, 112]
+
+
+DRIVER = """
+import sys, warnings
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+import test_engine_ray as own
+
+warnings.simplefilter("ignore")
+import ray
+
+for module in (own.view, own):
+    sys.modules.setdefault(module.__name__, module)
+    ray.cloudpickle.register_pickle_by_value(module)
+folder = Path(sys.argv[3])
+tracker = own.WatchedTracker(folder / "log", dies_at=96, driver=own.os.getpid())
+own.annotate(sys.argv[2], folder / "out.zarr", own.CONFIG, tracker=tracker, engine="ray", workers=1)
+"""
+
+
+def test_a_driver_that_is_killed_goes_on_with_what_its_workers_had_done(videos, local, tmp_path):
+    command = [sys.executable, "-c", DRIVER, str(Path(__file__).parent), str(videos), str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGKILL
+    tracker = WatchedTracker(tmp_path / "log")
+    assert tracker.begun() == [64, 80, 96]
+    assert not (tmp_path / "out.zarr").exists()
+    store = annotate(videos, tmp_path / "out.zarr", CONFIG, tracker=tracker, engine="ray", workers=2)
+    assert same(store, local)
+    assert sorted(tracker.begun()) == [64, 80, 96, 96, 112]
+    assert not (tmp_path / "out.zarr.work").exists()
 
 
 def test_a_video_that_kills_every_worker_is_listed_and_the_others_are_there(videos, local, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,3 +91,57 @@ def test_nothing_there_and_a_lost_shard_are_said_clearly(remote: tuple[HiwStore,
     obstore.delete(obstore.store.from_url(url, **options), "valid/c/1/0")
     with pytest.raises(StoreError, match="Expected a readable valid/c/1/0 in s3://bucket"):
         store.clips()
+
+
+class CutOff:
+    """An object store whose connection breaks when so many objects were put; notes what was put."""
+
+    def __init__(self, store: object, puts: int) -> None:
+        self._store, self._left, self.put_keys = store, puts, []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def put(self, key: str, value: object) -> None:
+        if len(self.put_keys) == self._left:
+            raise ConnectionError("cut off")
+        self._store.put(key, value)
+        self.put_keys.append(key)
+
+
+def test_an_upload_that_was_cut_off_goes_on_and_one_of_another_store_begins_anew(
+    remote: tuple[HiwStore, str, dict], tmp_path: Path, make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local, _, options = remote
+    url, from_url, made = "s3://bucket/cut/a.zarr", obstore.store.from_url, []
+
+    def put(store: HiwStore, puts: int) -> set[str]:
+        """What an upload puts whose connection breaks after so many objects."""
+
+        def opened(url: str, **how: object) -> CutOff:
+            made.append(CutOff(from_url(url, **how), puts))
+            return made[-1]
+
+        made.clear()
+        monkeypatch.setattr(obstore.store, "from_url", opened)
+        with suppress(ConnectionError):
+            assert upload(store, url, cache_bytes=1 << 20, **options).data_hash == store.data_hash
+        return set(made[0].put_keys)
+
+    shards = {f"{array}/c/{number}/0" for array in ("features", "valid") for number in range(len(local.shards))}
+    assert put(local, 4) == {"upload.json", "clips.arrow", "features/c/0/0", "features/c/1/0"}
+    with pytest.raises(StoreError, match="got nothing there"):
+        HiwStore.open(url, **options)
+    went_on = put(local, 100)
+    assert shards - went_on == {"features/c/0/0", "features/c/1/0"}
+    assert not {"upload.json", "clips.arrow"} & went_on
+    HiwStore.open(url, **options).verify()
+    assert "upload.json" not in {entry["path"] for entry in from_url(url, **options).list().collect()}
+
+    with StoreWriter(tmp_path / "b.zarr", fps=15, shard_frames=64) as writer:
+        for k in range(9):
+            writer.append(make_clip(str(k), 8 + 4 * k, seed=100 + k))  # other motions of the same sizes
+        writer.publish({})
+    put(HiwStore.open(tmp_path / "b.zarr"), 4)
+    assert shards <= put(local, 100)
+    HiwStore.open(url, **options).verify()

@@ -6,14 +6,16 @@ into what the rest of the package may rely on; past them nothing looks again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict, cast
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict, cast, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 from shift_tokenizer import ShiftConfig
+from shift_tokenizer.windows import Clips
 
 from clutch_llm.errors import DataError
+from clutch_llm.stored import StoredMotion
 
 #: Numbers a frame: left hand 99, right hand 99; per hand wrist rotation 6D, 15 joints x 6D, translation in metres.
 FEATURES = 198
@@ -26,7 +28,8 @@ class Clip(TypedDict):
         clip_id: its name.
         source: the dataset it comes from; batches are balanced by it.
         fps: frames a second.
-        features: (T, 198) float32. What stands where a hand is not seen changes nothing.
+        features: (T, 198) float32, or what `numpy.asarray` reads so (`stored.StoredMotion`). What stands where a hand
+            is not seen changes nothing.
         valid: (T, 2) bool, left then right: whether the hand is seen in the frame.
         captions: the first is high-level, later ones are finer-grained.
         mirrored_captions: the captions of the mirror image, one for each; without them, the words are changed.
@@ -134,8 +137,21 @@ def check_example(example: Mapping[str, Any], config: ShiftConfig) -> Example:
     return cast(Example, example)
 
 
-def check_examples(examples: Sequence[Mapping[str, Any]], config: ShiftConfig) -> list[Example]:
-    """Check every example of a corpus: at least one."""
-    if not examples:
+def check_examples(examples: Clips, config: ShiftConfig) -> list[Example]:
+    """Check every example of a corpus: at least one.
+
+    Of examples that are no list, what `Example` names is kept, but for the features: they stay where they are, see
+    `stored.StoredMotion`.
+    """
+    if not len(examples):
         raise DataError("Expected examples to train on, got none. Build the corpus from a non-empty split.")
-    return [check_example(example, config) for example in examples]
+    checked = (check_example(examples[number], config) for number in range(len(examples)))
+    if isinstance(examples, list | tuple):
+        return list(checked)
+    return [_without_motion(example, examples, number) for number, example in enumerate(checked)]
+
+
+def _without_motion(example: Example, examples: Clips, number: int) -> Example:
+    kept = {key: example[key] for key in get_type_hints(Example) if example.get(key) is not None}  # type: ignore[literal-required]
+    kept |= {key: np.asarray(example[key]) for key in ("valid", "tokens")}
+    return cast(Example, kept | {"features": StoredMotion(examples, number, len(example["features"]))})

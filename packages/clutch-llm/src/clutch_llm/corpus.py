@@ -11,6 +11,10 @@ from hand_geometry import mirror_features, mirror_text
 from shift_tokenizer import ShiftTokenizer
 
 from clutch_llm.clips import Clip, Example, check_clip
+from clutch_llm.stored import StoredMotion
+
+#: Clips that are encoded together: only their motions are in memory at once, where motions are read when asked for.
+BLOCK = 1024
 
 
 def build_corpus(clips: Sequence[Mapping[str, Any]], tokenizer: ShiftTokenizer) -> list[Example]:
@@ -27,11 +31,15 @@ def build_corpus(clips: Sequence[Mapping[str, Any]], tokenizer: ShiftTokenizer) 
         DataError: when a clip is not what `clips.check_clip` expects.
     """
     checked = [check_clip(clip, tokenizer.config) for clip in clips]
-    with torch.no_grad():
-        tokens = tokenizer.encode_list(
-            [_tensor(clip["features"]) for clip in checked], [torch.as_tensor(clip["valid"]) for clip in checked]
-        )
-    return [cast(Example, {**clip, "tokens": t.cpu().numpy()}) for clip, t in zip(checked, tokens, strict=True)]
+    examples = []
+    for start in range(0, len(checked), BLOCK):
+        some = checked[start : start + BLOCK]
+        with torch.no_grad():
+            tokens = tokenizer.encode_list(
+                [_tensor(clip["features"]) for clip in some], [torch.as_tensor(clip["valid"]) for clip in some]
+            )
+        examples += [cast(Example, {**clip, "tokens": t.cpu().numpy()}) for clip, t in zip(some, tokens, strict=True)]
+    return examples
 
 
 def mirrored(examples: Sequence[Example], tokenizer: ShiftTokenizer) -> list[Example]:
@@ -61,7 +69,7 @@ def mirror_clip(clip: Clip) -> Clip:
     image: dict[str, Any] = {
         **clip,
         "clip_id": f"{clip['clip_id']}#mirror",
-        "features": mirror_features(_tensor(clip["features"])).numpy(),
+        "features": _mirrored_features(clip["features"]),
         "valid": np.ascontiguousarray(np.asarray(clip["valid"])[:, ::-1]),
         "captions": list(clip.get("mirrored_captions") or [mirror_text(caption) for caption in captions]),
     }
@@ -71,6 +79,10 @@ def mirror_clip(clip: Clip) -> Clip:
         mirrored_paraphrases = clip.get("mirrored_paraphrases") or [mirror_text(t) for t in clip["paraphrases"]]
         image |= {"paraphrases": list(mirrored_paraphrases), "mirrored_paraphrases": list(clip["paraphrases"])}
     return cast(Clip, image)
+
+
+def _mirrored_features(features: Any) -> Any:
+    return features.mirror() if isinstance(features, StoredMotion) else mirror_features(_tensor(features)).numpy()
 
 
 def _tensor(features: np.ndarray) -> torch.Tensor:

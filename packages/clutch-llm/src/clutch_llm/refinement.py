@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from shift_tokenizer import ShiftTokenizer
 
-from clutch_llm.clips import Clip, Example
+from clutch_llm.clips import FEATURES, Clip, Example
 
 #: features (…, T, 198) -> joints (…, T, 2, 21, 3) in metres; `hand_geometry.features_to_joints`.
 JointsFn = Callable[[torch.Tensor], torch.Tensor]
@@ -47,11 +47,11 @@ class TrueMotion:
     def of(cls, examples: Sequence[Clip], frames: int | None = None) -> TrueMotion:
         """Collect the first ``frames`` of each motion (None: of the longest); padding is zero and not valid."""
         frames = frames or max(len(e["features"]) for e in examples)
-        features = np.zeros((len(examples), frames, examples[0]["features"].shape[1]), dtype=np.float32)
+        features = np.zeros((len(examples), frames, FEATURES), dtype=np.float32)
         valid = np.zeros((len(examples), frames, 2), dtype=bool)
         for k, example in enumerate(examples):
             T = min(len(example["features"]), frames)
-            features[k, :T], valid[k, :T] = example["features"][:T], example["valid"][:T]
+            features[k, :T], valid[k, :T] = np.asarray(example["features"])[:T], example["valid"][:T]
         return cls(torch.from_numpy(features), torch.from_numpy(valid))
 
     def to(self, device: torch.device) -> TrueMotion:

@@ -11,12 +11,13 @@ import copy
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from shift_tokenizer.windows import Clips
 from tqdm import tqdm
 
 from clutch_llm.batching import SampleMaker, collate
@@ -46,10 +47,10 @@ VAL_BATCH = 32
 
 def train_stage(
     clutch: Clutch,
-    examples: Sequence[Mapping[str, Any]],
+    examples: Clips,
     config: StageConfig,
     *,
-    val_examples: Sequence[Mapping[str, Any]] | None = None,
+    val_examples: Clips | None = None,
     joints_fn: JointsFn | None = None,
     claim_reader: ClaimReader | None = None,
     checkpoint_dir: Path | str | None = None,
@@ -59,7 +60,8 @@ def train_stage(
 
     Args:
         clutch: the model to start from; it is not changed.
-        examples: clips with tokens, from `build_corpus`.
+        examples: clips with tokens: a list, such as `build_corpus` makes, or a map-style dataset that reads each one
+            when it is asked for. Of the latter all is held but the features, which are read when they are drawn.
         config: a `PretrainConfig`, `RefineConfig`, `InstructConfig` or `ReinforceConfig`: the class decides the stage.
         val_examples: held-out examples, for the validation loss in the history.
         joints_fn: forward kinematics for refinement, `hand_geometry.features_to_joints`.
@@ -78,7 +80,7 @@ def train_stage(
         ConfigError, DataError: when settings and data do not fit each other.
         MissingDependencyError: when DeepSpeed is not installed.
     """
-    checked, held_out = _check(examples, val_examples or (), clutch, config)
+    checked, held_out = _check(examples, () if val_examples is None else val_examples, clutch, config)
     model = copy.deepcopy(clutch.model)
     mark = fingerprint(model, checked, config, val_examples=held_out, joints=joints_fn is not None)
     if isinstance(config, ReinforceConfig):
@@ -105,8 +107,8 @@ def train_stage(
 
 
 def _check(
-    examples: Sequence[Mapping[str, Any]],
-    val_examples: Sequence[Mapping[str, Any]],
+    examples: Clips,
+    val_examples: Clips,
     clutch: Clutch,
     config: StageConfig,
 ) -> tuple[list[Example], list[Example]]:
@@ -120,7 +122,7 @@ def _check(
                 "Use the tokenizer that the model was made with."
             )
     checked = check_examples(examples, shift)
-    held_out = check_examples(val_examples, shift) if val_examples else []
+    held_out = check_examples(val_examples, shift) if len(val_examples) else []
     if layout.plan_size == 0 and config.tasks.get("plan", 0) > 0:
         raise ConfigError(
             f'Expected {type(config).__name__}.tasks without "plan" for a model without plans, got it. '

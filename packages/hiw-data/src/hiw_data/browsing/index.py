@@ -82,8 +82,8 @@ def _whole(given: Mapping[str, str], name: str, least: int, most: int) -> int:
 class ClipIndex:
     """Finds clips of a store without reading their motion. May be shared between threads.
 
-    The shares of seen frames are read when they are first asked for, two bytes a frame, and kept as four numbers a
-    clip.
+    The shares of seen frames of all clips are read when they are first filtered by, two bytes a frame, and kept as
+    four numbers a clip; until then only those of the clips that are listed.
     """
 
     def __init__(self, store: HiwStore) -> None:
@@ -91,6 +91,7 @@ class ClipIndex:
         self._lock = threading.Lock()
         self._shares: NDArray[np.float32] | None = None
         self._found = lru_cache(maxsize=16)(self._find)
+        self._said = lru_cache(maxsize=16)(self._with_word)  # one byte a clip each
 
     @property
     def shares(self) -> NDArray[np.float32]:
@@ -117,10 +118,13 @@ class ClipIndex:
         chosen = np.zeros(len(self.store), bool)
         chosen[self.store.select(query.split or None, query.source or None)] = True
         for word in query.words.split():
-            chosen &= np.concatenate([_with_word(batch, word) for batch in self.store.batches()])
+            chosen &= self._said(word)
         if query.seen > 0:
             chosen &= self.shares[:, SEEN.index(query.hand)] >= np.float32(query.seen)
         return np.flatnonzero(chosen)
+
+    def _with_word(self, word: str) -> NDArray[np.bool_]:
+        return np.concatenate([np.zeros(0, bool), *(_with_word(batch, word) for batch in self.store.batches())])
 
     def page(self, query: ClipQuery, offset: int, limit: int) -> dict[str, Any]:
         """The clips that fit, from the one at ``offset`` on, at most ``limit`` of them.
@@ -143,12 +147,22 @@ class ClipIndex:
                 "split": row["split"],
                 "frames": row["length"],
                 "seconds": round(row["length"] / self.store.fps, 2),
-                "seen": dict(zip(SEEN, (round(float(x), 4) for x in self.shares[position]), strict=True)),
+                "seen": dict(zip(SEEN, (round(float(x), 4) for x in share), strict=True)),
                 "caption": (row["captions"] or [""])[0],
             }
-            for position, row in zip(positions.tolist(), rows, strict=True)
+            for row, share in zip(rows, self._shares_of(positions), strict=True)
         ]
         return {"total": len(found), "offset": offset, "clips": clips}
+
+    def _shares_of(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """`shares` of some clips: those of all others are not read for it."""
+        if self._shares is not None:
+            return self._shares[positions]
+        shares = np.zeros((len(positions), len(SEEN)), np.float32)
+        for row, position in enumerate(positions.tolist()):
+            left, right = self.store.read_valid(position).T
+            shares[row] = np.stack([left | right, left, right, left & right]).mean(1) if len(left) else 0.0
+        return shares
 
     def position(self, clip_id: str) -> int | None:
         """Where the clip of a name is; None if there is none."""

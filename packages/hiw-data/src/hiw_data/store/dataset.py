@@ -20,8 +20,9 @@ class HiwDataset(Dataset[dict[str, Any]]):
     """Windows of equal length, padded with masked frames where a clip is shorter; or whole clips.
 
     An item is a dict of "features" (window, 198) float32 and "valid" (window, 2) bool tensors, "captions" (list),
-    "clip_id", "source", "split", "attributes", "fps", "start" (first frame in the clip) and "length" (frames that are
-    not padding). Windows that begin inside a clip are made canonical anew: the mean of the two wrists in
+    "mirrored_captions", "paraphrases" and "mirrored_paraphrases" (lists, or None where the clip has none), "clip_id",
+    "source", "split", "attributes", "fps", "start" (first frame in the clip) and "length" (frames that are not
+    padding). Windows that begin inside a clip are made canonical anew: the mean of the two wrists in
     their first frame is where it was in the clip's first frame. Use `collate` to batch items.
 
     Nothing of the frames is kept in memory; an item is read when asked for. Safe with any number of workers, forked or
@@ -102,11 +103,7 @@ def read_window(store: HiwStore, position: int, start: int, window: int | None) 
     return {
         "features": torch.from_numpy(features),
         "valid": torch.from_numpy(valid),
-        "captions": row["captions"],
-        "clip_id": row["clip_id"],
-        "source": row["source"],
-        "split": row["split"],
-        "attributes": row["attributes"],
+        **row,
         "fps": store.fps,
         "start": start,
         "length": stop - start,

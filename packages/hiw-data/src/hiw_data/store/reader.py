@@ -21,6 +21,8 @@ from hiw_data.store import schema
 from hiw_data.store.files import LocalFiles, ObjectFiles
 from hiw_data.store.shards import WIDTHS, array_metadata, shard_key
 
+_WORDS = ("clip_id", "source", "split", "captions", "mirrored_captions", "paraphrases", "mirrored_paraphrases")
+
 
 class HiwStore:
     """A store opened for reading. Made by `HiwStore.open`; can be pickled, forked and shared between threads.
@@ -221,16 +223,32 @@ class HiwStore:
         stop = length if stop is None else stop
         if not 0 <= start <= stop <= length:
             raise IndexError(f"Expected frames within 0 to {length} of clip {index}, got {start} to {stop}.")
-        number, first = divmod(int(self.starts[index]) + start, self.shard_frames)
         features, valid = np.empty((stop - start, FEATURES), "<f4"), np.empty((stop - start, 2), np.uint8)
         for array, block in (("features", features), ("valid", valid)):
-            self.files.read_into(shard_key(array, number), first * WIDTHS[array], block)
+            self._read_into(array, int(self.starts[index]) + start, block)
         return features, valid.astype(bool)
 
+    def read_valid(self, index: int) -> NDArray[np.bool_]:
+        """In which frames each hand of the clip at a position is seen, (T, 2), without its features.
+
+        Raises:
+            StoreError: the shard cannot be read.
+        """
+        valid = np.empty((int(self.lengths[index]), 2), np.uint8)
+        self._read_into("valid", int(self.starts[index]), valid)
+        return valid.astype(bool)
+
+    def _read_into(self, array: str, row: int, block: NDArray[Any]) -> None:
+        number, first = divmod(row, self.shard_frames)
+        self.files.read_into(shard_key(array, number), first * WIDTHS[array], block)
+
     def words(self, index: int) -> dict[str, Any]:
-        """clip_id, source, split, captions, attributes of the clip at a position: what an item of a dataset carries."""
+        """What an item of a dataset carries of the clip at a position: its names, words and attributes.
+
+        mirrored_captions, paraphrases and mirrored_paraphrases are None where the clip has none.
+        """
         batch, row = self._where(index)
-        words = {name: batch.column(name)[row].as_py() for name in ("clip_id", "source", "split", "captions")}
+        words = {name: batch.column(name)[row].as_py() for name in _WORDS}
         return words | {"attributes": json.loads(batch.column("attributes")[row].as_py())}
 
     def _where(self, index: int) -> tuple[pa.RecordBatch, int]:
