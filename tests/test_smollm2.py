@@ -24,7 +24,7 @@ def test_smollm2_is_taken_over_and_trained(tmp_path, adapt):
     assert clutch.vocabulary.decode_text(clutch.vocabulary.encode_text("Both hands clap.")) == "Both hands clap."
     examples = build_corpus(clips, shift)
     stage = PretrainConfig(steps=6, batch_size=4, learning_rate=3e-4, warmup=1, log_every=1, mirror=0.0)
-    stage = replace(stage, adapt=AdaptConfig(method=adapt), learning_rate=3e-3 if adapt == "lora" else 3e-4)
+    stage = replace(stage, adapt=AdaptConfig(method=adapt))
     trained, history = train_stage(clutch, examples, stage)
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
     (motion,) = trained.generate(["both hands clap"], seconds=1.0, explain=True)[0]
