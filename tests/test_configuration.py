@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 import torch
-from clutch_llm import ClutchConfig
+from clutch_llm import AdaptConfig, ClutchConfig
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
@@ -129,6 +129,16 @@ def test_a_wrong_parameter_is_one_clear_error(change, words):
 @pytest.mark.parametrize("change", [{"pretrain": {"learning_rate": 1}}, {"tokenizer": {"model": {"dilations": [1]}}}])
 def test_an_int_counts_as_a_float_and_a_list_as_a_tuple(change):
     parameters("base", **change)
+
+
+def test_what_of_a_model_is_trained_is_a_setting_of_each_stage():
+    change = {"adapt": {"method": "lora", "rank": 4}, "gradient_checkpointing": True}
+    found = parameters("smollm2", pretrain=change, refine=change, instruct=change)
+    for stage in ("pretrain", "refine", "instruct"):
+        assert found[stage].adapt == AdaptConfig(method="lora", rank=4)
+        assert found[stage].gradient_checkpointing
+    with pytest.raises(click.ClickException, match=re.escape("of 'pretrain.adapt', got the unknown name 'ranks'")):
+        parameters("base", pretrain={"adapt": {"ranks": 4}})
 
 
 @dataclass(frozen=True)

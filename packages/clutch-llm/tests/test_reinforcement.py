@@ -242,7 +242,10 @@ SILENT: dict[str, Any] = {
     "truncated_steps": 1, "checkpoint_every": 1,
 }  # fmt: skip
 #: What these do is the engine's, the loop's and the batch plan's, and is tried with the other stages.
-ELSEWHERE = {"source_temperature", "micro_batch_size", "zero_stage", "precision", "deepspeed_config", "log_every"}
+ELSEWHERE = {
+    "source_temperature", "micro_batch_size", "zero_stage", "precision", "deepspeed_config", "log_every", "adapt",
+    "gradient_checkpointing",
+}  # fmt: skip
 
 
 def test_every_setting_is_tried() -> None:

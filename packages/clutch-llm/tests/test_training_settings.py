@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from clutch_llm import InstructConfig, PretrainConfig, RefineConfig, train_stage
+from clutch_llm import AdaptConfig, InstructConfig, PretrainConfig, RefineConfig, train_stage
 from clutch_llm.engine import start_engine
 from clutch_llm.model import IGNORE
 from clutch_llm.step_batches import StepBatches
@@ -130,6 +130,19 @@ def _zero_stage(p: Probe, stage: type) -> None:
 def _precision(p: Probe, stage: type) -> None:
     assert p.engine(stage, lambda e: next(e.module.parameters()).dtype, precision="bf16") == torch.bfloat16
     assert p.engine(stage, lambda e: next(e.module.parameters()).dtype, precision="fp32") == torch.float32
+
+
+def _adapt(p: Probe, stage: type) -> None:
+    """A mapping is taken for the settings; what each way leaves alone is seen in `test_adapting`."""
+    last = AdaptConfig(method="last_n", layers=1)
+    assert p.differ(stage, {"adapt": AdaptConfig()}, {"adapt": AdaptConfig(method="lora")})
+    assert not p.differ(stage, {"adapt": last}, {"adapt": {"method": "last_n", "layers": 1}})
+
+
+def _gradient_checkpointing(p: Probe, stage: type) -> None:
+    """Which changes memory, time and the order of sums alone; that it is in use is seen in `test_adapting`."""
+    losses = [p.rows(stage, "loss", gradient_checkpointing=on) for on in (False, True)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def _deepspeed_config(p: Probe, stage: type) -> None:
@@ -287,6 +300,8 @@ SHARED: dict[str, Callable[[Probe, type], None]] = {
     "max_grad_norm": _max_grad_norm,
     "zero_stage": _zero_stage,
     "precision": _precision,
+    "adapt": _adapt,
+    "gradient_checkpointing": _gradient_checkpointing,
     "deepspeed_config": _deepspeed_config,
     "seed": _seed,
     "tasks": _tasks,

@@ -2,6 +2,7 @@
 
 from clutch_llm.clutch import Clutch, Motion
 from clutch_llm.config import (
+    AdaptConfig,
     ClutchConfig,
     InstructConfig,
     PretrainConfig,
@@ -19,6 +20,7 @@ from clutch_llm.vocabulary import TokenLayout, Vocabulary, well_formed
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaptConfig",
     "Clutch",
     "ClutchConfig",
     "ClutchModel",

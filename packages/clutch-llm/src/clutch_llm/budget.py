@@ -281,7 +281,8 @@ def budget_table(sizes: Sizes, stages: Sequence[StageBudget], assumed: Assumptio
             *lines,
             "",
             f"Assumed: {assumed.peak_tflops:g} TFLOP/s a GPU, of which {assumed.utilisation:.0%} are reached; prompts "
-            f"of {assumed.prompt_tokens} tokens, motions as long as the model can; no activation is computed twice; a "
+            f"of {assumed.prompt_tokens} tokens, motions as long as the model can; all of the "
+            "model is trained and no activation computed twice, whatever adapt and gradient_checkpointing say; a "
             f"refinement step takes {assumed.refine_factor:g} plain ones; a token is drawn "
             f"{assumed.decoding_slowdown:g} times slower than it is read. Data loading, communication, validation and "
             "fragments of memory are not counted.",

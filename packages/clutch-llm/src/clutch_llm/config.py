@@ -22,6 +22,9 @@ MOTION_FORMS = ("interleaved", "step")
 ARCHITECTURES = ("encoder-decoder", "decoder-only")
 PRECISIONS = ("fp32", "bf16")
 
+#: What of a model a stage trains, see `AdaptConfig.method`.
+ADAPT_METHODS = ("full", "lora", "last_n")
+
 #: Tasks that answer with a whole motion, which can be compared in motion space.
 MOTION_TASKS = ("t2m", "masked", "complete")
 
@@ -81,7 +84,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
 def _check_type(name: str, hint: Any, value: object) -> None:
     options = typing.get_args(hint) if typing.get_origin(hint) not in (dict, tuple, list, Mapping) else ()
     for kind in options or (hint,):
-        kind = typing.get_origin(kind) or kind
+        kind = Mapping if dataclasses.is_dataclass(kind) else typing.get_origin(kind) or kind  # as StageConfig.adapt
         if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
             return
         if kind is int and isinstance(value, bool):
@@ -163,6 +166,31 @@ class LossWeights(NamedTuple):
 
 
 @dataclass(frozen=True)
+class AdaptConfig:
+    """What of a model is trained (`adapting`). A model's own tokens, heads and embeddings are trained in any case.
+
+    Attributes:
+        method: "full", all of it. "lora" (Hu et al. 2022): beside each linear map of the backbone's layers a product of
+            two narrow ones, which is added to it at the end. "last_n": the backbone's last layers as they are, of
+            encoder and decoder each, with the norms after them.
+        rank: of "lora": width between the two narrow maps.
+        alpha: of "lora": their product counts ``alpha / rank``.
+        layers: of "last_n": how many layers.
+    """
+
+    method: str = "full"
+    rank: int = 8
+    alpha: float = 16.0
+    layers: int = 2
+
+    def __post_init__(self) -> None:
+        _require(self.method in ADAPT_METHODS, "AdaptConfig.method", f"one of {ADAPT_METHODS}", self.method)
+        for key in ("rank", "layers"):
+            _require(getattr(self, key) >= 1, f"AdaptConfig.{key}", "of at least 1", getattr(self, key))
+        _require(0 < self.alpha < math.inf, "AdaptConfig.alpha", "above 0", self.alpha)
+
+
+@dataclass(frozen=True)
 class StageConfig:
     """What the training stages share.
 
@@ -178,6 +206,9 @@ class StageConfig:
         max_grad_norm: largest gradient norm.
         zero_stage: DeepSpeed ZeRO stage, 0 to 3.
         precision: ``fp32`` or ``bf16``.
+        adapt: what of the model is trained; a mapping of its settings is taken for them.
+        gradient_checkpointing: keep what stands between the backbone's layers alone and compute the rest again on the
+            way back: less memory for a third more time.
         deepspeed_config: path of a DeepSpeed JSON that is merged with what the settings above decide; where both say
             something else, training stops and names both.
         seed: seed of batches, dropout and sampling.
@@ -216,6 +247,8 @@ class StageConfig:
     max_grad_norm: float = 1.0
     zero_stage: int = 0
     precision: str = "fp32"
+    adapt: AdaptConfig = AdaptConfig()
+    gradient_checkpointing: bool = False
     deepspeed_config: str | None = None
     seed: int = 0
     tasks: Mapping[str, float] = field(default_factory=lambda: {"t2m": 1.0})
@@ -231,6 +264,8 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         name = type(self).__name__
+        if isinstance(self.adapt, Mapping):  # as YAML gives it
+            object.__setattr__(self, "adapt", from_mapping(AdaptConfig, self.adapt))
         least = self.least_steps
         _require(self.steps >= least, f"{name}.steps", f"of at least {least}", self.steps)
         for key in ("batch_size", "truncated_steps", "checkpoint_every", "log_every"):

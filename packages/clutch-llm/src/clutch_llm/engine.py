@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from clutch_llm.backbones import Backbone
 from clutch_llm.config import StageConfig
 from clutch_llm.errors import ConfigError, MissingDependencyError
 
@@ -195,11 +196,14 @@ def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay for matrices, none for embeddings, biases and norms."""
+    """What is trained: decay for matrices, none for embeddings, heads, biases and norms."""
     embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    embeddings |= {id(m.head_weight) for m in model.modules() if isinstance(m, Backbone)}
     plain: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
     for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
         free = parameter.ndim < 2 or id(parameter) in embeddings
         (plain if free else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -212,12 +216,14 @@ def set_learning_rate(engine: Any, learning_rate: float) -> None:
 
 
 def gathered_weights(engine: Any) -> dict[str, torch.Tensor]:
-    """Every weight by name, whole and float32 on the CPU: also where ZeRO has spread it or bf16 works on a copy."""
+    """Every trained weight by name, whole and float32 on the CPU: also where ZeRO spread it or bf16 works on a copy."""
     _import_deepspeed()
     from deepspeed.utils import safe_get_full_fp32_param
 
     weights = {}
     for name, parameter in engine.module.named_parameters():
+        if not parameter.requires_grad:
+            continue
         full = safe_get_full_fp32_param(parameter)
         weights[name] = (parameter if full is None else full).detach().float().cpu().clone()
     return weights

@@ -20,6 +20,7 @@ import torch
 from shift_tokenizer.windows import Clips
 from tqdm import tqdm
 
+from clutch_llm.adapting import adapt, keep_less, keep_words, merge
 from clutch_llm.batching import SampleMaker, collate
 from clutch_llm.clips import Example, check_examples
 from clutch_llm.clutch import Clutch
@@ -85,6 +86,10 @@ def train_stage(
     mark = fingerprint(model, checked, config, val_examples=held_out, joints=joints_fn is not None)
     if isinstance(config, ReinforceConfig):
         mark += f"-{getattr(claim_reader, '__qualname__', type(claim_reader).__name__)}"
+    adapt(model, config.adapt, config.seed)
+    keep_words(model, config.adapt)
+    if config.gradient_checkpointing:
+        keep_less(model)
     engine = start_engine(model, config)
     try:
         run = _Run(engine, clutch, checked, config, joints_fn, claim_reader)
@@ -96,9 +101,12 @@ def train_stage(
     state.clear()
     trained = copy.copy(clutch)
     trained.model = copy.deepcopy(clutch.model)
+    adapt(trained.model, config.adapt, config.seed)
     with torch.no_grad():
         for name, parameter in trained.model.named_parameters():
-            parameter.copy_(weights[name])
+            if parameter.requires_grad:
+                parameter.copy_(weights[name])
+    merge(trained.model, config.adapt)
     trained.stages = [
         *clutch.stages,
         {"stage": type(config).__name__, "steps": config.steps, "seed": config.seed, "tasks": dict(config.tasks)},
@@ -127,6 +135,11 @@ def _check(
         raise ConfigError(
             f'Expected {type(config).__name__}.tasks without "plan" for a model without plans, got it. '
             "Give the task 0, or make the model with ClutchConfig(motion_form='step', plan=True)."
+        )
+    if layout.stepwise and config.zero_stage == 3:
+        raise ConfigError(
+            f"Expected {type(config).__name__}.zero_stage 0, 1 or 2 for the step form, whose small heads share weights "
+            "that ZeRO-3 would take apart between them, got 3. Take 2, or the interleaved form."
         )
     longest = max([*checked, *held_out], key=lambda e: len(e["tokens"]))
     if len(longest["tokens"]) > clutch.config.max_steps:

@@ -162,8 +162,8 @@ def _is_plain(engine: Any) -> bool:
 
 
 def _plain_state(engine: Any) -> dict[str, torch.Tensor]:
-    """Weights, then each optimizer tensor as ``optimizer.<parameter index>.<name>``."""
-    state = {f"model.{n}": v.detach().clone() for n, v in engine.module.named_parameters()}
+    """Trained weights, then each optimizer tensor as ``optimizer.<parameter index>.<name>``."""
+    state = {f"model.{n}": v.detach().clone() for n, v in engine.module.named_parameters() if v.requires_grad}
     for index, values in engine.optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{index}.{key}": value.clone() for key, value in values.items()}
     return state
@@ -172,7 +172,8 @@ def _plain_state(engine: Any) -> dict[str, torch.Tensor]:
 def _load_plain_state(engine: Any, state: dict[str, torch.Tensor]) -> None:
     with torch.no_grad():
         for name, parameter in engine.module.named_parameters():
-            parameter.copy_(state[f"model.{name}"])
+            if parameter.requires_grad:
+                parameter.copy_(state[f"model.{name}"])
     whole = engine.optimizer.state_dict()
     values: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in state.items():

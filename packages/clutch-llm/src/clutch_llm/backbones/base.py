@@ -48,6 +48,11 @@ class Backbone(nn.Module):
         """Whether head and embeddings are one parameter."""
         return self.head_weight is self.embeddings.weight
 
+    @property
+    def stacks(self) -> list[tuple[nn.ModuleList, nn.Module]]:
+        """The layers, first to last, and the norm after them: of encoder and decoder each, or of all there is."""
+        raise NotImplementedError
+
     def settings(self) -> dict[str, Any]:
         """The transformer's configuration, as JSON values."""
         return dict(self.transformer.config.to_diff_dict())

@@ -52,6 +52,11 @@ class CausalBackbone(Backbone):
         """The language model."""
         return self.lm
 
+    @property
+    def stacks(self) -> list[tuple[nn.ModuleList, nn.Module]]:
+        """One stack."""
+        return [(self.lm.base_model.layers, self.lm.base_model.norm)]
+
     def encode(self, embedded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The prompt as it is: it is read together with what follows."""
         return embedded

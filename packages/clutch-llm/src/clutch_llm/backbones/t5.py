@@ -35,6 +35,11 @@ class T5Backbone(Backbone):
         """The T5."""
         return self.t5
 
+    @property
+    def stacks(self) -> list[tuple[nn.ModuleList, nn.Module]]:
+        """Encoder and decoder."""
+        return [(stack.block, stack.final_layer_norm) for stack in (self.t5.encoder, self.t5.decoder)]
+
     def encode(self, embedded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Encoder states."""
         states: torch.Tensor = self.t5.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
