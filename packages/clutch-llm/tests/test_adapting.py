@@ -13,7 +13,7 @@ from hand_geometry import features_to_joints
 from transformers.models.t5.modeling_t5 import T5LayerFF
 
 CAPTIONS = ["the left hand waves", "both hands clap"]
-LORA, LAST = AdaptConfig(method="lora", rank=2, alpha=4.0), AdaptConfig(method="last_n", layers=1)
+LORA, LAST = AdaptConfig(method="lora", rank=2, alpha=4), AdaptConfig(method="last_n", layers=1)
 SHORT = {"steps": 4, "batch_size": 4, "warmup": 1, "log_every": 2, "learning_rate": 3e-3, "checkpoint_every": 2}
 
 
@@ -181,7 +181,7 @@ def test_settings_come_from_plain_values_and_wrong_ones_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"AdaptConfig.rank of at least 1, got 0"):
         AdaptConfig(rank=0)
     with pytest.raises(ConfigError, match=r"AdaptConfig.alpha above 0, got 0"):
-        AdaptConfig(alpha=0.0)
+        AdaptConfig(alpha=0)
 
 
 def test_checkpointing_computes_layers_twice_and_trains_the_same(tokenizer, examples, monkeypatch) -> None:

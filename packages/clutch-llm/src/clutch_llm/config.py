@@ -180,7 +180,7 @@ class AdaptConfig:
 
     method: str = "full"
     rank: int = 8
-    alpha: float = 16.0
+    alpha: int = 16
     layers: int = 2
 
     def __post_init__(self) -> None:
