@@ -41,6 +41,8 @@ from pipelines.judge_data import judge_clips
 from pipelines.protocol import Clips, Motions, Protocol, generate, phrasings_of, seed_of, texts_of
 from pipelines.tracking import live_metrics
 
+OTHER_LENGTH = 0.75  # of the true one: a length that training may never have seen
+
 MATCHED_CLIPS = 48  # of each source of the val split: enough to tell MultiModality to a few percent, a second a try
 
 
@@ -92,14 +94,15 @@ def measure_tokenizer(
 
 
 def draw_motions(store: HiwStore, clutch: Clutch, protocol: Protocol) -> dict[str, Motions]:
-    """Motions of the final model: as asked in training, without the true length, from high-level captions.
+    """Motions of the final model: as asked in training, without the true length, shorter, from high-level captions.
 
     And, of sources that have such, from phrasings that are held out of training.
     """
     clips = protocol.clips(store)
     motions = {
         "generated": generate(clutch, clips, protocol),
-        "generated_own_length": generate(clutch, clips, protocol, true_length=False, samples=1),
+        "generated_own_length": generate(clutch, clips, protocol, length=None, samples=1),
+        "generated_other_length": generate(clutch, clips, protocol, length=OTHER_LENGTH, samples=1),
         "generated_high_level": generate(clutch, clips, protocol, level=0, samples=1),
     }
     phrased = phrasings_of(clips) if protocol.held_out_phrasings else {}

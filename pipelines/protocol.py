@@ -66,6 +66,9 @@ class Protocol:
         return [c for s in sources for c in [c for c in clips if c["source"] == s][:limit]]
 
 
+LEAST_FRAMES = 4  # of a motion that evaluator and judge can look at
+
+
 def texts_of(clips: Clips, level: int = -1) -> list[str]:
     """Return each clip's caption of a level: -1 the most detailed, 0 the high-level one."""
     return [clip["captions"][level] for clip in clips]
@@ -83,7 +86,7 @@ def generate(
     *,
     level: int = -1,
     texts: list[str] | None = None,
-    true_length: bool = True,
+    length: float | None = 1.0,
     samples: int | None = None,
     temperature: float | None = None,
 ) -> Motions:
@@ -95,7 +98,7 @@ def generate(
         protocol: how.
         level: of the caption, see `texts_of`.
         texts: one for each clip, instead of its caption.
-        true_length: as long as the clip; else the model decides.
+        length: as a share of the clip's, of `LEAST_FRAMES` at least; None: the model decides.
         samples: motions a caption, instead of the protocol's.
         temperature: instead of the protocol's.
     """
@@ -104,10 +107,12 @@ def generate(
         settings["temperature"] = temperature
     texts = texts_of(clips, level) if texts is None else texts
     motions: Motions = [[] for _ in clips]
-    lengths: list[int | None] = [*sorted({len(clip["features"]) for clip in clips})] if true_length else [None]
-    for length in lengths:
-        members = [i for i, clip in enumerate(clips) if length in (None, len(clip["features"]))]
-        seconds = None if length is None else length / clips[members[0]]["fps"]
+    lengths: list[int | None] = [None] if length is None else [*sorted({len(clip["features"]) for clip in clips})]
+    for own in lengths:
+        members = [i for i, clip in enumerate(clips) if own in (None, len(clip["features"]))]
+        seconds = None
+        if own is not None and length is not None:
+            seconds = max(length * own, min(own, LEAST_FRAMES)) / clips[members[0]]["fps"]
         seeds = [seed_of(clips[i], protocol) for i in members]
         drawn = clutch.generate([texts[i] for i in members], seconds=seconds, seed=seeds, **settings)
         for i, several in zip(members, drawn, strict=True):

@@ -60,6 +60,12 @@ def test_each_clip_gets_the_motions_of_its_own_caption_and_length():
     assert made["generated_own_length"][1] == [
         "final: a test hand, number 4 | None s, 0.5, 1.5, seed 1769543030, sample 0"
     ]
+    assert [several[0].split(" | ")[1].split(" s,")[0] for several in made["generated_other_length"]] == [
+        "0.4",
+        "0.6",
+        "0.4",
+    ]
+    assert [len(several) for several in made["generated_other_length"]] == [1, 1, 1]
     assert made["generated_high_level"][1] == ["final: test hand 4 | 0.8 s, 0.5, 1.5, seed 1769543030, sample 0"]
 
 

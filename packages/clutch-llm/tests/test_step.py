@@ -1,5 +1,7 @@
 """The step form: rows, the depth head, told lengths, plans in targets, decoding."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from clutch_llm.planning import FIELDS, NONE
 from clutch_llm.prompts import PromptBuilder
 from clutch_llm.rows import are_steps, step_positions, token_rows
 from clutch_llm.sampling import chances_of
-from clutch_llm.step_generation import chances_needed, generate_steps
+from clutch_llm.step_generation import chances_needed, generate_steps, nearest_likely
 from clutch_llm.vocabulary import TokenLayout
 from hand_geometry import features_to_joints
 from transformers import T5Config, T5ForConditionalGeneration
@@ -240,6 +242,29 @@ def test_a_length_is_told_and_obeyed_exactly(step_clutch) -> None:
         assert {m["features"].shape for own in motions for m in own} == {(4 * steps, 198)}
     lengths = {len(m["tokens"]) for m in step_clutch.generate("wave", samples=40, temperature=4.0)[0]}
     assert len(lengths) > 2 and lengths <= set(range(1, 9))  # noqa: PT018
+
+
+def test_the_likely_length_nearest_to_the_one_asked_for() -> None:
+    """Shares by hand: 0.6 for 2 steps, 0.39 for 5, 0.01 for 6 and next to nothing for the others."""
+    logits = torch.tensor([1e-9, 0.6, 1e-9, 1e-9, 0.39, 0.01, 1e-9, 1e-9]).log().expand(6, 8)
+    asked = torch.tensor([1, 2, 3, 4, 5, 8])
+    assert nearest_likely(logits, asked).tolist() == [2, 2, 2, 5, 5, 6]
+    alike = torch.zeros(1, 200)  # each has less than the share that makes a length likely
+    assert nearest_likely(alike, torch.tensor([150])).tolist() == [150]
+
+
+def test_a_length_never_seen_in_training_changes_nothing_of_what_is_read(step_clutch) -> None:
+    """Told that 7 steps are all that there is, the model reads the same plan when 3 are asked for."""
+    clutch = copy.deepcopy(step_clutch)
+    with torch.no_grad():
+        clutch.model.told_head.bias[:8] = -100.0
+        clutch.model.told_head.bias[6] = 0.0
+    texts, sampling = ["the left hand waves", "clap"], Sampling(temperature=0.8)
+    own, asked = (drawn(clutch, texts, sampling=sampling, steps=steps) for steps in (None, 3))
+    assert [m.tokens.shape for m in own] == [(7, 4), (7, 4)]
+    assert [m.tokens.shape for m in asked] == [(3, 4), (3, 4)]
+    for a, b in zip(own, asked, strict=True):
+        np.testing.assert_array_equal(a.plan, b.plan)
 
 
 def drawn(clutch: Clutch, texts: list[str], **how):

@@ -29,6 +29,10 @@ from clutch_llm.vocabulary import TokenLayout
 #: Highest temperature at which length and plan are drawn: reading is to be right, variety is the motion's.
 READING_TEMPERATURE = 0.5
 
+#: Share of the probability that a length needs to be told as it was asked for. A model whose clips were all of 16 steps
+#: reads nothing in a text after a length of 15, which it has never seen. As many steps as asked for are written anyway.
+LIKELY_LENGTH = 0.01
+
 
 class DrawnMotion(NamedTuple):
     """A motion's codes (L, n_slots) int64, and its plan: ids (P,) int64 of `TokenLayout`'s plan tokens."""
@@ -87,7 +91,8 @@ def start_steps(
         answers: for each question of a plan the ids that may answer it, "none" first; empty for a model without plans.
         chance: the only source of randomness: uniform in [0, 1), shape (N, `chances_needed`).
         sampling: how codes are drawn; length and plan at `READING_TEMPERATURE` at most.
-        steps: exact number of latent steps, one for all or one for each; None lets the model tell.
+        steps: exact number of latent steps, one for all or one for each; None lets the model tell. The model is told
+            the nearest length that it finds likely for the text, see `LIKELY_LENGTH`.
         unconditional: prompt without caption, needed for guidance.
         surest_plan: the likeliest plan rather than a drawn one.
         use_cache: False recomputes everything at each step (the reference that tests compare with).
@@ -126,9 +131,11 @@ def _read(
     shortest = layout.length_id(1)
     if steps is None:
         lengths = 1 + reading.draw(logits[:, shortest : shortest + layout.lengths], chance[:, 0])
+        told = lengths
     else:
         lengths = torch.as_tensor(steps, device=model.device).expand(N)
-    ids = free = (lengths + shortest - 1)[:, None]
+        told = nearest_likely(logits[:, shortest : shortest + layout.lengths], lengths)
+    ids = free = (told + shortest - 1)[:, None]
     surest = dataclasses.replace(reading, greedy=True) if surest_plan else reading
     plan = [ids[:, :0]]
     for k, allowed in enumerate(answers):
@@ -138,6 +145,14 @@ def _read(
         free = torch.full_like(ids, layout.first_plan)
         plan.append(ids)
     return _Read(lengths, torch.cat(plan, 1), (ids, free))
+
+
+def nearest_likely(logits: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Of the lengths 1, 2, … with these logits (N, lengths), the likely one nearest to each of ``lengths`` (N,)."""
+    share = logits.float().softmax(-1)
+    likely = (share >= LIKELY_LENGTH) | (share == share.amax(-1, keepdim=True))
+    distance = (torch.arange(1, logits.shape[1] + 1, device=logits.device) - lengths[:, None]).abs()
+    return 1 + distance.masked_fill(~likely, logits.shape[1] + 1).argmin(-1)
 
 
 @dataclasses.dataclass
