@@ -134,6 +134,14 @@ def test_files_that_hold_no_motion_are_refused(tmp_path: Path, arrays: dict[str,
         read_motion(tmp_path / "bad.npz", 15.0)
 
 
+def test_an_array_with_a_broken_header_is_refused(tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (3,"
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(DataError, match="Expected plain arrays"):
+        read_motion(path, 15.0)
+
+
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.npz").write_bytes(b"PK no")
     with pytest.raises(DataError, match="cannot be read"):

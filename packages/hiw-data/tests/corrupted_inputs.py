@@ -380,7 +380,8 @@ def build_watched(drawn: Drawn, out: Path) -> Outcome:
     made = [f"{row['clip_id']} {row['origin']}" for row in store.metadata]
     listed = {name: reason for name in drawn.cases for clip_id, reason in skipped if name in clip_id}
     used = {name for name in drawn.cases if any(name in text for text in made)}
-    outside = sorted(appeared | {p for p in opened if not p.startswith(own)})
+    compiled = {p for p in opened if "__pycache__" in p}  # Numba's check, on import, that it may keep its code there
+    outside = sorted(appeared | {p for p in opened if not p.startswith(own)} - compiled)
     after = _contents(drawn.folder)
     changed = [path for path, was in inputs.items() if after.get(path) != was]
     return Outcome(store, listed, used, set(drawn.cases) - set(listed) - used, run, outside, changed)

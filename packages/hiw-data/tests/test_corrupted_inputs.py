@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("av")
+from hiw_data.sources.hand_recording import Context
+from hiw_data.sources.plain_files import read_npy_object
+from hiw_data.sources.video import find_files
 from hiw_data.store.validation import validate
 
 from . import corrupted_inputs
@@ -33,6 +36,27 @@ def test_nothing_ends_the_build_nothing_is_run_and_each_one_is_listed(seed: int,
     checked = validate(outcome.store)
     assert not checked.problems
     assert not checked.damaged
+
+
+def broken_header(path: Path) -> Path:
+    """An array whose header's text ends within a bracket, which NumPy's own reader leaves to a TokenError."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (3,"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    return path
+
+
+def test_an_array_with_a_broken_header_is_a_broken_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a broken array"):
+        read_npy_object(broken_header(tmp_path / "a.npy"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes")
+def test_a_name_that_is_no_text_becomes_one(tmp_path: Path) -> None:
+    name = os.fsdecode(b"clip-\xff")
+    (tmp_path / f"{name}.npy").touch()
+    assert [stem for stem, _ in find_files([tmp_path], (".npy",), "arrays")] == ["clip-\\udcff"]
+    context = Context(folder=tmp_path)
+    assert context.stem(tmp_path / f"{name}.npy") == "clip-\\udcff"
 
 
 def test_the_watch_sees_what_it_is_for(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from shift_tokenizer import ConfigError, FileFormatError, ShiftConfig, ShiftTokenizer, ShiftTokenizerError
+from shift_tokenizer.arrays import load_arrays
 from shift_tokenizer.files import CONFIG_FILE, WEIGHTS_FILE
 
 
@@ -152,6 +153,14 @@ def test_a_field_that_is_not_told_is_no_default(tokenizer: ShiftTokenizer, tmp_p
     (tmp_path / CONFIG_FILE).write_text(json.dumps(description))
     with pytest.raises(FileFormatError, match="a configuration without prediction"):
         ShiftTokenizer.from_pretrained(tmp_path)
+
+
+def test_an_array_with_a_broken_header_is_refused(tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (3,"
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(FileFormatError, match="expected a NumPy file without pickles"):
+        load_arrays(path, "features")
 
 
 def test_the_rate_is_kept(config: ShiftConfig, tmp_path: Path) -> None:

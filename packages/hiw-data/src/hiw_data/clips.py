@@ -23,6 +23,11 @@ LATENT_STEPS = 2
 """The least length of a clip, in latent steps of `multiple` frames."""
 
 
+def printable(text: str) -> str:
+    """Text that UTF-8 can hold: bytes of a file's name that are none are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Clip(TypedDict):
     """A motion of two hands with its captions.
 

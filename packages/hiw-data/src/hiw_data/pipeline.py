@@ -16,7 +16,7 @@ from tqdm import tqdm
 from hiw_data.atomic import write_beside
 from hiw_data.card import documents
 from hiw_data.cleaning.pictures import Cleaned
-from hiw_data.clips import Clip, SkippedClip, check_clip, pad_clip
+from hiw_data.clips import Clip, SkippedClip, check_clip, pad_clip, printable
 from hiw_data.errors import ClipError, HiwDataError, NoClipsError, OptionError
 from hiw_data.quality import QualityTally
 from hiw_data.sources.base import Source
@@ -212,7 +212,7 @@ def _stream(source: Source, writer: StoreWriter, tally: QualityTally, start: int
                 continue
             skipped = item if isinstance(item, SkippedClip) else _store(item, number, source.name, writer, tally)
             if skipped is not None:
-                skipped = SkippedClip(*map(_printable, (skipped.clip_id, skipped.source, skipped.reason)))
+                skipped = SkippedClip(*map(printable, (skipped.clip_id, skipped.source, skipped.reason)))
                 tally.skip(skipped)
                 writer.note(skipped=asdict(skipped), source=source.name, item=number)
 
@@ -228,11 +228,6 @@ def _is_there(item: Clip | SkippedClip, writer: StoreWriter) -> bool:
     clip = pad_clip(item, multiple=writer.multiple)
     features, valid = writer.old.read_frames(position)
     return np.array_equal(features, clip["features"]) and np.array_equal(valid, clip["valid"])
-
-
-def _printable(text: str) -> str:
-    """Text that UTF-8 can hold: bytes of a file's name that are none are written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _store(item: Clip, number: int, source: str, writer: StoreWriter, tally: QualityTally) -> SkippedClip | None:

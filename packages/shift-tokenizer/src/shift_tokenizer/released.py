@@ -263,7 +263,7 @@ def _read_mean_std(mean_std: MeanStd) -> tuple[Tensor, Tensor]:
         else:
             pair = [np.load(x, allow_pickle=False) if isinstance(x, str | PathLike) else x for x in mean_std]
         mean, std = (torch.as_tensor(np.asarray(x), dtype=torch.float32).flatten() for x in pair)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # the text of a broken header raises nearly anything
         raise FileFormatError(
             f"mean_std: expected two arrays ({FEATURES},), two .npy files or one .npz with mean and std, got: {error}. "
             "Convert them."

@@ -114,7 +114,7 @@ def _arrays(path: Path) -> dict[str, Any]:
             return {"features" if loaded.ndim == 2 else "joints": loaded}
         with loaded as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except Exception as error:  # the text of a broken header raises nearly anything
         raise DataError(f"{path}: Expected plain arrays, got a file that cannot be read ({error}).") from error
 
 

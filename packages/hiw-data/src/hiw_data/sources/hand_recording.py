@@ -11,6 +11,7 @@ import numpy as np
 from hand_geometry.sides import LeftShapedirs
 from numpy.typing import NDArray
 
+from hiw_data.clips import printable
 from hiw_data.errors import ClipError
 from hiw_data.sources.mano_rules import ManoHands
 
@@ -184,7 +185,7 @@ class Context:
     def stem(self, path: Path) -> str:
         """The path within the folder, without its last suffix."""
         inside = path.relative_to(self.folder)
-        return inside.with_name(inside.stem).as_posix()
+        return printable(inside.with_name(inside.stem).as_posix())
 
 
 Found = HandRecording | KeypointRecording

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from hand_geometry.errors import HandGeometryError
 
-from hiw_data.clips import Clip, SkippedClip
+from hiw_data.clips import Clip, SkippedClip, printable
 from hiw_data.errors import ClipError, OptionError, SourceError
 from hiw_data.motion import MotionPiece, cut_motion, finish_motion
 from hiw_data.sources.base import SourceInfo
@@ -118,7 +118,7 @@ class NpzSource:
                 yield SkippedClip(f"{self.name}/{stem}", self.name, str(error))
 
     def _stem(self, path: Path) -> str:
-        return path.relative_to(self.folder).with_suffix("").as_posix()
+        return printable(path.relative_to(self.folder).with_suffix("").as_posix())
 
     def _clips(self, path: Path, stem: str, fps: float) -> list[Clip]:
         check_regular(path)

@@ -90,7 +90,10 @@ def _npy(stream: BinaryIO) -> Any:
     header = stream.read(min(length, 10_000))
     if b"'|O'" not in header:
         stream.seek(0)
-        return np.lib.format.read_array(stream, allow_pickle=False, max_header_size=10_000)
+        try:
+            return np.lib.format.read_array(stream, allow_pickle=False, max_header_size=10_000)
+        except Exception as error:  # the text of a broken header raises nearly anything
+            raise ValueError(f"a broken array ({type(error).__name__}: {error})") from error
     content = read_plain_pickle(stream)
     return content.item() if isinstance(content, np.ndarray) and content.shape == () else content
 

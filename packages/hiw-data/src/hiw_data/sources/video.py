@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from hiw_data.annotation import AnnotationConfig
 from hiw_data.cleaning.pictures import Cleaned
-from hiw_data.clips import Clip, SkippedClip
+from hiw_data.clips import Clip, SkippedClip, printable
 from hiw_data.engine.annotator import Annotator, Done, Job
 from hiw_data.engine.base import Engine, engine_of
 from hiw_data.engine.timings import STAGES, Timings
@@ -201,7 +201,7 @@ def find_files(given: Sequence[Path], suffixes: tuple[str, ...], what: str) -> l
             pairs = [(path.stem, path)]
         else:
             raise SourceError(f"Expected {what} at {path}, got nothing there. Check the path.")
-        for stem, file in pairs:
+        for stem, file in ((printable(stem), file) for stem, file in pairs):
             name, count = stem.replace("@", "_"), 1
             while name in found and found[name] != file:
                 count += 1
