@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hand_geometry.exporting.plain_pickle import read_plain_pickle
 
 pytest.importorskip("av")
 from hiw_data.sources.hand_recording import Context
@@ -61,8 +65,6 @@ def test_a_name_that_is_no_text_becomes_one(tmp_path: Path) -> None:
 
 def test_the_watch_sees_what_it_is_for(tmp_path: Path) -> None:
     """A pickle of the kind that is drawn does run something, where it is unpickled."""
-    import pickle
-
     mark = tmp_path / "mark"
     for how in range(4):
         mark.unlink(missing_ok=True)
@@ -70,3 +72,24 @@ def test_the_watch_sees_what_it_is_for(tmp_path: Path) -> None:
         if hasattr(opened, "close"):
             opened.close()
         assert mark.exists()
+
+
+class TypeWithFlags:
+    """A float64 in a pickle whose flags say that its bytes are pointers to counted objects."""
+
+    def __init__(self, flags: int) -> None:
+        self.flags = flags
+
+    def __reduce__(self) -> tuple:
+        rebuild, arguments, state = np.dtype("f8").__reduce__()
+        return rebuild, arguments, (*state[:7], self.flags)
+
+
+def test_a_type_that_takes_numbers_for_objects_is_refused() -> None:
+    sound = read_plain_pickle(io.BytesIO(pickle.dumps(TypeWithFlags(0))))
+    assert sound == np.dtype("f8")
+    for flags in (1, 4, 63):
+        with pytest.raises(ValueError, match="which are not its own"):
+            read_plain_pickle(io.BytesIO(pickle.dumps(TypeWithFlags(flags))))
+    fields = np.zeros(3, [("x", "f4"), ("y", "i2")])
+    assert read_plain_pickle(io.BytesIO(pickle.dumps(fields))).dtype == fields.dtype

@@ -22,6 +22,8 @@ _NUMPY = {
     *(("numpy.dtypes", type(np.dtype(code)).__name__) for code in np.typecodes["All"]),
 }
 _TORCH = {("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_tensor")}
+_NAMES, _FLAGS = 3, 7  # where a NumPy type's state has the names of its fields and its flags
+_OBJECT_FLAGS = 0x0F  # counted references, pickled as a list, pointers, to be cleared: what Python objects have
 _PythonUnpickler: Any = pickle._Unpickler  # the one in Python: joblib's arrays need its stack
 _JOBLIB = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 
@@ -94,6 +96,13 @@ class _Unpickler(_PythonUnpickler):
         raise RefusedPickleError(f"it asks for {module}.{name}, which no array needs")
 
     def load_build(self) -> None:
+        kind, state = self.stack[-2:]
+        if isinstance(kind, np.dtype) and isinstance(state, tuple) and len(state) >= _FLAGS + 1:
+            own = 0 if state[_NAMES] is not None else kind.flags
+            if (
+                state[_FLAGS] ^ own
+            ) & _OBJECT_FLAGS:  # NumPy believes them, and follows numbers as if they were pointers
+                raise ValueError(f"a type {kind} with flags {state[_FLAGS]}, which are not its own")
         super().load_build()
         if isinstance(self.stack[-1], _InlineArray):
             self.stack[-1] = self.stack[-1].read(self._stream)
