@@ -99,9 +99,7 @@ class _Unpickler(_PythonUnpickler):
         kind, state = self.stack[-2:]
         if isinstance(kind, np.dtype) and isinstance(state, tuple) and len(state) >= _FLAGS + 1:
             own = 0 if state[_NAMES] is not None else kind.flags
-            if (
-                state[_FLAGS] ^ own
-            ) & _OBJECT_FLAGS:  # NumPy believes them, and follows numbers as if they were pointers
+            if (state[_FLAGS] ^ own) & _OBJECT_FLAGS:  # NumPy would follow numbers as if they were pointers
                 raise ValueError(f"a type {kind} with flags {state[_FLAGS]}, which are not its own")
         super().load_build()
         if isinstance(self.stack[-1], _InlineArray):
