@@ -160,8 +160,8 @@ class ClipIndex:
             return self._shares[positions]
         shares = np.zeros((len(positions), len(SEEN)), np.float32)
         for row, position in enumerate(positions.tolist()):
-            left, right = self.store.read_valid(position).T
-            shares[row] = np.stack([left | right, left, right, left & right]).mean(1) if len(left) else 0.0
+            seen = _seen(self.store.read_valid(position))
+            shares[row] = seen.mean(0) if len(seen) else 0.0
         return shares
 
     def position(self, clip_id: str) -> int | None:
@@ -178,6 +178,12 @@ def _with_word(batch: pa.RecordBatch, word: str) -> NDArray[np.bool_]:
     return found
 
 
+def _seen(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether hands were seen, as in SEEN: flags of left and right (T, 2) -> (T, 4)."""
+    left, right = valid.T
+    return np.stack([left | right, left, right, left & right], 1)
+
+
 def _seen_shares(store: HiwStore) -> NDArray[np.float32]:
     """Reads the flags shard by shard and sums them clip by clip."""
     shares = np.zeros((len(store), len(SEEN)), np.float32)
@@ -188,8 +194,7 @@ def _seen_shares(store: HiwStore) -> NDArray[np.float32]:
         begin, end = firsts[own], firsts[own] + store.lengths[own]
         flags = np.empty((int(end.max()), WIDTHS["valid"]), np.uint8)
         store.files.read_into(shard_key("valid", number), 0, flags)
-        left, right = flags.astype(bool).T
         sums = np.zeros((len(flags) + 1, len(SEEN)), np.int64)
-        np.cumsum(np.stack([left | right, left, right, left & right], 1), axis=0, out=sums[1:])
+        np.cumsum(_seen(flags.astype(bool)), axis=0, out=sums[1:])
         shares[own] = (sums[end] - sums[begin]) / np.maximum(store.lengths[own], 1)[:, None]
     return shares
