@@ -27,7 +27,7 @@ def stream(clips: int, seed: int = 0, **options: int) -> list[Clip]:
 
 @pytest.fixture(scope="module")
 def clips() -> list[Clip]:
-    return stream(len(FAMILIES) * 18, seed=3)
+    return stream(len(FAMILIES) * 18, seed=3, frames=64, min_frames=64)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_every_clip_is_well_formed_canonical_and_marked_synthetic(clips: list[Cl
 
 @pytest.mark.parametrize("frames", [32, 48, 96])
 def test_other_lengths_work(frames: int) -> None:
-    assert stream(30, frames=frames)[7]["features"].shape == (frames, 198)
+    assert stream(30, frames=frames, min_frames=frames)[7]["features"].shape == (frames, 198)
 
 
 @pytest.mark.parametrize("options", [{"clips": 0}, {"seed": -1}, {"frames": 31}, {"frames": 16}])

@@ -1,8 +1,9 @@
 """Scripted two-handed actions with captions and known truth. Synthetic: no human made these movements.
 
 Every clip is a function of (seed, index): its family is `index` modulo the number of families, and its
-hands, speed, size, repetitions, direction, wording and tremor are drawn from a generator of its own. Hands
-are written by `actions`, then all conversions to features run on blocks of clips at once.
+hands, speed, size, repetitions, direction, wording, length and tremor are drawn from a generator of its own. A clip is
+as long as its action and some rest after it. Hands are written by `actions`, over the longest length; then all
+conversions to features run on blocks of clips at once, and each is cut to its own.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ WRIST_TREMOR, TURN_TREMOR, FINGER_TREMOR = 0.004, 0.03, 0.03
 IDLE_TREMOR = 0.25
 """Jitter is one draw per clip, tremor moves within it (m, rad, rad); an idle hand trembles less."""
 
-_KNOTS = 14
+SETTLING, REST = 0.15, 0.8
+"""After its last repetition a hand needs this long to be still, and rests this much longer in the mean (s)."""
+
+_KNOTS_A_SECOND = 3.0
 _FINGER_OF_JOINT = np.repeat([1, 2, 4, 3, 0], 3)  # MANO: index, middle, pinky, ring, thumb
 _MIRROR_ROTATION = np.array([1.0, -1.0, -1.0])
 _MIRROR_POSITION = np.array([-1.0, 1.0, 1.0])
@@ -52,6 +56,7 @@ _MIRROR_POSITION = np.array([-1.0, 1.0, 1.0])
 class Sketch:
     """One clip before its conversion to features: two tracks and their noise."""
 
+    frames: int  # of the clip; its tracks may go on
     tracks: tuple[HandTrack, HandTrack]
     jitter: Array  # (2, 51) wrist 3, turn 3, fingers 45
     tremor: Array  # (knots, 2, 51)
@@ -66,7 +71,8 @@ class ProceduralSource:
     Args:
         clips: how many.
         seed: another seed gives other clips.
-        frames: length of each clip, at least 32.
+        frames: length of the longest clips, at least 32: 8 s at 15 frames a second.
+        min_frames: length of the shortest; as much as `frames` makes all clips equally long.
         name: of this source in the store.
         paraphrases: free sentences of each clip beside its captions, for training; see `phrasing`.
         hold_out: keep the combinations of `held_out` out of train; False leaves all splits to the build.
@@ -83,8 +89,9 @@ class ProceduralSource:
         self,
         clips: int = 2500,
         seed: int = 0,
-        frames: int = 64,
+        frames: int = 120,
         *,
+        min_frames: int = 30,
         name: str = "procedural",
         hold_out: bool = True,
         paraphrases: int = 0,
@@ -95,7 +102,9 @@ class ProceduralSource:
                 "Expected clips >= 1, seed >= 0, frames >= 32 and paraphrases >= 0, got "
                 f"clips={clips}, seed={seed}, frames={frames}, paraphrases={paraphrases}."
             )
-        self.clips, self.seed, self.frames = clips, seed, frames
+        if not 1 <= min_frames <= frames:
+            raise OptionError(f"Expected min_frames from 1 to frames ({frames}), got {min_frames}.")
+        self.clips, self.seed, self.frames, self.min_frames = clips, seed, frames, min_frames
         self.name, self.hold_out, self.paraphrases = name, hold_out, paraphrases
         self.measured_captions = measured_captions
 
@@ -108,8 +117,8 @@ class ProceduralSource:
             title="Scripted two-handed actions (synthetic)",
             synthetic=True,
             description=(
-                f"{len(FAMILIES)} families of actions written as code, {self.frames} frames each. No human made "
-                "these movements: they serve to check models against known truth, not as a sample of life."
+                f"{len(FAMILIES)} families of actions written as code, {self.min_frames} to {self.frames} frames each. "
+                "No human made these movements: they serve to check models against known truth, not as a sample of life."
             ),
             licence="Apache-2.0, as the code that writes them",
             origin=f"hiw_data.sources.procedural, seed {self.seed}",
@@ -127,8 +136,9 @@ class ProceduralSource:
             indices = range(first, min(first + BLOCK, self.clips))
             sketches = [self.sketch(index, fps) for index in indices]
             motions = to_features(sketches)
-            codes: Any = motion_codes(features_to_joints(motions), None, fps) if self.measured_captions else None
-            for index, sketch, features in zip(indices, sketches, motions, strict=True):
+            cut = [motion[: sketch.frames] for motion, sketch in zip(motions, sketches, strict=True)]
+            codes = _codes(cut, fps) if self.measured_captions else {}
+            for index, sketch, features in zip(indices, sketches, cut, strict=True):
                 if index < start:
                     continue  # of a block whose other clips are wanted: blocks are always made whole, to the same bits
                 clip_id = f"{self.name}/{self.seed}/{index:06d}"
@@ -141,7 +151,7 @@ class ProceduralSource:
                     split=split,
                     fps=fps,
                     features=features,
-                    valid=np.ones((self.frames, 2), bool),
+                    valid=np.ones((sketch.frames, 2), bool),
                     captions=sketch.captions,
                     mirrored_captions=sketch.mirrored_captions,
                     attributes=sketch.attributes | {"unseen_combination": bool(split)},
@@ -166,11 +176,16 @@ class ProceduralSource:
         """Draws and writes clip number `index`."""
         rng = np.random.default_rng([self.seed, index])
         family = FAMILIES[index % len(FAMILIES)]
-        attributes, rate = _draw_attributes(family, rng, seconds=self.frames / fps)
-        tracks = _write_tracks(family, attributes, rate, rng, np.arange(self.frames) / fps)
-        jitter, tremor = rng.normal(size=(2, 51)), rng.normal(size=(_KNOTS, 2, 51))
+        seconds = self.frames / fps
+        attributes, rate = _draw_attributes(family, rng, seconds=seconds)
+        start = _draw_start(attributes, rate, rng, seconds=seconds)
+        ends = start + attributes["repetitions"] / rate + SETTLING + rng.exponential(REST)
+        tracks = _write_tracks(family, attributes, rate, start, np.arange(self.frames) / fps)
+        knots = 2 + max(2, round(_KNOTS_A_SECOND * seconds))
+        jitter, tremor = rng.normal(size=(2, 51)), rng.normal(size=(knots, 2, 51))
         mirrored = mirror_attributes(attributes)
         return Sketch(
+            frames=int(np.clip(np.ceil(ends * fps), self.min_frames, self.frames)),
             tracks=tracks,
             jitter=jitter,
             tremor=tremor,
@@ -226,11 +241,14 @@ def _draw_attributes(family: Family, rng: np.random.Generator, *, seconds: float
     return attributes, max(rate, attributes["repetitions"] / (0.93 * seconds - 0.1))
 
 
+def _draw_start(attributes: dict[str, Any], rate: float, rng: np.random.Generator, *, seconds: float) -> float:
+    """When the first repetition begins: soon, and so that the last one ends in time."""
+    return float(rng.uniform(0.1, max(0.1, min(0.4, seconds - attributes["repetitions"] / rate - 0.1 - SETTLING))))
+
+
 def _write_tracks(
-    family: Family, attributes: dict[str, Any], rate: float, rng: np.random.Generator, t: Array
+    family: Family, attributes: dict[str, Any], rate: float, start: float, t: Array
 ) -> tuple[HandTrack, HandTrack]:
-    latest = max(0.1, min(0.4, t[-1] - attributes["repetitions"] / rate - 0.1))
-    start = rng.uniform(0.1, latest)
     tracks = (HandTrack.at_rest(len(t)), HandTrack.at_rest(len(t)))
     for track, name, side in zip(tracks, ("left", "right"), (-1, 1), strict=True):
         if attributes["hand"] in (name, "both"):
@@ -258,8 +276,19 @@ def _write_captions(family: Family, attributes: dict[str, Any], rng: np.random.G
     ]
 
 
+def _codes(motions: list[NDArray[np.float32]], fps: float) -> dict[int, Any]:
+    """Motion codes of each motion, by its place in the list."""
+    lengths = [len(motion) for motion in motions]
+    codes: dict[int, Any] = {}
+    for length in sorted(set(lengths)):
+        alike = [k for k, other in enumerate(lengths) if other == length]
+        joints = features_to_joints(np.stack([motions[k] for k in alike]))
+        codes.update(zip(alike, motion_codes(joints, None, fps), strict=True))
+    return codes
+
+
 def to_features(sketches: list[Sketch]) -> NDArray[np.float32]:
-    """Features of N sketches of equal length, shape (N, T, 198)."""
+    """Features of N sketches whose tracks are equally long, shape (N, T, 198)."""
     tracks = [sketch.tracks for sketch in sketches]
     position = _gather(tracks, "position")  # (N, 2, T, 3)
     turns = np.stack([-_gather(tracks, "twist"), _gather(tracks, "swing"), _gather(tracks, "bend")], -1)
@@ -280,7 +309,7 @@ def _noise(sketches: list[Sketch]) -> Array:
     hands = [s.attributes["hand"] for s in sketches]
     idle = np.array([[hand == "right", hand == "left"] for hand in hands])
     frames = len(sketches[0].tracks[0].position)
-    knots = np.linspace(-1, frames, _KNOTS)
+    knots = np.linspace(-1, frames, len(sketches[0].tremor))
     spread = (knots[1] - knots[0]) * 0.9
     basis = np.exp(-0.5 * ((np.arange(frames)[:, None] - knots) / spread) ** 2)
     basis /= np.linalg.norm(basis, axis=1, keepdims=True)  # (T, knots): unit variance at every frame
