@@ -21,8 +21,8 @@ FPS = 15.0
 MIDDLE_TIP, INDEX_TIP, THUMB_TIP, INDEX_BASE, PINKY_BASE, MIDDLE_BASE = 12, 8, 4, 5, 17, 9
 
 
-def stream(clips: int, seed: int = 0, **options: int) -> list[Clip]:
-    return [c for c in ProceduralSource(clips, seed, **options).stream(FPS) if isinstance(c, dict)]
+def stream(clips: int, seed: int = 0, *, fps: float = FPS, **options: int) -> list[Clip]:
+    return [c for c in ProceduralSource(clips, seed, **options).stream(fps) if isinstance(c, dict)]
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,50 @@ def test_every_clip_is_well_formed_canonical_and_marked_synthetic(clips: list[Cl
 @pytest.mark.parametrize("frames", [32, 48, 96])
 def test_other_lengths_work(frames: int) -> None:
     assert stream(30, frames=frames, min_frames=frames)[7]["features"].shape == (frames, 198)
+
+
+def test_clips_are_as_long_as_their_action_and_two_to_eight_seconds_long() -> None:
+    made = stream(len(FAMILIES) * 20, seed=2)
+    lengths = np.array([len(clip["features"]) for clip in made])
+    assert lengths.min() == 30
+    assert lengths.max() == 120
+    assert len(set(lengths.tolist())) > 60
+    means = {
+        speed: np.mean([n for n, clip in zip(lengths, made, strict=True) if clip["attributes"]["speed"] == speed])
+        for speed in ("slow", "medium", "fast")
+    }
+    assert means["slow"] > means["medium"] + 10
+    assert means["medium"] > means["fast"] + 5
+    for clip, length in zip(made, lengths, strict=True):
+        assert clip["valid"].shape == (length, 2)
+        at = clip["attributes"]  # the longest repetition is a slow pouring: 3.3 s
+        assert length / FPS > at["repetitions"] / {"slow": 1.3, "medium": 1.95, "fast": 3.1}[at["speed"]]
+
+
+def test_what_is_cut_off_a_clip_is_rest() -> None:
+    source = ProceduralSource(len(FAMILIES) * 20, 2)
+    short = 0
+    for index in range(len(source)):
+        sketch = source.sketch(index, FPS)
+        short += sketch.frames < 60
+        for track in sketch.tracks if sketch.frames < source.frames else ():
+            for name in ("position", "twist", "swing", "bend", "curl", "pinch"):
+                rest = np.asarray(getattr(track, name))[sketch.frames - 1 :]
+                np.testing.assert_allclose(rest, np.broadcast_to(rest[:1], rest.shape), atol=1e-9, err_msg=name)
+    assert short > len(source) // 4  # of which much is cut off
+
+
+def test_a_clip_does_not_depend_on_the_others_of_its_block() -> None:
+    alone, among = stream(1, 4)[0], stream(50, 4)[0]
+    np.testing.assert_array_equal(alone["features"], among["features"])
+    later = list(ProceduralSource(50, 4).stream_from(FPS, 49))[0]
+    np.testing.assert_array_equal(later["features"], stream(50, 4)[49]["features"])
+
+
+@pytest.mark.parametrize("min_frames", [0, -3, 65])
+def test_a_shortest_length_outside_its_range_is_refused(min_frames: int) -> None:
+    with pytest.raises(ValueError, match=r"Expected min_frames from 1 to frames \(64\), got"):
+        ProceduralSource(frames=64, min_frames=min_frames)
 
 
 @pytest.mark.parametrize("options", [{"clips": 0}, {"seed": -1}, {"frames": 31}, {"frames": 16}])
@@ -183,9 +227,9 @@ def test_the_motion_of_mirrored_attributes_is_the_mirrored_motion(name: str) -> 
     (family,) = [f for f in FAMILIES if f.name == name]
 
     def features(attributes: dict) -> np.ndarray:
-        tracks = _write_tracks(family, attributes, 1.0, np.random.default_rng(0), np.arange(64) / FPS)
+        tracks = _write_tracks(family, attributes, 1.0, 0.2, np.arange(64) / FPS)
         nothing = np.zeros((2, 51)), np.zeros((14, 2, 51))
-        return to_features([Sketch(tracks, *nothing, captions=[], mirrored_captions=[], attributes=attributes)])[0]
+        return to_features([Sketch(64, tracks, *nothing, captions=[], mirrored_captions=[], attributes=attributes)])[0]
 
     for hand in family.hands:
         for direction in family.directions:
@@ -284,12 +328,14 @@ def test_both_hands_do_mirror_images_where_the_action_has_no_side() -> None:
         np.testing.assert_allclose(mirror_features(features), features, atol=1e-5)
 
 
-@pytest.mark.parametrize("repetitions", [1, 2, 3])
-def test_a_wave_swings_as_often_as_it_says(clips: list[Clip], joints: np.ndarray, repetitions: int) -> None:
-    for i in find(clips, family="wave", direction="from side to side", repetitions=repetitions):
+@pytest.mark.parametrize("repetitions", [1, 2, 3, 4])
+def test_a_wave_swings_as_often_as_it_says(repetitions: int) -> None:
+    waves = stream(len(FAMILIES) * 18, seed=3, fps=60.0, frames=480, min_frames=120)[:: len(FAMILIES)]
+    for i in find(waves, family="wave", direction="from side to side", repetitions=repetitions):
+        joints = np.asarray(features_to_joints(waves[i]["features"]))  # 60 a second: a fast wave turns in 2 frames of 15
         for side in (0, 1):
-            if clips[i]["attributes"]["hand"] in ("both", ("left", "right")[side]):
-                swing = joints[i, :, side, MIDDLE_TIP, 0] - joints[i, :, side, 0, 0]
+            if waves[i]["attributes"]["hand"] in ("both", ("left", "right")[side]):
+                swing = joints[:, side, MIDDLE_TIP, 0] - joints[:, side, 0, 0]
                 peaks, _ = find_peaks(np.abs(swing - swing[0]), prominence=0.02)
                 assert np.ptp(swing) > 0.05
                 assert len(peaks) == 2 * repetitions

@@ -43,8 +43,8 @@ WRIST_TREMOR, TURN_TREMOR, FINGER_TREMOR = 0.004, 0.03, 0.03
 IDLE_TREMOR = 0.25
 """Jitter is one draw per clip, tremor moves within it (m, rad, rad); an idle hand trembles less."""
 
-SETTLING, REST = 0.15, 0.8
-"""After its last repetition a hand needs this long to be still, and rests this much longer in the mean (s)."""
+REST = 0.8
+"""After their last movement the hands rest so long in the mean (s)."""
 
 _KNOTS_A_SECOND = 3.0
 _FINGER_OF_JOINT = np.repeat([1, 2, 4, 3, 0], 3)  # MANO: index, middle, pinky, ring, thumb
@@ -179,13 +179,13 @@ class ProceduralSource:
         seconds = self.frames / fps
         attributes, rate = _draw_attributes(family, rng, seconds=seconds)
         start = _draw_start(attributes, rate, rng, seconds=seconds)
-        ends = start + attributes["repetitions"] / rate + SETTLING + rng.exponential(REST)
         tracks = _write_tracks(family, attributes, rate, start, np.arange(self.frames) / fps)
+        frames = _moving_frames(tracks) + 1 + int(rng.exponential(REST) * fps)
         knots = 2 + max(2, round(_KNOTS_A_SECOND * seconds))
         jitter, tremor = rng.normal(size=(2, 51)), rng.normal(size=(knots, 2, 51))
         mirrored = mirror_attributes(attributes)
         return Sketch(
-            frames=int(np.clip(np.ceil(ends * fps), self.min_frames, self.frames)),
+            frames=min(max(frames, self.min_frames), self.frames),
             tracks=tracks,
             jitter=jitter,
             tremor=tremor,
@@ -243,7 +243,7 @@ def _draw_attributes(family: Family, rng: np.random.Generator, *, seconds: float
 
 def _draw_start(attributes: dict[str, Any], rate: float, rng: np.random.Generator, *, seconds: float) -> float:
     """When the first repetition begins: soon, and so that the last one ends in time."""
-    return float(rng.uniform(0.1, max(0.1, min(0.4, seconds - attributes["repetitions"] / rate - 0.1 - SETTLING))))
+    return float(rng.uniform(0.1, max(0.1, min(0.4, seconds - attributes["repetitions"] / rate - 0.1))))
 
 
 def _write_tracks(
@@ -263,6 +263,15 @@ def _write_tracks(
             )
             family.act(track, cue)
     return tracks
+
+
+def _moving_frames(tracks: tuple[HandTrack, HandTrack]) -> int:
+    """Frames up to the last one that differs from the one before."""
+    numbers = np.concatenate(
+        [np.column_stack([t.position, t.twist, t.swing, t.bend, t.curl, t.pinch]) for t in tracks], axis=1
+    )
+    moves = np.flatnonzero(np.abs(np.diff(numbers, axis=0)).max(1) > 1e-6)
+    return int(moves[-1]) + 2 if len(moves) else 1
 
 
 def _write_captions(family: Family, attributes: dict[str, Any], rng: np.random.Generator) -> list[str]:
