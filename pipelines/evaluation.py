@@ -41,7 +41,7 @@ from pipelines.judge_data import judge_clips
 from pipelines.protocol import Clips, Motions, Protocol, generate, phrasings_of, seed_of, texts_of
 from pipelines.tracking import live_metrics
 
-OTHER_LENGTH = 0.75  # of the true one: a length that training may never have seen
+OTHER_LENGTH = 1.25  # of the true one: longer than the action takes
 
 MATCHED_CLIPS = 48  # of each source of the val split: enough to tell MultiModality to a few percent, a second a try
 

@@ -98,7 +98,7 @@ def generate(
         protocol: how.
         level: of the caption, see `texts_of`.
         texts: one for each clip, instead of its caption.
-        length: as a share of the clip's, of `LEAST_FRAMES` at least; None: the model decides.
+        length: as a share of the clip's, see `seconds_of`; None: the model decides.
         samples: motions a caption, instead of the protocol's.
         temperature: instead of the protocol's.
     """
@@ -106,18 +106,15 @@ def generate(
     if temperature is not None:
         settings["temperature"] = temperature
     texts = texts_of(clips, level) if texts is None else texts
-    motions: Motions = [[] for _ in clips]
-    lengths: list[int | None] = [None] if length is None else [*sorted({len(clip["features"]) for clip in clips})]
-    for own in lengths:
-        members = [i for i, clip in enumerate(clips) if own in (None, len(clip["features"]))]
-        seconds = None
-        if own is not None and length is not None:
-            seconds = max(length * own, min(own, LEAST_FRAMES)) / clips[members[0]]["fps"]
-        seeds = [seed_of(clips[i], protocol) for i in members]
-        drawn = clutch.generate([texts[i] for i in members], seconds=seconds, seed=seeds, **settings)
-        for i, several in zip(members, drawn, strict=True):
-            motions[i] = [motion["features"] for motion in several]
-    return motions
+    seconds = None if length is None else [seconds_of(clip, length, clutch.max_seconds) for clip in clips]
+    drawn = clutch.generate(texts, seconds=seconds, seed=[seed_of(clip, protocol) for clip in clips], **settings)
+    return [[motion["features"] for motion in several] for several in drawn]
+
+
+def seconds_of(clip: Clip, length: float, longest: float) -> float:
+    """A share of a clip's length: of `LEAST_FRAMES` at least where the clip has as many, and no more than longest."""
+    frames = len(clip["features"])
+    return float(min(max(length * frames, min(frames, LEAST_FRAMES)) / clip["fps"], max(longest, frames / clip["fps"])))
 
 
 def phrasings_of(clips: Clips) -> dict[int, str]:

@@ -19,9 +19,11 @@ class Model:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    max_seconds = 0.9
+
     def generate(self, texts, seconds, *, samples, seed, temperature, guidance):
-        pairs = zip(texts, seed, strict=True)
-        drawn = [f"{self.name}: {t} | {seconds} s, {temperature}, {guidance}, seed {s}" for t, s in pairs]
+        asked = zip(texts, seed, seconds or [None] * len(texts), strict=True)
+        drawn = [f"{self.name}: {t} | {own} s, {temperature}, {guidance}, seed {s}" for t, s, own in asked]
         return [[{"features": f"{one}, sample {k}"} for k in range(samples)] for one in drawn]
 
     def caption(self, motions, valid, fps, *, detailed):
@@ -60,11 +62,8 @@ def test_each_clip_gets_the_motions_of_its_own_caption_and_length():
     assert made["generated_own_length"][1] == [
         "final: a test hand, number 4 | None s, 0.5, 1.5, seed 1769543030, sample 0"
     ]
-    assert [several[0].split(" | ")[1].split(" s,")[0] for several in made["generated_other_length"]] == [
-        "0.4",
-        "0.6",
-        "0.4",
-    ]
+    other = [float(several[0].split(" | ")[1].split(" s,")[0]) for several in made["generated_other_length"]]
+    assert other == pytest.approx([10 / 15, 0.9, 10 / 15])  # a quarter longer, and no longer than the model can
     assert [len(several) for several in made["generated_other_length"]] == [1, 1, 1]
     assert made["generated_high_level"][1] == ["final: test hand 4 | 0.8 s, 0.5, 1.5, seed 1769543030, sample 0"]
 

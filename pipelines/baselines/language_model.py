@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import clutch_llm
-import numpy as np
 from clutch_llm import Clutch, ClutchConfig, PretrainConfig, Sampling, train_stage
 from clutch_llm.corpus import build_corpus
 from hand_geometry import features_to_joints
@@ -78,11 +77,6 @@ class LanguageModel(TokenBaseline):
 
 def generate_lengths(clutch: Clutch, texts: Sequence[str], frames: Sequence[int], seed: int) -> list[Motion]:
     """Motions of a model, each of so many frames, which are whole latent steps; each text's seed is by its place."""
-    made: list[Motion] = [np.empty(0, np.float32)] * len(texts)
-    for count in sorted(set(frames)):
-        members = [i for i, own in enumerate(frames) if own == count]
-        seeds = [seed + i for i in members]
-        drawn = clutch.generate([texts[i] for i in members], seconds=count / clutch.fps, seed=seeds)
-        for i, several in zip(members, drawn, strict=True):
-            made[i] = several[0]["features"][:count]
-    return made
+    seconds, seeds = [count / clutch.fps for count in frames], [seed + i for i in range(len(texts))]
+    drawn = clutch.generate(texts, seconds=seconds, seed=seeds)
+    return [several[0]["features"][:count] for several, count in zip(drawn, frames, strict=True)]

@@ -46,7 +46,7 @@ ROW_LABELS: dict[str, tuple[str, str]] = {
     "reconstruction": ("tokenizer’s reconstruction", ""),
     "generated": ("generated", "from the detailed caption, as long as the true motion"),
     "generated_own_length": ("generated, its own length", "the true length is not given"),
-    "generated_other_length": ("generated, shorter", "asked for three quarters of the true length"),
+    "generated_other_length": ("generated, longer", "asked for a quarter more than the true length"),
     "generated_high_level": ("generated from the high-level caption", "measured against that caption"),
     "generated_held_out_phrasing": ("generated, held-out phrasing", "asked in words that no training has seen"),
     "random_caption": ("a random one", "true, but of another clip"),

@@ -271,8 +271,10 @@ def test_every_motion_is_well_formed_whatever_the_weights(
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @pytest.mark.parametrize("greedy", [True, False])
-@pytest.mark.parametrize("steps", [None, 5])
-def test_cached_generation_equals_the_plain_one(clutch, guidance: float, greedy: bool, steps: int | None) -> None:
+@pytest.mark.parametrize("steps", [None, 5, [2, 7, 5]])
+def test_cached_generation_equals_the_plain_one(
+    clutch, guidance: float, greedy: bool, steps: int | list[int] | None
+) -> None:
     rows, free = prompts_of(clutch)
     both = [
         generate_motion(
@@ -289,6 +291,15 @@ def test_cached_generation_equals_the_plain_one(clutch, guidance: float, greedy:
     for cached, plain in zip(*both, strict=True):
         np.testing.assert_array_equal(cached, plain)
     assert len(np.unique(np.concatenate(both[0]))) > 5
+    if isinstance(steps, list):
+        assert [len(tokens) for tokens in both[0]] == steps
+
+
+@pytest.mark.parametrize("steps", [0, 9, [3, 0, 4], [3, 9, 4]])
+def test_a_number_of_steps_out_of_range_is_refused(clutch, steps: int | list[int]) -> None:
+    rows, _ = prompts_of(clutch)
+    with pytest.raises(ConfigError, match="Expected 1 to 8 latent steps, got"):
+        generate_motion(clutch.model, rows, chance=np.zeros((3, 32)), sampling=Sampling(), steps=steps)
 
 
 def test_generation_agrees_with_teacher_forcing(clutch) -> None:

@@ -331,6 +331,22 @@ def test_a_motion_does_not_depend_on_the_texts_beside_it(step_clutch) -> None:
             assert a["plan"] == b["plan"]
 
 
+@pytest.mark.parametrize("form", ["step", "interleaved"])
+def test_each_text_may_have_a_length_of_its_own(step_clutch, clutch, form: str) -> None:
+    """Each gets the motion that it gets alone, whatever the lengths beside it."""
+    model = step_clutch if form == "step" else clutch
+    texts, seconds = ["clap", "the left hand waves goodbye", "both hands clap", "wave"], [2.1, 0.3, 1.6, 0.8]
+    together = model.generate(texts, seconds, samples=2, seed=[5, 6, 7, 8])
+    assert [[len(m["tokens"]) for m in own] for own in together] == [[8, 8], [1, 1], [6, 6], [3, 3]]
+    for k, (text, own) in enumerate(zip(texts, together, strict=True)):
+        for a, b in zip(own, model.generate(text, seconds[k], samples=2, seed=5 + k)[0], strict=True):
+            np.testing.assert_array_equal(a["tokens"], b["tokens"])
+    with pytest.raises(ConfigError, match="Expected seconds for all texts or for each of 4, got 3"):
+        model.generate(texts, seconds[:3])
+    with pytest.raises(ConfigError, match=r"Expected seconds from 0\.27 to 2\.13, got 9"):
+        model.generate(texts, [*seconds[:3], 9.0])
+
+
 def test_the_plan_answers_each_question_in_its_own_words(step_clutch) -> None:
     kinds = {
         "hands",

@@ -118,7 +118,7 @@ def test_what_is_cut_off_a_clip_is_rest() -> None:
 def test_a_clip_does_not_depend_on_the_others_of_its_block() -> None:
     alone, among = stream(1, 4)[0], stream(50, 4)[0]
     np.testing.assert_array_equal(alone["features"], among["features"])
-    later = list(ProceduralSource(50, 4).stream_from(FPS, 49))[0]
+    later = next(iter(ProceduralSource(50, 4).stream_from(FPS, 49)))
     np.testing.assert_array_equal(later["features"], stream(50, 4)[49]["features"])
 
 
@@ -332,7 +332,7 @@ def test_both_hands_do_mirror_images_where_the_action_has_no_side() -> None:
 def test_a_wave_swings_as_often_as_it_says(repetitions: int) -> None:
     waves = stream(len(FAMILIES) * 18, seed=3, fps=60.0, frames=480, min_frames=120)[:: len(FAMILIES)]
     for i in find(waves, family="wave", direction="from side to side", repetitions=repetitions):
-        joints = np.asarray(features_to_joints(waves[i]["features"]))  # 60 a second: a fast wave turns in 2 frames of 15
+        joints = np.asarray(features_to_joints(waves[i]["features"]))  # 60 a second: some turn within 2 frames of 15
         for side in (0, 1):
             if waves[i]["attributes"]["hand"] in ("both", ("left", "right")[side]):
                 swing = joints[:, side, MIDDLE_TIP, 0] - joints[:, side, 0, 0]

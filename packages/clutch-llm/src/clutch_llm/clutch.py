@@ -146,7 +146,7 @@ class Clutch(Pretrained):
     def generate(
         self,
         texts: Sequence[str] | str,
-        seconds: float | None = None,
+        seconds: float | Sequence[float] | None = None,
         *,
         samples: int = 1,
         seed: int | Sequence[int] = 0,
@@ -164,7 +164,8 @@ class Clutch(Pretrained):
 
         Args:
             texts: what the hands should do.
-            seconds: exact length, rounded to a whole latent step; None lets the model decide.
+            seconds: exact length, one for all texts or one for each, rounded to a whole latent step; None lets the
+                model decide.
             samples: motions for each text.
             seed: seed of the sampling, one for all texts or one for each.
             temperature: below 1 safer, above 1 more varied; None, as for the next three, takes ``self.generation``'s.
@@ -190,7 +191,6 @@ class Clutch(Pretrained):
         if (explain or rank > 1) and not self.config.plan:
             raise ConfigError("Expected a model with plans for explain and rank, got one without: ClutchConfig.plan.")
         sampling = self._sampling(temperature=temperature, top_k=top_k, greedy=greedy, guidance=guidance)
-        steps = None if seconds is None else self._steps(seconds)
         builder = PromptBuilder(self.vocabulary)
         prompts = [self._t2m_prompt(builder, text) for text in texts]
         many = samples * rank
@@ -198,7 +198,7 @@ class Clutch(Pretrained):
             [prompt for prompt in prompts for _ in range(many)],
             chances_of(texts, seeds=seeds_of(seed, len(texts)), samples=many, count=self._chances),
             surest_plan=rank > 1,
-            steps=steps,
+            steps=self._steps_of(seconds, len(texts), many),
             sampling=sampling,
             unconditional=builder.t2m(None),
         )
@@ -255,17 +255,21 @@ class Clutch(Pretrained):
         surest_plan: bool,
         answers: list[list[int]] | None = None,
         given: Given | None = None,
+        steps: int | list[int] | None = None,
         **how: Any,
     ) -> tuple[list[np.ndarray], list[list[str]]]:
         """Tokens and plans of motions; without plans, empty ones.
 
-        ``answers`` to the plan's questions and what is ``given`` of the motions are those of all rows.
+        ``answers`` to the plan's questions and what is ``given`` of the motions are those of all rows; so is one number
+        of latent ``steps``, and a list has each row's.
         """
         tokens: list[np.ndarray] = [np.empty(0)] * len(rows)
         plans: list[list[str]] = [[] for _ in rows]
         names, first = self.vocabulary.plan_names, self.vocabulary.layout.first_plan
-        for chunk in chunks_of(rows):
+        each = steps if isinstance(steps, list) else []
+        for chunk in chunks_of(rows, each):
             prompts, own = [rows[k] for k in chunk], chance[chunk]
+            how["steps"] = [each[k] for k in chunk] if each else steps
             how["forcing"] = Forcing(given, self.tokenizer, len(chunk)) if given else None
             if isinstance(self.model, StepModel):
                 how |= {"answers": self._answers if answers is None else answers, "surest_plan": surest_plan}
@@ -384,6 +388,14 @@ class Clutch(Pretrained):
             for k, ids in zip(chunk, generate_text(self.model, [rows[k] for k in chunk]), strict=True):
                 texts[k] = self.vocabulary.decode_text(ids)
         return texts
+
+    def _steps_of(self, seconds: float | Sequence[float] | None, texts: int, many: int) -> int | list[int] | None:
+        """Latent steps of ``many`` motions for each text."""
+        if seconds is None or isinstance(seconds, float | int):
+            return None if seconds is None else self._steps(seconds)
+        if len(seconds) != texts:
+            raise ConfigError(f"Expected seconds for all texts or for each of {texts}, got {len(seconds)}.")
+        return [steps for own in seconds for steps in [self._steps(own)] * many]
 
     def _steps(self, seconds: float) -> int:
         steps = seconds / self.seconds_per_step

@@ -27,9 +27,9 @@ from clutch_llm.sampling import Sampling
 CHUNK = 256
 
 
-def chunks_of(rows: Sequence[Prompt]) -> Iterator[list[int]]:
-    """Indices of at most `CHUNK` rows, like lengths together: little padding."""
-    order = sorted(range(len(rows)), key=lambda k: len(rows[k].ids))
+def chunks_of(rows: Sequence[Prompt], steps: Sequence[int] = ()) -> Iterator[list[int]]:
+    """Indices of at most `CHUNK` rows, like lengths together: of motions where they are known, then of prompts."""
+    order = sorted(range(len(rows)), key=lambda k: (steps[k] if steps else 0, len(rows[k].ids)))
     for start in range(0, len(rows), CHUNK):
         yield order[start : start + CHUNK]
 
@@ -108,7 +108,7 @@ def generate_motion(
     *,
     chance: np.ndarray,
     sampling: Sampling,
-    steps: int | None = None,
+    steps: int | Sequence[int] | None = None,
     unconditional: Prompt | None = None,
     use_cache: bool = True,
     forcing: Forcing | None = None,
@@ -120,7 +120,8 @@ def generate_motion(
         prompts: text-to-motion prompts.
         chance: the only source of randomness: uniform in [0, 1), shape (N, max_steps * n_slots); column k draws code k.
         sampling: how tokens are drawn.
-        steps: exact number of latent steps; None lets the model end each motion where a step ends.
+        steps: exact number of latent steps, one for all or one for each; None lets the model end each motion where a
+            step ends.
         unconditional: prompt without caption, needed for guidance.
         use_cache: False recomputes everything at each step (the reference that tests compare with).
         forcing: codes that are given, whatever the model would write; for an exact number of steps.
@@ -129,7 +130,7 @@ def generate_motion(
         Tokens (L, n_slots) int64 for each prompt, 1 <= L <= max_steps.
     """
     N = len(prompts)
-    length = torch.full((N,), steps or model.max_steps, device=model.device)
+    length = torch.tensor(model.max_steps if steps is None else steps, device=model.device).expand(N).clone()
     written = write_codes(
         model,
         prompts,
@@ -153,7 +154,7 @@ def write_codes(
     *,
     chance: np.ndarray,
     sampling: Sampling,
-    steps: int | None = None,
+    steps: int | Sequence[int] | None = None,
     unconditional: Prompt | None = None,
     use_cache: bool = True,
     forcing: Forcing | None = None,
@@ -165,7 +166,8 @@ def write_codes(
     """
     model.eval()
     layout, n, N = model.layout, model.layout.n_slots, len(prompts)
-    if steps is not None and not 1 <= steps <= model.max_steps:
+    longest = model.max_steps if steps is None else int(np.max(steps))
+    if steps is not None and not 1 <= np.min(steps) <= longest <= model.max_steps:
         raise ConfigError(f"Expected 1 to {model.max_steps} latent steps, got {steps}. Ask for fewer seconds.")
     guided = unconditional if sampling.guidance != 1.0 else None
     stepper = Stepper(model, prompts, unconditional=guided, guidance=sampling.guidance, use_cache=use_cache)
@@ -174,7 +176,7 @@ def write_codes(
     drawn = on_device(chance, model.device)
     codes: list[torch.Tensor] = []
     given, known = torch.zeros(N, n, dtype=torch.int64), torch.zeros(n, dtype=torch.bool)
-    for at in range((steps or model.max_steps) * n):
+    for at in range(longest * n):
         states = stepper.step(ids, positions)
         step, slot = divmod(at, n)
         if slot == 0 and forcing:

@@ -118,7 +118,7 @@ class ProceduralSource:
             synthetic=True,
             description=(
                 f"{len(FAMILIES)} families of actions written as code, {self.min_frames} to {self.frames} frames each. "
-                "No human made these movements: they serve to check models against known truth, not as a sample of life."
+                "No human made these: they serve to check models against known truth, not as a sample of life."
             ),
             licence="Apache-2.0, as the code that writes them",
             origin=f"hiw_data.sources.procedural, seed {self.seed}",
