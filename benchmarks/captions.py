@@ -19,10 +19,11 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from hand_geometry import features_to_joints, features_to_params, motion_codes
+from hand_geometry import features_to_params
 from hand_geometry.codes import Claim, CodeThresholds
 from hand_geometry.codes.claims import SWINGS
 from hand_geometry.codes.vocabulary import DIRECTIONS
@@ -30,7 +31,7 @@ from hiw_data import ProceduralSource
 from hiw_data.captioning import check_caption, describe_motion
 from hiw_data.captioning.norms import CALIBRATION_SEED
 from hiw_data.sources.families import FAMILIES
-from hiw_data.sources.procedural import Sketch, _draw_attributes, _write_captions, to_features
+from hiw_data.sources.procedural import _draw_attributes, _write_captions, codes_of, to_features
 from scipy.spatial.transform import Rotation
 
 FPS = 15.0
@@ -55,7 +56,7 @@ class Script:
         attributes, self.rate = _draw_attributes(family, rng, seconds=source.frames / FPS)
         if attributes != self.attributes:
             raise SystemExit(f"Clip {index}: the script draws other attributes than the clip has.")
-        silent = Sketch(sketch.tracks, 0 * sketch.jitter, 0 * sketch.tremor, sketch.captions, sketch.attributes)
+        silent = replace(sketch, jitter=0 * sketch.jitter, tremor=0 * sketch.tremor)
         orient = features_to_params(to_features([silent])[0])["global_orient"]  # (T, 2, 3)
         turned = Rotation.from_rotvec(orient.reshape(-1, 3)).as_matrix().reshape(-1, 2, 3, 3)
         self.palm, self.fingers = -turned[..., 1].copy(), -turned[..., 0].copy()  # of a right hand: -y and -x at rest
@@ -177,8 +178,8 @@ def _axis(name: str) -> np.ndarray:
 def scripted(clips: int, seed: int) -> tuple[ProceduralSource, list[Any], list[Any]]:
     source = ProceduralSource(clips, seed)
     found: list[Any] = list(source.stream(FPS))
-    joints = np.stack([features_to_joints(clip["features"]) for clip in found])
-    return source, found, list(motion_codes(joints, None, FPS))
+    codes = codes_of([clip["features"] for clip in found], FPS)
+    return source, found, [codes[k] for k in range(len(found))]
 
 
 def facts(clips: int, seed: int) -> None:

@@ -53,8 +53,9 @@ def measure(path: Path, name: str, steps: int) -> dict[str, Any]:
         for clip, length in zip(store.column("clip_id").to_pylist(), store.lengths.tolist(), strict=True)
     }
     captions = [text for texts in store.column("captions").to_pylist()[:2000] for text in texts]
-    sizes = {"architecture": "decoder-only", "motion_form": "step", "plan": True, "layers": 4, "d_model": 128}
-    clutch = Clutch.create(ClutchConfig(**sizes, d_ff=352, text_vocabulary=2000), tokenizer=shift, captions=captions)
+    sizes: dict[str, Any] = {"architecture": "decoder-only", "motion_form": "step", "plan": True, "max_steps": 32}
+    sizes |= {"layers": 4, "d_model": 128, "d_ff": 352, "text_vocabulary": 2000}
+    clutch = Clutch.create(ClutchConfig(**sizes), tokenizer=shift, captions=captions)
     batch: dict[str, Any] = {"steps": steps, "log_every": 1, "batch_size": 16}
     stages: dict[str, Any] = {
         "pretrain": PretrainConfig(**batch),

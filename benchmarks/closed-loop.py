@@ -16,7 +16,6 @@ those that are measured. Needs the package mediapipe and its model file (a .task
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -95,7 +94,7 @@ def closed_loop(task: Path, seeds: list[int], frames: int, palms: bool = False) 
             summary = summary_of([errors])
             root, aligned = summary["mpjpe_mm"], summary["pa_mpjpe_mm"]
             totals.append((root, aligned))
-            pixels = np.nanmean(fit.reprojection)
+            pixels = np.nanmean(reprojection_of(fit))
             print(
                 f"{seed:>6} {side:>6} {fit.valid.mean():>6.0%} {root:>17.1f} {aligned:>7.1f} {pixels:>10.1f} {ms:>9.2f}"
             )
@@ -104,12 +103,19 @@ def closed_loop(task: Path, seeds: list[int], frames: int, palms: bool = False) 
     return float(root), float(aligned)
 
 
+def reprojection_of(fit: KeypointFit) -> np.ndarray:
+    """The image distances of a fit to image points."""
+    if fit.reprojection is None:
+        raise SystemExit("Expected a fit to image points, got one to points in space.")
+    return fit.reprojection
+
+
 def real_video(task: Path, video: Path) -> KeypointFit:
     """The fit of a video of one hand."""
     import av
 
     with av.open(str(video)) as container:
-        fps = float(container.streams.video[0].average_rate)
+        fps = float(container.streams.video[0].average_rate or FPS)
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     seen = track(frames, fps, task, 1)
     counts = np.isfinite(seen[..., 0, 0]).sum(0)
@@ -123,7 +129,7 @@ def real_video(task: Path, video: Path) -> KeypointFit:
         **FIT,
     )
     ms = 1e3 * (time.process_time() - started) / len(frames)
-    error = fit.reprojection[fit.valid]
+    error = reprojection_of(fit)[fit.valid]
     print(
         f"{video.name}: {SIDES[hand]} hand in {fit.valid.sum()} of {len(frames)} frames, image distance mean "
         f"{error.mean():.2f}, median {np.median(error):.2f}, 95% {np.percentile(error, 95):.1f} px; {ms:.2f} ms a frame"
@@ -151,4 +157,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

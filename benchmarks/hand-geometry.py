@@ -13,12 +13,13 @@ import argparse
 import platform
 import resource
 import statistics
-import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,7 +135,7 @@ def model_rows(device: str, rounds: int) -> list[Row]:
     for name, goal in (("vertices", 4), ("joints", 20)):
         label = f"{'mesh' if name == 'vertices' else 'joints'}, forward and backward to pose"
         rows.append(
-            side_by_side(label, lambda n=name: our_gradient(n), lambda n=name: their_gradient(n), goal, rounds, device)
+            side_by_side(label, partial(our_gradient, name), partial(their_gradient, name), goal, rounds, device)
         )
     return rows
 
@@ -203,20 +204,16 @@ def fit_rows(rounds: int) -> list[Row]:
     rng = np.random.default_rng(1)
     noisy = truth + rng.normal(0, 0.004, truth.shape)
     pixels = truth[..., :2] / truth[..., 2:] * 600 + [320, 240] + rng.normal(0, 2.0, (frames, 21, 2))
-    cases = {
+    cases: dict[str, dict[str, Any]] = {
         "3D, exact keypoints": {"keypoints": truth},
         "3D, 4 mm of noise": {"keypoints": noisy},
         "3D and 2D, 4 mm and 2 px of noise": {"keypoints": noisy, "keypoints_2d": pixels, "camera": camera},
     }
     rows: list[Row] = []
     for name, case in cases.items():
-        points = case.pop("keypoints")
-
-        def run(points: np.ndarray = points, case: dict = case) -> object:
-            return fit_keypoints(points, side="right", **case)
-
+        run = partial(fit_keypoints, side="right", **case)
         fit = run()
-        error = 1e3 * np.linalg.norm(fit.keypoints - truth, axis=-1).mean()
+        error = 1e3 * float(np.mean(np.linalg.norm(fit.keypoints - truth, axis=-1)))
         ms = median_ms(run, rounds, "cpu") / frames
         rows.append((f"fit, {name}: a frame; error", "-", f"{ms:.2f} ms; {error:.1f} mm", "-", "3 ms"))
     return rows
@@ -227,7 +224,7 @@ def render_rows() -> list[Row]:
     from hand_geometry import render_motion
 
     motion = clip(60, 0)
-    motion["transl"] -= np.float32([0, 0, 0.5])
+    motion["transl"] -= np.array([0, 0, 0.5], np.float32)
     features = params_to_features(motion)
     render_motion(features[:2], size=(640, 480))
     start = time.perf_counter()
@@ -263,4 +260,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

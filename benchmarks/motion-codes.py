@@ -33,10 +33,16 @@ CLASSES = {"speed": ("slow", "medium", "fast"), "size": ("small", "medium", "lar
 FACTS = ("hand", "idle", "direction", "count", "contact", "fingers", "speed", "size")
 
 
-def scripted_clips(clips: int, seed: int) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Clips of the scripted source and their joints (N, 64, 2, 21, 3)."""
-    found: list[Any] = list(ProceduralSource(clips, seed).stream(FPS))
-    return found, np.stack([features_to_joints(clip["features"]) for clip in found])
+def scripted_clips(clips: int, seed: int, **lengths: Any) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+    """Clips of the scripted source and the joints (T, 2, 21, 3) of each."""
+    found: list[Any] = list(ProceduralSource(clips, seed, **lengths).stream(FPS))
+    return found, [np.asarray(features_to_joints(clip["features"])) for clip in found]
+
+
+def coded(joints: Any) -> list[MotionCodes]:
+    """Motion codes of clips (N, T, 2, 21, 3)."""
+    codes: Any = motion_codes(joints, None, FPS)
+    return list(codes)
 
 
 def frames_per_second(run: Callable[[], object], frames: int, rounds: int) -> float:
@@ -50,14 +56,14 @@ def frames_per_second(run: Callable[[], object], frames: int, rounds: int) -> fl
 
 
 def speed() -> None:
-    _, joints = scripted_clips(540, 3)
+    joints = np.stack(scripted_clips(540, 3, frames=64, min_frames=64)[1])
     long = joints.reshape(-1, 2, 21, 3)
     rows = {
-        "540 clips of 64 frames, one call": (lambda: motion_codes(joints, None, FPS), len(long), 5),
+        "540 clips of 64 frames, one call": (lambda: coded(joints), len(long), 5),
         "one clip of 34,560 frames": (lambda: motion_codes(long, None, FPS), len(long), 5),
         "clips of 64 frames, one call each": (lambda: [motion_codes(x, None, FPS) for x in joints[:100]], 6400, 5),
-        "540 clips, with their JSON": (lambda: [c.to_json() for c in motion_codes(joints, None, FPS)], len(long), 3),
-        "100 clips, with their claims": (lambda: [c.claims() for c in motion_codes(joints[:100], None, FPS)], 6400, 3),
+        "540 clips, with their JSON": (lambda: [c.to_json() for c in coded(joints)], len(long), 3),
+        "100 clips, with their claims": (lambda: [c.claims() for c in coded(joints[:100])], 6400, 3),
     }
     print("\nframes of two hands a second, one thread (goal 40,000)")
     for name, (run, frames, rounds) in rows.items():
@@ -69,8 +75,9 @@ def truth(clips: int, seed: int, noise_mm: float) -> None:
         raise SystemExit(f"Expected another seed than {CALIBRATION_SEED}, on which the norms were measured.")
     found, joints = scripted_clips(clips, seed)
     if noise_mm:
-        joints = joints + np.random.default_rng(seed).normal(scale=noise_mm / 1000, size=joints.shape)
-    codes = motion_codes(joints, None, FPS)
+        rng = np.random.default_rng(seed)
+        joints = [clip + rng.normal(scale=noise_mm / 1000, size=clip.shape) for clip in joints]
+    codes = [code for clip in joints for code in coded(clip[None])]
     right: Counter[tuple[str, str]] = Counter()
     wrong: Counter[tuple[str, str]] = Counter()
     misses: Counter[tuple[str, str]] = Counter()

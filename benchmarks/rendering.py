@@ -17,6 +17,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def wave(frames: int) -> dict[str, np.ndarray]:
     }
 
 
-def ours(motion: dict[str, np.ndarray], **options: object) -> Callable[[], object]:
+def ours(motion: dict[str, np.ndarray], **options: Any) -> Callable[[], object]:
     from hand_geometry import render_motion
 
     return lambda: render_motion(motion, size=SIZE, **options)
@@ -111,7 +112,8 @@ def arms(motion: dict[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray, np
     from hand_geometry.rotations import axis_angle_to_matrix
 
     out = []
-    for hand, (side, color) in enumerate((("left", LEFT_COLOR), ("right", RIGHT_COLOR))):
+    sides: list[tuple[Literal["left", "right"], Any]] = [("left", LEFT_COLOR), ("right", RIGHT_COLOR)]
+    for hand, (side, color) in enumerate(sides):
         orient, pose, transl = (
             torch.tensor(motion[name][:, hand]) for name in ("global_orient", "hand_pose", "transl")
         )
@@ -155,7 +157,7 @@ def main() -> None:
     if peer is None:
         print("VTK is not installed: no peer.")
     else:
-        if np.ptp(peer()) < 100:
+        if np.ptp(np.asarray(peer())) < 100:
             raise SystemExit("VTK draws an empty picture here: its time would mean nothing.")
         runs["VTK, off screen"] = peer
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, one core")

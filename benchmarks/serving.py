@@ -62,7 +62,9 @@ class Load:
 
     def __init__(self, port: int, clients: int, length: float) -> None:
         self.port, self.clients, self.length = port, clients, length
-        self.numbers, self.statuses, self.waited = count(), Counter(), []
+        self.numbers = count()
+        self.statuses: Counter[int] = Counter()
+        self.waited: list[float] = []
 
     def run(self, seconds: float, pid: int) -> list[tuple[float, float]]:
         """Ask for so many seconds; gives (second, MiB) of the service's memory."""
@@ -91,8 +93,8 @@ class Load:
 
     def line(self, name: str) -> str:
         """The figures."""
-        rate, middle, late = self.rate, *np.percentile(self.waited, [50, 95])
-        return f"{name:12} {rate:7.2f} requests/s   median {middle:.3f} s, 95% {late:.3f} s   {dict(self.statuses)}"
+        middle, late = np.percentile(self.waited, [50, 95])
+        return f"{name:12} {self.rate:7.2f} requests/s   median {middle:.3f} s, 95% {late:.3f} s  {dict(self.statuses)}"
 
     @property
     def rate(self) -> float:
@@ -113,6 +115,7 @@ def main() -> None:
             random_model(Path(folder) / "clutch")
         words = ["serve", args.model or f"{folder}/clutch", "--port", "0", "--kept-motions", "64"]
         with subprocess.Popen([sys.executable, "-c", MAIN, *words], stdout=subprocess.PIPE, text=True) as service:
+            assert service.stdout is not None
             port = int(service.stdout.readline().strip().rstrip("/").rpartition(":")[2])
             Load(port, args.clients, args.length).run(3, service.pid)
             alone, together = (Load(port, clients, args.length) for clients in (1, args.clients))

@@ -23,7 +23,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -104,7 +105,7 @@ def lookup_arms(x: Tensor, codebook: Tensor) -> Arms:
     ]
     for name in ("cpu", "compiled"):
         if BACKENDS[name].supports(x, codebook):
-            arms[f"vq_lookup, {name}"] = lambda name=name: vq_lookup(x, codebook, backend=name)
+            arms[f"vq_lookup, {name}"] = partial(vq_lookup, x, codebook, backend=name)
     return arms
 
 
@@ -205,13 +206,13 @@ def plain_quantizer() -> Iterator[None]:
         if name.startswith("shift_tokenizer.") and hasattr(m, "codebook_statistics")
     ]
     for module in users:
-        module.codebook_statistics = one_hot_statistics
+        setattr(module, "codebook_statistics", one_hot_statistics)  # noqa: B010
     try:
         yield
     finally:
         del BACKENDS["full"]
         for module in users:
-            module.codebook_statistics = codebook_statistics
+            setattr(module, "codebook_statistics", codebook_statistics)  # noqa: B010
 
 
 @contextmanager
@@ -252,6 +253,7 @@ def step_seconds(rounds: int) -> list[tuple[float, float]]:
 
 
 def run_step(args: argparse.Namespace) -> None:
+    arms: dict[str, Callable[[], AbstractContextManager[None]]]
     arms = {"Conv1d, full matrix, one-hot": plain_model, "full matrix, one-hot": plain_quantizer, "ours": nullcontext}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
     for _ in range(args.rounds):
@@ -267,6 +269,10 @@ def run_step(args: argparse.Namespace) -> None:
         print(f"\nTwo steps, {name}:\n{profile.key_averages().table(sort_by='self_cpu_time_total', row_limit=12)}")
 
 
+def round_trip(tokenizer: ShiftTokenizer, batch: torch.Tensor) -> torch.Tensor:
+    return tokenizer.decode(tokenizer.encode(batch))
+
+
 def run_speed(args: argparse.Namespace) -> None:
     """Encoding and decoding do the same work whatever the weights are, so fresh ones do."""
     batch = torch.randn(32, 64, 198, generator=torch.Generator().manual_seed(0))
@@ -276,7 +282,7 @@ def run_speed(args: argparse.Namespace) -> None:
         for stream in tokenizer.stream_list():
             for level in stream.quantizer.quantizers():
                 level.ready.fill_(True)
-        arms[name] = lambda tokenizer=tokenizer: tokenizer.decode(tokenizer.encode(batch))
+        arms[name] = partial(round_trip, tokenizer, batch)
     medians = in_turns(arms, args.rounds)
     print(f"Encode and decode 32 clips of 64 frames (two hands), {torch.get_num_threads()} threads\n")
     show(medians, "published size")

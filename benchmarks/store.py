@@ -62,7 +62,7 @@ class RandomSource:
     def stream(self, fps: float) -> Iterator[dict[str, Any]]:
         from hiw_data import ProceduralSource
 
-        words = list(ProceduralSource(200).stream(fps))
+        words: list[Any] = list(ProceduralSource(200).stream(fps))
         rng = np.random.default_rng(1)
         noise = rng.normal(size=(100_000, 198)).astype(np.float32)
         for number, length in enumerate(self.lengths):
@@ -95,7 +95,8 @@ def build_index(folder: Path, clips: int) -> None:
 
     per_shard = schema.SHARD_FRAMES // 64
     shards = -(-clips // per_shard)
-    words = [schema.clip_row(clip) for clip in ProceduralSource(200).stream(15.0)]
+    clips_with_words: list[Any] = list(ProceduralSource(200).stream(15.0))
+    words = [schema.clip_row(clip) for clip in clips_with_words]
     path = folder / "hiw.zarr"
     path.mkdir()
     with pa.ipc.new_file(str(path / schema.INDEX_FILE), schema.ROW_SCHEMA) as index:

@@ -137,7 +137,7 @@ def main() -> None:
     examples = build_corpus(clips, tokenizer)
     captions = [caption for example in examples for caption in example["captions"]]
     for form, sizes in FORMS.items():
-        config = ClutchConfig(text_vocabulary=2000, dropout=0.0, **sizes)
+        config = ClutchConfig(text_vocabulary=2000, dropout=0.0, max_steps=32, **sizes)
         clutch = Clutch.create(config, tokenizer=tokenizer, captions=captions)
         print(f"{form}: {clutch.n_parameters / 1e6:.1f} M parameters, batches of 16, one thread")
         compare(clutch, examples, args.rounds)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hand_geometry import features_to_joints
-from hand_geometry.codes import Claim, MotionCodes, Norm, motion_codes
+from hand_geometry.codes import Claim, MotionCodes, Norm
 from hand_geometry.codes.lookup import busy_hands, main_movement
 from hand_geometry.codes.measures import SIZES
 
 from hiw_data.captioning.norms import CALIBRATION_CLIPS, CALIBRATION_SEED
-from hiw_data.sources.procedural import ProceduralSource
+from hiw_data.sources.procedural import ProceduralSource, codes_of
 
 _CLASSES = {"speed": ("slow", "medium", "fast"), "size": ("small", "medium", "large")}
 _MOST_WRONG = 0.15
@@ -71,8 +70,8 @@ def coded_clips() -> Iterator[tuple[Mapping[str, Any], MotionCodes]]:
     """Attributes and codes of the calibration's clips, a block at a time."""
     stream = (c for c in ProceduralSource(CALIBRATION_CLIPS, CALIBRATION_SEED).stream(15.0) if isinstance(c, dict))
     while block := list(islice(stream, 540)):
-        codes: Any = motion_codes(np.stack([features_to_joints(clip["features"]) for clip in block]), None, 15.0)
-        yield from ((clip["attributes"], code) for clip, code in zip(block, codes, strict=True))
+        codes = codes_of([clip["features"] for clip in block], 15.0)
+        yield from ((clip["attributes"], codes[k]) for k, clip in enumerate(block))
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ conversions to features run on blocks of clips at once, and each is cut to its o
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from hand_geometry import (
     params_to_features,
     relaxed_hand,
 )
+from hand_geometry.codes import MotionCodes
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -137,7 +138,7 @@ class ProceduralSource:
             sketches = [self.sketch(index, fps) for index in indices]
             motions = to_features(sketches)
             cut = [motion[: sketch.frames] for motion, sketch in zip(motions, sketches, strict=True)]
-            codes = _codes(cut, fps) if self.measured_captions else {}
+            codes = codes_of(cut, fps) if self.measured_captions else {}
             for index, sketch, features in zip(indices, sketches, cut, strict=True):
                 if index < start:
                     continue  # of a block whose other clips are wanted: blocks are always made whole, to the same bits
@@ -285,14 +286,15 @@ def _write_captions(family: Family, attributes: dict[str, Any], rng: np.random.G
     ]
 
 
-def _codes(motions: list[NDArray[np.float32]], fps: float) -> dict[int, Any]:
-    """Motion codes of each motion, by its place in the list."""
+def codes_of(motions: Sequence[NDArray[np.float32]], fps: float) -> dict[int, MotionCodes]:
+    """Motion codes of features (T, 198) of any lengths, by their places; those of a length are measured together."""
     lengths = [len(motion) for motion in motions]
-    codes: dict[int, Any] = {}
+    codes: dict[int, MotionCodes] = {}
     for length in sorted(set(lengths)):
         alike = [k for k, other in enumerate(lengths) if other == length]
         joints = features_to_joints(np.stack([motions[k] for k in alike]))
-        codes.update(zip(alike, motion_codes(joints, None, fps), strict=True))
+        measured: Any = motion_codes(joints, None, fps)  # of a batch: a list
+        codes.update(zip(alike, measured, strict=True))
     return codes
 
 
