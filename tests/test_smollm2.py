@@ -18,7 +18,7 @@ def test_smollm2_is_taken_over_and_trained(tmp_path, adapt):
     clips = [clip for clip in ProceduralSource(8, seed=3).stream(15.0) if isinstance(clip, dict)]
     training = TokenizerTraining(steps=30, batch_size=8, window=32)
     shift, _ = train_tokenizer(clips, ShiftConfig(width=16, codebook_size=32, code_dim=8), training)
-    config = ClutchConfig(base_model=str(tmp_path / "smollm2"), motion_form="step", plan=True)
+    config = ClutchConfig(base_model=str(tmp_path / "smollm2"), motion_form="step", plan=True, max_steps=32)
     clutch = Clutch.create(config, tokenizer=shift)
     assert 134e6 < sum(p.numel() for p in clutch.model.backbone.parameters()) < 136e6
     assert clutch.vocabulary.decode_text(clutch.vocabulary.encode_text("Both hands clap.")) == "Both hands clap."
