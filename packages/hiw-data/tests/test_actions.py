@@ -19,7 +19,7 @@ def perform(name: str, direction: str, hand: str, repetitions: int = 1) -> np.nd
     """Joints (T, 2, 21, 3) of an action at one repetition a second."""
     (family,) = [f for f in FAMILIES if f.name == name]
     words = {"hand": hand, "direction": direction, "speed": "medium", "size": "large", "repetitions": repetitions}
-    tracks = _write_tracks(family, words, 1.0, 0.3, np.arange(64) / FPS)
+    tracks = _write_tracks(family, words, 1.0, 0.29, np.arange(64) / FPS)
     still = np.zeros((2, 51)), np.zeros((14, 2, 51))
     return np.asarray(features_to_joints(to_features([Sketch(64, tracks, *still, [], [], words)])[0]))
 

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hand_geometry import MotionCodes, features_to_joints, motion_codes
+from hand_geometry import MotionCodes
 from hiw_data import ProceduralSource
 from hiw_data.captioning import CaptionCheck, CheckedClaim
 from hiw_data.captioning.endpoint import Endpoint, Secret
 from hiw_data.captioning.jobs import CaptionConfig, CaptionJob, CaptionRun
 from hiw_data.captioning.vlm import caption_clips
 from hiw_data.errors import OptionError
+from hiw_data.sources.procedural import codes_of
 from stand_in import FAULTS, StandIn, stand_in
 
 pytest.importorskip("openai")
@@ -35,8 +36,8 @@ PER_CLIP = {"hand_role", "action_object", "state_transition", "action_intent", "
 
 @pytest.fixture(scope="module")
 def codes() -> list[MotionCodes]:
-    joints = [features_to_joints(clip["features"]) for clip in ProceduralSource(4, 3).stream(15.0)]
-    return list(motion_codes(np.stack(joints), None, 15.0))
+    codes = codes_of([clip["features"] for clip in ProceduralSource(4, 3).stream(15.0)], 15.0)
+    return [codes[k] for k in range(4)]
 
 
 @pytest.fixture
