@@ -24,8 +24,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from clutch_llm import Clutch, ClutchConfig, PretrainConfig, RefineConfig, build_corpus
-from clutch_llm.engine import BETAS, start_engine
+from clutch_llm.engine import start_engine
 from clutch_llm.model import IGNORE, ClutchModel, TokenBatch
+from clutch_llm.optimizers import BETAS
 from clutch_llm.step_batches import StepBatches
 from clutch_llm.training import _Run
 from hand_geometry import features_to_joints

@@ -6,8 +6,8 @@ import pytest
 import torch
 from clutch_llm import AdaptConfig, Clutch, ClutchConfig, PretrainConfig, RefineConfig, from_mapping, train_stage
 from clutch_llm.adapting import ADAPTER, adapt, merge
-from clutch_llm.engine import _parameter_groups
 from clutch_llm.errors import ConfigError
+from clutch_llm.optimizers import parameter_groups
 from clutch_llm.training_state import fingerprint
 from hand_geometry import features_to_joints
 from transformers.models.t5.modeling_t5 import T5LayerFF
@@ -116,7 +116,7 @@ def test_merged_maps_compute_what_the_two_did(base) -> None:
 def test_the_optimizer_holds_what_is_trained_alone(base) -> None:
     model = copy.deepcopy(base.model)
     adapt(model, LORA, seed=0)
-    held = {id(p) for group in _parameter_groups(model, 0.1) for p in group["params"]}
+    held = {id(p) for group in parameter_groups(model) for p in group}
     assert held == {id(p) for p in model.parameters() if p.requires_grad}
     narrow = [p for n, p in model.named_parameters() if "lora_" in n]
     assert narrow

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from clutch_llm import PretrainConfig, RefineConfig
-from clutch_llm.engine import _parameter_groups, engine_settings, start_engine
+from clutch_llm.engine import engine_settings, start_engine
 from clutch_llm.errors import ConfigError
 
 
@@ -48,13 +48,6 @@ def test_the_users_own_settings_reach_the_engine(tmp_path) -> None:
         assert engine.gradient_clipping() == 1.0
     finally:
         engine.destroy()
-
-
-def test_matrices_decay_and_embeddings_biases_and_norms_do_not() -> None:
-    model = torch.nn.Sequential(torch.nn.Embedding(5, 3), torch.nn.Linear(3, 3), torch.nn.LayerNorm(3))
-    shapes = [[tuple(p.shape) for p in group["params"]] for group in _parameter_groups(model, 0.1)]
-    assert shapes == [[(3, 3)], [(5, 3), (3,), (3,), (3,)]]
-    assert [group["weight_decay"] for group in _parameter_groups(model, 0.1)] == [0.1, 0.0]
 
 
 @pytest.mark.parametrize(

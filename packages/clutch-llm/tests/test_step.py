@@ -12,6 +12,7 @@ from clutch_llm.cli import main
 from clutch_llm.errors import ConfigError
 from clutch_llm.model import IGNORE
 from clutch_llm.models import StepModel
+from clutch_llm.optimizers import parameter_groups
 from clutch_llm.planning import FIELDS, NONE
 from clutch_llm.prompts import PromptBuilder
 from clutch_llm.rows import are_steps, step_positions, token_rows
@@ -441,3 +442,13 @@ def test_positions_and_rows_of_a_motion() -> None:
     assert step_positions(3).tolist() == [[1, 3], [2, 2], [3, 1]]
     assert token_rows(np.array([8, 9]), TINY).tolist() == [[8, *[IGNORE] * 3], [9, *[IGNORE] * 3]]
     assert token_rows(np.array([8, 9]), TokenLayout(4, 2)).tolist() == [8, 9]
+
+
+def test_the_heads_over_tokens_are_no_matrices_for_muon(step_clutch, clutch) -> None:
+    for own, heads in ((step_clutch, {"told_head.weight"}), (clutch, set())):
+        names = {id(p): name for name, p in own.model.named_parameters()}
+        matrices, others, plain = ({names[id(p)] for p in group} for group in parameter_groups(own.model))
+        assert others == heads
+        assert not any("embed" in name or name.endswith("bias") for name in matrices)
+        assert any("embed" in name for name in plain)
+        assert matrices | others | plain == set(names.values())

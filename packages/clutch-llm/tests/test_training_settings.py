@@ -123,6 +123,12 @@ def _max_grad_norm(p: Probe, stage: type) -> None:
     assert p.differ(stage, {"max_grad_norm": 1e-9}, {"max_grad_norm": 1e9})
 
 
+def _optimizer(p: Probe, stage: type) -> None:
+    kinds = [p.engine(stage, lambda e: type(e.optimizer).__name__, optimizer=name) for name in ("adamw", "muon")]
+    assert kinds == ["AdamW", "MuonWithAdamW"]
+    assert p.differ(stage, {"optimizer": "adamw"}, {"optimizer": "muon"})
+
+
 def _zero_stage(p: Probe, stage: type) -> None:
     assert p.engine(stage, lambda e: e.zero_optimization_stage(), zero_stage=1) == 1
 
@@ -296,6 +302,7 @@ SHARED: dict[str, Callable[[Probe, type], None]] = {
     "learning_rate": _learning_rate,
     "warmup": _warmup,
     "min_lr_ratio": _min_lr_ratio,
+    "optimizer": _optimizer,
     "weight_decay": _weight_decay,
     "max_grad_norm": _max_grad_norm,
     "zero_stage": _zero_stage,

@@ -22,9 +22,10 @@ class KilledError(Exception):
     pass
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("config", [PretrainConfig, RefineConfig], ids=["pretrain", "refine"])
-def test_a_killed_run_ends_bit_equal_to_one_that_was_not(clutch, examples, tmp_path, config) -> None:
-    settings = config(steps=15, **SHORT)
+def test_a_killed_run_ends_bit_equal_to_one_that_was_not(clutch, examples, tmp_path, config, optimizer: str) -> None:
+    settings = config(steps=15, optimizer=optimizer, **SHORT)
     whole, history = train_stage(clutch, examples, settings, val_examples=examples)
 
     def kill(step: int, row: dict[str, float]) -> None:

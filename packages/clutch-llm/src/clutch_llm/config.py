@@ -21,6 +21,7 @@ MOTION_FORMS = ("interleaved", "step")
 #: Backbones that can start from nothing, see `ClutchConfig.architecture`.
 ARCHITECTURES = ("encoder-decoder", "decoder-only")
 PRECISIONS = ("fp32", "bf16")
+OPTIMIZERS = ("adamw", "muon")
 
 #: What of a model a stage trains, see `AdaptConfig.method`.
 ADAPT_METHODS = ("full", "lora", "last_n")
@@ -202,7 +203,9 @@ class StageConfig:
         learning_rate: peak of the cosine schedule.
         warmup: steps of linear warm-up.
         min_lr_ratio: the schedule ends at this share of the peak.
-        weight_decay: AdamW's decay.
+        optimizer: "adamw", as published, or "muon": Muon on the matrices, which learns more in a step, and AdamW on the
+            rest (`optimizers`). It needs whole matrices in ``fp32``: ``zero_stage`` 0.
+        weight_decay: of the optimizer.
         max_grad_norm: largest gradient norm.
         zero_stage: DeepSpeed ZeRO stage, 0 to 3.
         precision: ``fp32`` or ``bf16``.
@@ -243,6 +246,7 @@ class StageConfig:
     learning_rate: float = 3e-3
     warmup: int = 50
     min_lr_ratio: float = 0.02
+    optimizer: str = "adamw"
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     zero_stage: int = 0
@@ -280,6 +284,9 @@ class StageConfig:
         _require(1.0 <= temperature < math.inf, f"{name}.source_temperature", "of at least 1", temperature)
         _require(self.zero_stage in (0, 1, 2, 3), f"{name}.zero_stage", "0, 1, 2 or 3", self.zero_stage)
         _require(self.precision in PRECISIONS, f"{name}.precision", f"one of {PRECISIONS}", self.precision)
+        _require(self.optimizer in OPTIMIZERS, f"{name}.optimizer", f"one of {OPTIMIZERS}", self.optimizer)
+        whole = self.optimizer == "adamw" or (self.zero_stage, self.precision) == (0, "fp32")
+        _require(whole, f"{name}.optimizer", "'adamw' with ZeRO or bf16, which take matrices apart", self.optimizer)
         for key in ("mirror", "condition_dropout", "decoder_input_dropout", "target_truncation", "min_lr_ratio"):
             _require(0.0 <= getattr(self, key) <= 1.0, f"{name}.{key}", "in [0, 1]", getattr(self, key))
         unknown = set(self.tasks) - set(TASKS)

@@ -14,14 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from clutch_llm.backbones import Backbone
 from clutch_llm.config import StageConfig
 from clutch_llm.errors import ConfigError, MissingDependencyError
+from clutch_llm.optimizers import new_optimizer
 
 logger = logging.getLogger(__name__)
-
-#: AdamW's decay of the running means of gradient and squared gradient; as the paper trains.
-BETAS = (0.9, 0.99)
 
 #: DeepSpeed settings that a stage's configuration decides, and which of its fields does.
 DECIDED = {
@@ -138,8 +135,8 @@ def engine_settings(config: StageConfig, world: int) -> dict[str, Any]:
     for section in REFUSED:
         if section in own:
             raise ConfigError(
-                f"Expected no {section!r} in {file}: {name}.learning_rate, warmup, min_lr_ratio and weight_decay "
-                "decide it. Take it out."
+                f"Expected no {section!r} in {file}: {name}.optimizer, learning_rate, warmup, min_lr_ratio and "
+                "weight_decay decide it. Take it out."
             )
     for dotted, field in DECIDED.items():
         given, ours = _get(own, dotted), _get(settings, dotted)
@@ -169,7 +166,7 @@ def _merge(own: dict[str, Any], ours: dict[str, Any], *, keep: set[str], prefix:
 
 
 def start_engine(model: nn.Module, config: StageConfig) -> Any:
-    """Wrap a model for training: AdamW, clipping, ZeRO stage and precision from the configuration.
+    """Wrap a model for training: optimizer, clipping, ZeRO stage and precision from the configuration.
 
     Returns:
         A DeepSpeed engine on the accelerator that is there; the learning rate is the caller's to set
@@ -181,10 +178,7 @@ def start_engine(model: nn.Module, config: StageConfig) -> Any:
     deepspeed = _import_deepspeed()
     _join_processes(deepspeed)
     settings = engine_settings(config, torch.distributed.get_world_size())
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(model, config.weight_decay), lr=config.learning_rate, betas=BETAS, fused=True
-    )
-    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
+    engine, *_ = deepspeed.initialize(model=model, optimizer=new_optimizer(model, config), config=settings)
     return engine
 
 
@@ -193,20 +187,6 @@ def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
     if torch.distributed.get_world_size() > 1:
         torch.distributed.all_reduce(values)
     return values
-
-
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """What is trained: decay for matrices, none for embeddings, heads, biases and norms."""
-    embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-    embeddings |= {id(m.head_weight) for m in model.modules() if isinstance(m, Backbone)}
-    plain: list[nn.Parameter] = []
-    decayed: list[nn.Parameter] = []
-    for parameter in model.parameters():
-        if not parameter.requires_grad:
-            continue
-        free = parameter.ndim < 2 or id(parameter) in embeddings
-        (plain if free else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 
 def set_learning_rate(engine: Any, learning_rate: float) -> None:
