@@ -183,12 +183,16 @@ def test_a_configuration_inside_another_is_checked_too(value, words):
             "= 60 frames, got 64: the language model could not hold the longest clips. Raise llm.max_steps to 16",
         ),
         (
-            {"data": {"sources": [{"type": "procedural", "frames": 96}]}},
-            "Expected 'data.sources[0].frames' of at most 'llm.max_steps' x 'tokenizer.model.frames_per_latent' = 72",
+            {"data": {"sources": [{"type": "procedural", "frames": 160}]}},
+            "Expected 'data.sources[0].frames' of at most 'llm.max_steps' x 'tokenizer.model.frames_per_latent' = 128",
         ),
         (
-            {"data": {"sources": [{"type": "npz", "folder": "clips", "max_frames": 80}]}},
-            "= 72 frames, got 80: the language model could not hold the longest clips. Raise llm.max_steps to 20",
+            {"data": {"sources": [{"type": "procedural"}]}, "llm": {"max_steps": 18}},
+            "= 72 frames, got 120: the language model could not hold the longest clips. Raise llm.max_steps to 30",
+        ),
+        (
+            {"data": {"sources": [{"type": "npz", "folder": "clips", "max_frames": 140}]}},
+            "= 128 frames, got 140: the language model could not hold the longest clips. Raise llm.max_steps to 35",
         ),
     ],
 )
