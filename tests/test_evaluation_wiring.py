@@ -9,7 +9,7 @@ import torch
 from clutch_llm import RefineConfig
 
 from pipelines import evaluation, studies
-from pipelines.protocol import Protocol
+from pipelines.protocol import Protocol, seconds_of
 from tests.wiring_stand_ins import TOKENS, Store, clip
 
 
@@ -66,6 +66,18 @@ def test_each_clip_gets_the_motions_of_its_own_caption_and_length():
     assert other == pytest.approx([10 / 15, 0.9, 10 / 15])  # a quarter longer, and no longer than the model can
     assert [len(several) for several in made["generated_other_length"]] == [1, 1, 1]
     assert made["generated_high_level"][1] == ["final: test hand 4 | 0.8 s, 0.5, 1.5, seed 1769543030, sample 0"]
+
+
+@pytest.mark.parametrize(
+    ("frames", "length", "longest", "expected"),
+    [(30, 1.0, 9.0, 2.0), (30, 1.25, 9.0, 2.5), (30, 1.25, 2.2, 2.2), (30, 0.05, 9.0, 4 / 15), (3, 0.5, 9.0, 3 / 15),
+     (150, 1.0, 9.0, 10.0)],
+)  # fmt: skip
+def test_a_share_of_a_length_is_long_enough_to_be_judged_and_no_longer_than_the_model_can(
+    frames, length, longest, expected
+):
+    """A clip that is itself too long for the model is asked for as it is, so that the model can say so."""
+    assert seconds_of(clip("test", 3, frames), length, longest) == pytest.approx(expected)
 
 
 def test_the_arms_of_the_comparison_are_the_models_of_their_names(monkeypatch):
