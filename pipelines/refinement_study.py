@@ -157,7 +157,7 @@ def study_refinement(
     for seed in plan.seeds:
         paths = {}
         for arm, config in arms.items():
-            path = (replace(config, seed=seed), replace(instruct, seed=seed))
+            path = (replace(config, seed=seed), replace(instruct, seed=seed, control=config.control))
             about = {"arm": arm, "seed": seed, "steps": config.steps}
             with study_run(f"{arm}, seed {seed}", about, "refinement_study"):
                 for stage, stages in zip(STAGES, (path[:1], path), strict=True):

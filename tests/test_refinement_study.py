@@ -104,12 +104,12 @@ def test_every_arm_goes_from_one_start_through_both_stages_with_every_seed(work,
     result = study(tmp_path, StudyPlan(seeds=[0, 1]))
     expected = []
     for seed in (0, 1):
-        tuned = replace(INSTRUCT, seed=seed)
         for arm in (
             replace(REFINE, seed=seed),
             replace(REFINE, seed=seed, control=True),
             replace(REFINE, seed=seed, control=True, steps=150),  # a step of the control takes two thirds of the time
         ):
+            tuned = replace(INSTRUCT, seed=seed, control=arm.control)  # a control has no loss in motion space at all
             expected += [((), arm), ((arm,), tuned)]
     assert work.trained == expected
     assert result["steps"] == {"refined": 100, "control": 100, "control_equal_time": 150}
@@ -147,9 +147,10 @@ def test_the_controls_temperature_is_found_for_the_models_that_ship(work, tmp_pa
     result = study(tmp_path, StudyPlan(seeds=[3]))
     tuned = replace(INSTRUCT, seed=3)
     control, refined = replace(REFINE, seed=3, control=True), replace(REFINE, seed=3)
-    assert work.varied == [((control, tuned), (refined, tuned))]
+    plain = replace(tuned, control=True)
+    assert work.varied == [((control, plain), (refined, tuned))]
     assert result["temperatures"] == {"protocol": 0.7, "control_same_multimodality": [0.9]}
-    assert work.drawn[-1] == ((control, tuned), ["test/0", "test/1", "test/2"], PROTOCOL, 0.9)
+    assert work.drawn[-1] == ((control, plain), ["test/0", "test/1", "test/2"], PROTOCOL, 0.9)
 
 
 def test_a_study_that_was_stopped_goes_on_where_it_was(work, tmp_path) -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from clutch_llm import Clutch, PretrainConfig, prompts
 from clutch_llm.batching import PART_COST, BatchPlan, Sample, SampleMaker, collate, draw_task, split_by_length
-from clutch_llm.config import TASKS
 from clutch_llm.errors import DataError
 from clutch_llm.model import IGNORE
+from clutch_llm.stages import TASKS
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from clutch_llm import rewards
-from clutch_llm.config import REWARD_TERMS
 from clutch_llm.ranking import best_by_claims
 from clutch_llm.rewards import Target, reward_terms, targets_of, weighted
+from clutch_llm.stages import REWARD_TERMS
 from evaluation_clips import relaxed_features
 from hand_geometry import features_to_params, params_to_features
 from hand_geometry.codes import Claim, Norm

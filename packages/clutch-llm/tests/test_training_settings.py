@@ -322,22 +322,19 @@ SHARED: dict[str, Callable[[Probe, type], None]] = {
     "checkpoint_every": _checkpoint_every,
     "log_every": _log_every,
 }
-CASES = {
-    PretrainConfig: SHARED,
-    RefineConfig: {
-        **SHARED,
-        "alpha": _alpha,
-        "lam": _lam,
-        "temperature_start": _temperature_start,
-        "temperature_end": _temperature_end,
-        "joint_weight": _joint_weight,
-        "velocity_weight": _velocity_weight,
-        "relaxation": _relaxation,
-        "hard": _hard,
-        "control": _control,
-    },
-    InstructConfig: SHARED,
+REFINED: dict[str, Callable[[Probe, type], None]] = {
+    **SHARED,
+    "alpha": _alpha,
+    "lam": _lam,
+    "temperature_start": _temperature_start,
+    "temperature_end": _temperature_end,
+    "joint_weight": _joint_weight,
+    "velocity_weight": _velocity_weight,
+    "relaxation": _relaxation,
+    "hard": _hard,
+    "control": _control,
 }
+CASES = {PretrainConfig: SHARED, RefineConfig: REFINED, InstructConfig: REFINED}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -347,12 +344,22 @@ def test_every_field_has_its_case(stage: type) -> None:
 
 #: The loop is one and the same; stages differ by their fields, so what they share is tried on the first.
 EVERY = [(PretrainConfig, name) for name in SHARED] + [(RefineConfig, name) for name in CASES[RefineConfig]]
-EVERY += [(InstructConfig, name) for name in ("condition_dropout", "tasks", "learning_rate", "mirror")]
+EVERY += [
+    (InstructConfig, n) for n in ("condition_dropout", "tasks", "learning_rate", "mirror", "alpha", "lam", "control")
+]
 
 
 @pytest.mark.parametrize(("stage", "name"), EVERY, ids=[f"{s.__name__}.{n}" for s, n in EVERY])
 def test_a_field_does_what_it_is_there_for(clutch, examples, tmp_path, stage: type, name: str) -> None:
     CASES[stage][name](Probe(clutch, examples, tmp_path), stage)
+
+
+def test_instruction_tuning_has_a_loss_in_motion_space_only_where_it_is_given_one() -> None:
+    plain, kept = InstructConfig(alpha=0.5), InstructConfig(alpha=0.5, lam=3.0)
+    assert [plain.loss_weights(task) for task in ("t2m", "masked", "m2t")] == [(0.5, 0.0)] * 3
+    assert [kept.loss_weights(task) for task in ("t2m", "masked", "m2t")] == [(0.5, 3.0), (0.0, 3.0), (0.5, 0.0)]
+    control = InstructConfig(alpha=0.5, lam=3.0, control=True)
+    assert [control.loss_weights(task) for task in ("t2m", "masked", "m2t")] == [(0.5, 0.0), (0.0, 0.0), (0.5, 0.0)]
 
 
 @pytest.mark.parametrize(("stage", "varied"), [(PretrainConfig, False), (RefineConfig, False), (InstructConfig, True)])

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from clutch_llm.backbones import Backbone
-from clutch_llm.config import AdaptConfig
 from clutch_llm.errors import ConfigError, MissingDependencyError
 from clutch_llm.model import ClutchModel
+from clutch_llm.stages import AdaptConfig
 
 #: Name of the narrow maps in peft.
 ADAPTER = "default"

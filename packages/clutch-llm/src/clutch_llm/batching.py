@@ -20,7 +20,6 @@ from shift_tokenizer.mixing import source_shares
 from clutch_llm import prompts
 from clutch_llm.clips import Example
 from clutch_llm.completion_masks import draw_given
-from clutch_llm.config import StageConfig
 from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.model import IGNORE, TokenBatch
 from clutch_llm.planning import FIELDS, NONE
@@ -28,6 +27,7 @@ from clutch_llm.positions import motion_positions
 from clutch_llm.prompts import PromptBuilder, Template
 from clutch_llm.rows import first_ids, no_positions, step_positions, token_rows
 from clutch_llm.spans import choose_spans, corrupt
+from clutch_llm.stages import StageConfig
 from clutch_llm.vocabulary import Vocabulary
 
 T = TypeVar("T")

@@ -19,18 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clutch_llm.config import (
-    KNOWN_SIZES,
-    ClutchConfig,
+from clutch_llm.config import KNOWN_SIZES, ClutchConfig, from_mapping
+from clutch_llm.errors import ConfigError
+from clutch_llm.planning import FIELDS, PLAN_NAMES
+from clutch_llm.stages import (
     InstructConfig,
+    MotionLossConfig,
     PretrainConfig,
     RefineConfig,
     ReinforceConfig,
     StageConfig,
-    from_mapping,
 )
-from clutch_llm.errors import ConfigError
-from clutch_llm.planning import FIELDS, PLAN_NAMES
 
 #: Stages in their order, by their section in a configuration.
 STAGES: dict[str, type[StageConfig]] = {
@@ -214,7 +213,8 @@ def _stage(name: str, stage: StageConfig, config: ClutchConfig, sizes: Sizes, as
     forward = 2 * (sizes.encoder * S + (sizes.decoder + sizes.vocabulary * sizes.width) * T) + 4 * sizes.width * (
         sizes.encoder_layers * S * S + sizes.decoder_layers * T * (T + S)
     )
-    passes = 3.0 * (assumed.refine_factor if isinstance(stage, RefineConfig) and not stage.control else 1.0)
+    refined = isinstance(stage, MotionLossConfig) and stage.lam > 0 and not stage.control
+    passes = 3.0 * (assumed.refine_factor if refined else 1.0)
     if drawn:
         passes += 1.0 + assumed.decoding_slowdown  # the reference, and the drawing
     flop = stage.batch_size * group * forward * passes

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from clutch_llm.config import StageConfig
 from clutch_llm.errors import ConfigError, MissingDependencyError
 from clutch_llm.optimizers import new_optimizer
+from clutch_llm.stages import StageConfig
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from clutch_llm.backbones import Backbone
-from clutch_llm.config import StageConfig
+from clutch_llm.stages import StageConfig
 
 #: AdamW's decay of the running means of gradient and squared gradient; as the paper trains.
 BETAS = (0.9, 0.99)

@@ -26,7 +26,6 @@ from shift_tokenizer import ShiftTokenizer
 from clutch_llm.batching import BatchPlan, Sample, SampleMaker, collate
 from clutch_llm.clips import Example
 from clutch_llm.clutch import Clutch
-from clutch_llm.config import ReinforceConfig
 from clutch_llm.corpus import mirrored
 from clutch_llm.engine import micro_batch_size, sum_over_ranks
 from clutch_llm.evaluation.claims import ClaimReader
@@ -37,6 +36,7 @@ from clutch_llm.prompts import Prompt
 from clutch_llm.rewards import reward_terms, targets_of, weighted
 from clutch_llm.rows import IGNORE, are_steps
 from clutch_llm.sampling import Sampling
+from clutch_llm.stages import ReinforceConfig
 from clutch_llm.step_generation import READING_TEMPERATURE, DrawnMotion, generate_steps
 
 Array = NDArray[np.float64]

@@ -28,12 +28,12 @@ from hand_geometry.codes import MotionCodes, parse_claim
 from hand_geometry.contact_metrics import Where, contact_mask
 from numpy.typing import NDArray
 
-from clutch_llm.config import REWARD_TERMS
 from clutch_llm.evaluation.claims import ClaimReader, Stated, claims_of, codes_of, is_met
 from clutch_llm.evaluation.grouping import seen_like
 from clutch_llm.evaluation.judge import joints_of
 from clutch_llm.evaluation.unseen import NOTHING, fill_unseen
 from clutch_llm.planning import claims_in, plan_of
+from clutch_llm.stages import REWARD_TERMS
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -16,11 +16,11 @@ from shift_tokenizer import ShiftTokenizer
 
 from clutch_llm.batching import BatchPlan, Sample, SampleMaker, collate, draw_task, split_by_length
 from clutch_llm.clips import Example
-from clutch_llm.config import StageConfig
 from clutch_llm.corpus import mirrored
 from clutch_llm.engine import micro_batch_size
 from clutch_llm.model import IGNORE, TokenBatch
 from clutch_llm.planning import NONE, plans_of
+from clutch_llm.stages import StageConfig
 from clutch_llm.vocabulary import Vocabulary
 
 

@@ -24,13 +24,13 @@ from clutch_llm.adapting import adapt, keep_less, keep_words, merge
 from clutch_llm.batching import SampleMaker, collate
 from clutch_llm.clips import Example, check_examples
 from clutch_llm.clutch import Clutch
-from clutch_llm.config import LossWeights, RefineConfig, ReinforceConfig, StageConfig
 from clutch_llm.engine import gathered_weights, set_learning_rate, start_engine, sum_over_ranks
 from clutch_llm.errors import ConfigError, DataError
 from clutch_llm.evaluation.claims import ClaimReader
 from clutch_llm.model import IGNORE
 from clutch_llm.refinement import JointsFn, TrueMotion, code_distances, gumbel_noise, refinement_distances
 from clutch_llm.reinforcement import Reinforcement
+from clutch_llm.stages import LossWeights, MotionLossConfig, ReinforceConfig, StageConfig
 from clutch_llm.step_batches import MicroBatch, StepBatches, planned
 from clutch_llm.training_state import History, TrainingState, fingerprint
 
@@ -238,7 +238,7 @@ class _Run:
             sums += shares.detach()
         entropy, distance = sum_over_ranks(sums).tolist()
         logged = {f"ce/{batch.task}": entropy}
-        if weights.motion and isinstance(config, RefineConfig):
+        if weights.motion and isinstance(config, MotionLossConfig):
             logged |= {f"rec/{batch.task}": distance, "temperature": config.temperature(step)}
         return {"loss": weights.cross_entropy * entropy + weights.motion * distance, **logged}
 
@@ -251,7 +251,7 @@ class _Run:
         output = self.engine(*micro.parts, refine=weights.motion > 0)
         entropy = output.loss * micro.labels
         logits, mask = output.slot_logits, output.step_mask
-        if logits is None or mask is None or not isinstance(config, RefineConfig):
+        if logits is None or mask is None or not isinstance(config, MotionLossConfig):
             return entropy, torch.zeros_like(entropy)
         if config.relaxation == "expected":
             seen = torch.tensor([bool(np.any(example["valid"])) for example in micro.examples], device=mask.device)

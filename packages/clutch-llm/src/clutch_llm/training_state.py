@@ -22,8 +22,8 @@ from safetensors.torch import load_file, save_file
 
 from clutch_llm.atomic import write_folder_beside
 from clutch_llm.clips import Example
-from clutch_llm.config import StageConfig
 from clutch_llm.engine import read_deepspeed
+from clutch_llm.stages import StageConfig
 
 logger = logging.getLogger(__name__)
 
