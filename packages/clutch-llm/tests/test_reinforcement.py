@@ -234,7 +234,7 @@ def test_a_step_is_the_same_however_it_is_shared_out(step_clutch, brief, rewarde
 SETTING = {"steps": 3, "kl": 0.2, **SHORT}
 TELLING: dict[str, Any] = {
     "steps": 2, "batch_size": 3, "learning_rate": 2e-2, "warmup": 3, "min_lr_ratio": 0.9, "weight_decay": 0.5,
-    "max_grad_norm": 1e-4, "seed": 1, "mirror": 1.0, "samples": 3, "temperature": 0.5, "kl": 3.0,
+    "max_grad_norm": 1e-4, "optimizer": "muon", "seed": 1, "mirror": 1.0, "samples": 3, "temperature": 0.5, "kl": 3.0,
     "reward": {"jitter": 1.0}, "least_spread": 10.0, "source_weights": {"procedural": 9.0},
 }  # fmt: skip
 SILENT: dict[str, Any] = {
