@@ -64,8 +64,8 @@ def pretrain(
     checkpoints: str,
 ) -> Trained:
     """Make the model over text and this tokenizer's codes, and pretrain it."""
-    clips = store.iterate(split="train")
-    captions = [text for clip in clips for text in (*clip["captions"], *clip.get("paraphrases", ()))]
+    rows = store.rows(("captions", "paraphrases"), split="train")
+    captions = [text for row in rows for text in (*row["captions"], *(row["paraphrases"] or ()))]
     clutch = Clutch.create(model, tokenizer=shift, captions=captions)
     return run_stage(clutch, store, tokens, config, f"{checkpoints}/pretrain")
 

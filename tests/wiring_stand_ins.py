@@ -1,6 +1,6 @@
 """Clips and a store of a few of them, which tell by their values which is which; a dataset that keeps its data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,9 @@ class Store:
 
     def iterate(self, split: str | None = None) -> Iterator[dict[str, Any]]:
         return iter(self.clips(split))
+
+    def rows(self, columns: Sequence[str], split: str | None = None) -> Iterator[dict[str, Any]]:
+        return ({name: c.get(name) for name in columns} for c in self.clips(split))
 
 
 def whole_clips(store: Any, split: str, *, window: None) -> list[dict[str, Any]]:

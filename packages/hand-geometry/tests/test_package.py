@@ -22,6 +22,17 @@ def test_importing_the_package_and_the_fitter_loads_neither_torch_nor_numba():
     assert done.stdout.strip() == "[]"
 
 
+def test_motion_features_and_joints_load_no_compiler_where_nothing_is_compiled():
+    code = (
+        "import sys, torch; from hand_geometry import canonicalize, features_to_joints; "
+        "features_to_joints(torch.zeros(1, 198)); "
+        "canonicalize({'global_orient': torch.zeros(1, 2, 3), 'hand_pose': torch.zeros(1, 2, 15, 3), "
+        "'transl': torch.zeros(1, 2, 3)}); print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_every_public_name_exists_and_is_documented():
     for name in hand_geometry.__all__:
         assert getattr(hand_geometry, name).__doc__, name

@@ -38,6 +38,7 @@ HEADERS = [
     b"{'descr': '<f4', 'fortran_order': False, 'shape': (%s,)}" % (b"9" * 5000),
     b"{'descr': '|O', 'fortran_order': False, 'shape': ()}", b"{'descr': '<f4', 'fortran_order': None, 'shape': (0,)}",
     b"{'descr': [('a', '|O')], 'fortran_order': False, 'shape': ()}", b"{[]: 1}", b"{'descr': '<f4', }}",
+    b"{'descr': ('<f4', (3,)), 'fortran_order': False, 'shape': (2,)}", b"L", b"{'descr': '<f4', 'shape': (2L, 3L)}",
 ]  # fmt: skip
 
 
@@ -68,6 +69,27 @@ def test_arrays_come_back_as_numpy_wrote_them(tmp_path_factory, dtype, shape, fo
     assert again["a"].dtype == array.dtype
     assert again["b"] == 3
     assert sorted(again) == ["a", "b"]
+
+
+def test_a_stream_is_read_from_where_it_stands_and_no_further():
+    stream = io.BytesIO()
+    stream.write(b"before")
+    np.save(stream, np.arange(3, dtype=np.int16))
+    np.save(stream, np.float64(0.5))
+    stream.seek(len(b"before"))
+    np.testing.assert_array_equal(read_npy(stream), [0, 1, 2])
+    assert read_npy(stream) == 0.5
+    with pytest.raises(BrokenArrayError, match="no array"):
+        read_npy(stream)
+
+
+@pytest.mark.parametrize(("said", "shape"), [(b"(2L, 3L)", (2, 3)), (b"(6L,)", (6,)), (b"(2L, 3)", (2, 3))])
+def test_lengths_as_python_2_wrote_them_are_read(said, shape):
+    body = np.arange(6, dtype="<f4").tobytes()
+    header = b"{'descr': [('a1L', '<f4')], 'fortran_order': False, 'shape': %s, }" % said
+    array = read_npy(io.BytesIO(npy(header, body)))
+    assert array.shape == shape
+    np.testing.assert_array_equal(array["a1L"].ravel(), range(6))
 
 
 def test_a_file_that_claims_more_than_it_holds_allocates_nothing(make_motion, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hiw_data.captioning.check import check_caption
 from hiw_data.captioning.cli import codes_of_clip
 from hiw_data.captioning.vocabulary import Vocabulary
 from hiw_data.cli import main
+from hiw_data.store.writer import StoreWriter
 from stand_in import stand_in
 
 pytest.importorskip("openai")
@@ -158,3 +160,35 @@ def test_without_frames_the_motion_itself_is_told(
     assert len(HiwStore.open(path).clip(0)["captions"]) == 6
     assert main(["caption", str(path), "--variants", "6"]) == 1
     assert "--variants of 1 to 5, got 6" in capsys.readouterr().err
+
+
+def test_a_clip_in_which_no_hand_is_seen_half_of_the_time_is_listed(
+    store: HiwStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a moment's sight nothing is told: one clip's hands are unseen but for an eighth of its frames."""
+    path, clips = tmp_path / "store.zarr", [store.clip(index) for index in range(2)]
+    clips[1]["valid"][:] = False
+    clips[1]["valid"][: len(clips[1]["valid"]) // 8, 1] = True
+    with StoreWriter(path, fps=store.fps) as writer:
+        for clip in clips:
+            writer.append(clip)
+        writer.publish({})
+    assert main(["caption", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 2 clips captioned from their motion" in said
+    assert f"  {clips[1]['clip_id']}: Expected a hand in half of the frames or more, got one in 1" in said
+    assert HiwStore.open(path).clip(1)["captions"] == clips[1]["captions"]
+    assert HiwStore.open(path).clip(0)["captions"] != clips[0]["captions"]
+
+
+def test_axes_that_are_not_the_wearers_leave_all_else_to_tell(
+    store: HiwStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "store.zarr"
+    shutil.copytree(store.path, path)
+    assert main(["caption", str(path), "--replace", "--no-directions"]) == 0
+    assert f"{len(store)} of {len(store)} clips captioned" in capsys.readouterr().out
+    told = [text for clip in HiwStore.open(path).iterate() for text in clip["captions"]]
+    assert len(told) == 3 * len(store)
+    assert not any(re.search(r"\b(up|down|left|right)(wards?)?\b(?! hand)", text) for text in told)
+    assert any(re.search(r"\b(times|slowly|extended)\b", text) for text in told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hand_geometry.exporting.plain_pickle import read_plain_pickle
 
 pytest.importorskip("av")
 from hiw_data.sources.hand_recording import Context
-from hiw_data.sources.plain_files import read_npy_object
+from hiw_data.sources.plain_files import read_npy_object, read_npz_objects
 from hiw_data.sources.video import find_files
 from hiw_data.store.validation import validate
 
@@ -42,16 +43,35 @@ def test_nothing_ends_the_build_nothing_is_run_and_each_one_is_listed(seed: int,
     assert not checked.damaged
 
 
-def broken_header(path: Path) -> Path:
-    """An array whose header's text ends within a bracket, which NumPy's own reader leaves to a TokenError."""
-    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (3,"
-    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
-    return path
+BROKEN = [
+    b"{'descr': '<f4', 'fortran_order': False, 'shape': (3,",  # which NumPy's own reader leaves to a TokenError
+    b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,)}",
+    b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}",
+    b"[" * 9000,
+    b"",
+]
 
 
-def test_an_array_with_a_broken_header_is_a_broken_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("header", BROKEN, ids=range(len(BROKEN)))
+def test_an_array_with_a_broken_header_is_a_broken_file(header: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(12))
     with pytest.raises(ValueError, match="a broken array"):
-        read_npy_object(broken_header(tmp_path / "a.npy"))
+        read_npy_object(path)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.write(path, "a.npy")
+    with pytest.raises(ValueError, match="a broken array"):
+        read_npz_objects(tmp_path / "a.npz")
+
+
+def test_arrays_and_objects_of_numpys_files_are_read(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(6, dtype=np.int16).reshape(2, 3).T)
+    array = read_npy_object(tmp_path / "a.npy")
+    np.testing.assert_array_equal(array, [[0, 3], [1, 4], [2, 5]])
+    assert array.dtype == np.int16
+    assert array.flags.writeable
+    np.save(tmp_path / "b.npy", np.array({"x": 1}, object), allow_pickle=True)
+    assert read_npy_object(tmp_path / "b.npy") == {"x": 1}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names of bytes")

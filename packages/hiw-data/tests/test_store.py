@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from hiw_data import (
 )
 from hiw_data.atomic import recover_folder, replace_folder
 from hiw_data.clips import Clip
+from hiw_data.errors import OptionError
 from hiw_data.store.writer import StoreWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -195,6 +197,26 @@ def test_selection_by_split_and_source(make_clip: MakeClip, tmp_path: Path) -> N
         store.clips("dev")
     with pytest.raises(ValueError, match="'made', 'other'"):
         store.clips(source="fingerspelling")
+
+
+def test_columns_alone_are_read_without_the_motion(make_clip: MakeClip, tmp_path: Path) -> None:
+    clips = [make_clip(f"c{k}", 60, split="train" if k % 3 else "test", source=f"s{k % 2}") for k in range(7)]
+    clips[4]["paraphrases"] = ["in other words"]
+    store = write(tmp_path / "a.zarr", *clips, shard_frames=128)  # two clips a shard
+    shutil.rmtree(tmp_path / "a.zarr" / "features" / "c")
+    rows = list(store.rows(("clip_id", "captions", "paraphrases", "attributes"), split="train"))
+    assert [row["clip_id"] for row in rows] == ["c1", "c2", "c4", "c5"]
+    assert [row["captions"] for row in rows] == [clips[k]["captions"] for k in (1, 2, 4, 5)]
+    assert [row["paraphrases"] for row in rows] == [None, None, ["in other words"], None]
+    assert rows[0]["attributes"] == clips[1]["attributes"]
+    assert set(rows[0]) == {"clip_id", "captions", "paraphrases", "attributes"}
+    assert [row["length"] for row in store.rows(["length"])] == [60] * 7
+    assert [row["clip_id"] for row in store.rows(["clip_id"], "train", "s1")] == ["c1", "c5"]
+    assert [row["motion_codes"] for row in store.rows(["motion_codes"], "test")] == [None] * 3
+    with pytest.raises(OptionError, match=r"Expected columns of \['clip_id'.*got \['features'\]"):
+        next(store.rows(["captions", "features"]))
+    with pytest.raises(OptionError, match="Expected a split"):
+        next(store.rows(["captions"], "dev"))
 
 
 def test_an_error_midway_leaves_the_old_store_and_no_litter(make_clip: MakeClip, tmp_path: Path) -> None:

@@ -268,20 +268,20 @@ def check_features(features: Tensor) -> None:
         raise ShapeError("features", "(..., 198)", tuple(features.shape), "Left 99 then right 99 (see the README).")
 
 
-@lru_cache(maxsize=16)
-def _rest_wrists(dtype: torch.dtype, device: torch.device) -> Tensor:
-    wrists = np.stack([load_asset("default", "left").rest_joints[0], load_asset("default", "right").rest_joints[0]])
-    return torch.tensor(wrists, dtype=dtype, device=device)
-
-
-@torch.compiler.assume_constant_result
-def _constant_wrists(dtype: torch.dtype, device: torch.device) -> Tensor:
-    return _rest_wrists(dtype, device)
-
-
 def rest_wrists(like_this: Tensor) -> Tensor:
     """Rest wrist of the open left and right hand, shape (2, 3), of the tensor's dtype and device."""
-    return _constant_wrists(like_this.dtype, like_this.device)
+    if torch.compiler.is_compiling():
+        from hand_geometry.compiled_constants import wrists
+
+        return wrists(like_this.dtype, like_this.device)
+    return read_wrists(like_this.dtype, like_this.device)
+
+
+@lru_cache(maxsize=16)
+def read_wrists(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Rest wrists from the asset's file, shape (2, 3); a compiler cannot trace this."""
+    wrists = np.stack([load_asset("default", "left").rest_joints[0], load_asset("default", "right").rest_joints[0]])
+    return torch.tensor(wrists, dtype=dtype, device=device)
 
 
 def check_params(params: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:

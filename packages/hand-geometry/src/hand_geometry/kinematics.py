@@ -52,7 +52,7 @@ def features_to_joints(features: ArrayLike, *, root_relative: bool = False) -> A
     tiny = _TINY
     if x.dtype in (torch.float16, torch.bfloat16):
         x, tiny = x.float(), _TINY_HALF
-    bones, wrists = _constants(x.dtype, x.device)
+    bones, wrists = _constants(x)
     hands = x.reshape(-1, 2 * HAND_FEATURES).t().reshape(2, HAND_FEATURES, -1)  # (2, 99, N)
     joints = _ForwardKinematics.apply(hands[:, :96].reshape(2, 16, 2, 3, -1), bones, tiny)  # (2, 21, 3, N)
     if not root_relative:
@@ -146,15 +146,18 @@ def _compose(a: Tensor, b: Tensor) -> Tensor:
     return torch.addcmul(out, a[:, :, :, 2:3], b[:, :, 2:3])
 
 
-@torch.compiler.assume_constant_result
-def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """``_bones``, which a compiler takes as it is: it could not trace the reading of a file."""
-    return _bones(dtype, device)
+def _constants(like_this: Tensor) -> tuple[Tensor, Tensor]:
+    """``read_bones`` of the tensor's dtype and device."""
+    if torch.compiler.is_compiling():
+        from hand_geometry.compiled_constants import bones
+
+        return bones(like_this.dtype, like_this.device)
+    return read_bones(like_this.dtype, like_this.device)
 
 
 @lru_cache(maxsize=16)
-def _bones(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Bone vectors (2 hands, 4 levels, 5 fingers, 3) and rest wrists (2, 3) of the open hands."""
+def read_bones(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Bone vectors (2 hands, 4 levels, 5 fingers, 3) and rest wrists (2, 3) of the open hands, from their files."""
     bones, wrists = np.zeros((2, 4, 5, 3)), np.zeros((2, 3))
     for hand in (0, 1):
         asset = load_asset("default", "left" if hand == 0 else "right")

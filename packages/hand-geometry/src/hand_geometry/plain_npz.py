@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import os
+import re
 import zipfile
 import zlib
 from typing import Any, BinaryIO
@@ -15,6 +16,7 @@ _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 10_000  # NumPy's own limit
 _MOST_INFLATED = 1100  # deflate makes nothing smaller than a 1032nd
 _HEADER_KEYS = {"descr", "fortran_order", "shape"}
+_LONG = re.compile(r"(?<=\d)L(?=[,) ])")
 
 
 class BrokenArrayError(ValueError):
@@ -55,11 +57,11 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             raise BrokenArrayError(f"{type(error).__name__}: {error}") from error
 
 
-def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
+def read_npy(source: str | os.PathLike[str] | BinaryIO) -> np.ndarray:
     """The array of a .npy.
 
     Args:
-        path: The file.
+        source: The file's path, or a stream that can seek and stands where the .npy begins.
 
     Returns:
         The array.
@@ -68,8 +70,12 @@ def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
         BrokenArrayError: If it is no .npy, is broken, or holds anything but a plain array.
         OSError: If it cannot be opened.
     """
-    with open(path, "rb") as stream:
-        return _array(stream, os.fstat(stream.fileno()).st_size)
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as stream:
+            return read_npy(stream)
+    here = source.tell()
+    room = source.seek(0, io.SEEK_END) - source.seek(here)
+    return _array(source, room)
 
 
 def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, room: int) -> np.ndarray:
@@ -77,7 +83,7 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, room: int) -> np.n
         raise BrokenArrayError(f"{entry.filename} claims {entry.file_size} bytes in a file of {room}")
     with archive.open(entry) as stream:
         content = stream.read()
-    return _array(io.BytesIO(content), len(content))
+    return read_npy(io.BytesIO(content))
 
 
 def _array(stream: BinaryIO, room: int) -> np.ndarray:
@@ -106,11 +112,12 @@ def _header(stream: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
         raise BrokenArrayError(f"a header of {length} bytes")
     text = stream.read(length)
     try:
-        header = ast.literal_eval(text.decode("utf-8" if start[6] == 3 else "latin1").strip())
+        header = _literal(text.decode("utf-8" if start[6] == 3 else "latin1").strip())
         dtype = np.lib.format.descr_to_dtype(header["descr"])
         shape, fortran = header["shape"], header["fortran_order"]
         whole = set(header) == _HEADER_KEYS and isinstance(fortran, bool) and isinstance(shape, tuple)
         whole = whole and all(type(n) is int and 0 <= n < 2**62 for n in shape) and len(shape) <= 32
+        whole = whole and dtype.subdtype is None
     except Exception as error:  # the text of a broken header raises nearly anything, down to MemoryError
         raise BrokenArrayError(f"a header that cannot be read ({type(error).__name__})") from error
     if not whole:
@@ -118,3 +125,11 @@ def _header(stream: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     if dtype.hasobject:
         raise BrokenArrayError("an array of objects, which would have to be unpickled")
     return dtype, shape, fortran
+
+
+def _literal(text: str) -> Any:
+    """What a header says; Python 2 wrote some lengths as 3L."""
+    try:
+        return ast.literal_eval(text)
+    except SyntaxError:
+        return ast.literal_eval(_LONG.sub("", text))

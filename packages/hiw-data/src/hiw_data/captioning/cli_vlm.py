@@ -102,20 +102,24 @@ def _by_motion(arguments: argparse.Namespace, store: HiwStore, indices: list[int
     from hiw_data.store.words import add_words
 
     bar = tqdm(total=len(indices), desc="captions", unit="clip", disable=None)
-    captioned = 0
+    unseen: list[str] = []
 
     def words(clip: Clip) -> Words | None:
-        nonlocal captioned
         told = measured_words(
             clip, seed=arguments.seed, variants=arguments.variants, directions=not arguments.no_directions
         )
-        captioned += told is not None
+        if told is None:
+            seen = max(clip["valid"].mean(0))
+            unseen.append(f"{clip['clip_id']}: Expected a hand in half of the frames or more, got one in {seen:.0%}.")
         bar.update()
         return told
 
     with bar:
         added = add_words(arguments.store, words, positions=indices, replace=arguments.replace)
+    captioned = len(indices) - len(unseen)
     print(f"{captioned} of {len(indices)} clips captioned from their motion")
+    for line in unseen:
+        print(f"  {line}")
     _say_store(store, added)
     return int(captioned == 0)
 

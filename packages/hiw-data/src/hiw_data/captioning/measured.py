@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from hiw_data.clips import Clip
 
-_LENGTHS = ("short", "medium", "long")
 _FRAME_FREE = {
     "hands": None,
     "fingers": None,
@@ -48,16 +47,15 @@ def measured_captions(
         clip_id: of the clip.
         seed: draws the wording.
         variants: captions of each of three lengths, 1 to 5.
-        directions: whether the clip's axes are x right, y down, z forward; where they are not, sentences that tell a
-            direction are left out, and there may be none left.
+        directions: whether the clip's axes are x right, y down, z forward; where they are not, no direction is told.
+
+    Returns:
+        The captions; none where no hand was seen half of the time.
     """
     digest = hashlib.sha256(f"{seed} {clip_id}".encode()).digest()
-    told = describe_motion(codes, seed=int.from_bytes(digest[:4], "big"), variants=variants if directions else 5)
-    captions = []
-    for length in _LENGTHS:
-        fit = [c for c in getattr(told, length) if directions or all(is_frame_free(k.kind, k.value) for k in c.claims)]
-        captions += [caption.text for caption in fit[:variants]]
-    return captions
+    tells = None if directions else lambda claim: is_frame_free(claim.kind, claim.value)
+    told = describe_motion(codes, seed=int.from_bytes(digest[:4], "big"), variants=variants, tells=tells)
+    return told.texts()
 
 
 def measured_maker() -> dict[str, str]:
@@ -68,7 +66,7 @@ def measured_maker() -> dict[str, str]:
 
 
 def measured_words(clip: Clip, *, seed: int = 0, variants: int = 1, directions: bool = True) -> Words | None:
-    """Measured captions of a stored clip with the codes that they rest on, or None where nothing can be said.
+    """Measured captions of a stored clip with their codes; None where no hand was seen half of the time.
 
     Args:
         clip: of a store.

@@ -60,19 +60,22 @@ class MotionCaptions:
         return [caption.text for length in LENGTHS for caption in getattr(self, length)]
 
 
-def describe_motion(codes: MotionCodes, seed: int = 0, variants: int = VARIANTS) -> MotionCaptions:
+def describe_motion(
+    codes: MotionCodes, seed: int = 0, variants: int = VARIANTS, tells: Callable[[Claim], bool] | None = None
+) -> MotionCaptions:
     """Captions of a clip from its motion codes alone.
 
     Args:
         codes: Of one clip.
         seed: Draws synonyms and word order.
         variants: How many of each kind.
+        tells: Which claims may be made, such as those that hold whatever the world's axes are; None for all.
 
     Returns:
-        The captions; every one of them says only what the codes fulfil. Where no hand was seen all are empty.
+        The captions; every one of them says only what the codes fulfil. Where no hand was seen half of the time all
+        are empty.
     """
-    left, right = (hand_facts(codes, hand) for hand in SIDES)
-    relations = relation_facts(codes)
+    left, right, relations = _facts(codes, tells)
     taken: set[str] = set()
     whole = _three_lengths(_subjects(codes, left, right), relations, seed, variants, taken)
 
@@ -97,8 +100,7 @@ def describe_whole(
     Returns:
         The three; none where no hand was seen half of the time.
     """
-    left, right = (_telling(hand_facts(codes, hand), tells) for hand in SIDES)
-    relations = [fact for fact in relation_facts(codes) if tells is None or tells(fact.claim)]
+    left, right, relations = _facts(codes, tells)
     whole = _three_lengths(_subjects(codes, left, right), relations, seed, 1, set())
     return tuple(caption for length in whole for caption in length)
 
@@ -110,6 +112,14 @@ def _three_lengths(
     writers = [partial(_whole, subjects, relations, length) for length in LENGTHS] if subjects else []
     drawn = [_distinct(w, np.random.default_rng([seed, k]), variants, taken) for k, w in enumerate(writers)]
     return drawn or [()] * len(LENGTHS)
+
+
+def _facts(
+    codes: MotionCodes, tells: Callable[[Claim], bool] | None
+) -> tuple[HandFacts | None, HandFacts | None, list[Fact]]:
+    """What may be told of the left hand, of the right, and of both together."""
+    left, right = (_telling(hand_facts(codes, hand), tells) for hand in SIDES)
+    return left, right, [fact for fact in relation_facts(codes) if tells is None or tells(fact.claim)]
 
 
 def _telling(facts: HandFacts | None, tells: Callable[[Claim], bool] | None) -> HandFacts | None:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from hand_geometry.exporting.plain_pickle import read_plain_pickle
+from hand_geometry.plain_npz import BrokenArrayError, read_npy
 
 from hiw_data.errors import ClipError, SourceError
 
@@ -91,9 +92,9 @@ def _npy(stream: BinaryIO) -> Any:
     if b"'|O'" not in header:
         stream.seek(0)
         try:
-            return np.lib.format.read_array(stream, allow_pickle=False, max_header_size=10_000)
-        except Exception as error:  # the text of a broken header raises nearly anything
-            raise ValueError(f"a broken array ({type(error).__name__}: {error})") from error
+            return read_npy(stream)
+        except BrokenArrayError as error:
+            raise ValueError(f"a broken array ({error})") from error
     content = read_plain_pickle(stream)
     return content.item() if isinstance(content, np.ndarray) and content.shape == () else content
 

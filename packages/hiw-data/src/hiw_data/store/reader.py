@@ -290,8 +290,34 @@ class HiwStore:
             for index, values in zip(positions, self.table.take(positions).to_pylist(), strict=True):
                 yield self._clip(schema.from_columns(values), *self.read_frames(index))
 
+    def rows(
+        self, columns: Sequence[str], split: str | None = None, source: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """What the index says of the clips of a split and a source (None takes all), in order; no motion is read.
+
+        Args:
+            columns: what is asked for, of `hiw_data.store.schema.ROW_SCHEMA`, such as "captions"; nothing else is read.
+            split: see `select`, as is the next.
+            source: see there.
+
+        Yields:
+            A dict of these columns, JSON as its value; None for what a clip does not have.
+
+        Raises:
+            OptionError: no such column, split or source in this store.
+        """
+        if unknown := sorted(set(columns) - set(self.table.column_names)):
+            raise OptionError(f"Expected columns of {self.table.column_names} in {self.path}, got {unknown}.")
+        chosen = np.asarray(self.select(split, source), np.int64)
+        parsed = [name for name in columns if name in schema.JSON_COLUMNS]
+        for number, batch in enumerate(self._batches):
+            first, last = self._bounds[number : number + 2]
+            own = chosen[(chosen >= first) & (chosen < last)] - first
+            for row in batch.select(list(columns)).take(pa.array(own, pa.int64())).to_pylist():
+                yield row | {name: None if row[name] is None else json.loads(row[name]) for name in parsed}
+
     def clips(self, split: str | None = None, source: str | None = None) -> list[Clip]:
-        """The same as a list: all of them in memory.
+        """What `iterate` gives, as a list: all of them in memory.
 
         Raises:
             OptionError: no such split, or no such source in this store.

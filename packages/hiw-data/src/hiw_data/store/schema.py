@@ -36,7 +36,8 @@ SHARD_FRAMES = 65536
 CHUNK_FRAMES = 256
 """Frames of a chunk inside a shard, for readers that know Zarr alone."""
 
-_JSON = ("attributes", "caption_provenance", "atomic_answers", "motion_codes", "camera")
+JSON_COLUMNS = ("attributes", "caption_provenance", "atomic_answers", "motion_codes", "camera")
+"""Columns whose text is JSON."""
 _OPTIONAL = (
     "group",
     "licence",
@@ -44,7 +45,7 @@ _OPTIONAL = (
     "mirrored_captions",
     "paraphrases",
     "mirrored_paraphrases",
-    *_JSON[1:],
+    *JSON_COLUMNS[1:],
     "betas",
     "timestamps",
     "filled",
@@ -127,7 +128,7 @@ def content_hash(fps: float, digests: Sequence[bytes]) -> str:
 def to_batch(rows: Sequence[Mapping[str, Any]], starts: Sequence[int], digests: Sequence[bytes]) -> pa.RecordBatch:
     """Rows as a record batch of `ROW_SCHEMA`."""
     columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in ROW_SCHEMA.names}
-    for name in _JSON:
+    for name in JSON_COLUMNS:
         columns[name] = [None if value is None else canonical_json(value) for value in columns[name]]
     columns["start"], columns["sha256"] = list(starts), list(digests)
     return pa.record_batch([pa.array(columns[f.name], f.type) for f in ROW_SCHEMA], schema=ROW_SCHEMA)
@@ -136,7 +137,7 @@ def to_batch(rows: Sequence[Mapping[str, Any]], starts: Sequence[int], digests: 
 def from_columns(values: Mapping[str, Any]) -> dict[str, Any]:
     """The row (as `clip_row` makes it) that stands in the columns: the inverse of `to_batch`."""
     row = {key: values[key] for key in STORED_KEYS if values.get(key) is not None}
-    for name in _JSON:
+    for name in JSON_COLUMNS:
         if name in row:
             row[name] = json.loads(row[name])
     row["length"] = values["length"]
