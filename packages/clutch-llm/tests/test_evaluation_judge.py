@@ -290,7 +290,7 @@ def test_broken_motions_are_refused(trained: Any) -> None:
 def test_each_second_is_judged_as_a_motion_of_its_own(trained: Any, clips: Clips) -> None:
     judge, _ = trained
     truth = filled(clips, judge.filler.numpy())
-    found = judge_motions(judge, clips, [[motion, motion[::-1]] for motion in truth])["procedural"]["by_second"]
+    found = judge_motions(judge, clips, [[motion, motion[::-1].copy()] for motion in truth])["procedural"]["by_second"]
     assert set(found) == {"hand", "speed"}
     for second in range(max(len(m) for m in truth) // 15):
         cut = {i: m[15 * second : 15 * (second + 1)] for i, m in enumerate(truth)}
