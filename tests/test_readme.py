@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = {"README.md": README, "mlflow/README.md": (ROOT / "mlflow/README.md").read_text()}
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("road")]  # one run of the road for all
 
 
 def blocks(language: str) -> list[str]:
@@ -94,9 +94,9 @@ def test_training_runs_in_several_processes(project, environment, run):
 
 
 @pytest.mark.parametrize("command", PIP)
-def test_a_package_installs_by_itself(command, tmp_path, environment, run):
+def test_a_package_installs_by_itself(command, project, tmp_path, environment, run):
     options = ["--no-deps", "--no-build-isolation", "--quiet", "--target", str(tmp_path)]
-    run([*shlex.split(command), *options], ROOT, environment)
+    run([*shlex.split(command), *options], project, environment)
     assert any(tmp_path.glob("*/__init__.py"))
 
 
