@@ -109,7 +109,7 @@ def test_the_ui_opens_on_the_projects_runs(project, environment):
         [*shlex.split(command), "--port", port], cwd=project, env=environment, start_new_session=True
     )
     try:
-        for _ in range(120):
+        for _ in range(600):
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
                     assert answer.status == 200
@@ -117,7 +117,7 @@ def test_the_ui_opens_on_the_projects_runs(project, environment):
             except OSError:
                 assert process.poll() is None, "the server stopped"
                 time.sleep(0.5)
-        pytest.fail("the UI did not answer in a minute")
+        pytest.fail("the UI did not answer in five minutes")
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()

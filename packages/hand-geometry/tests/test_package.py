@@ -22,6 +22,11 @@ def test_importing_the_package_and_the_fitter_loads_neither_torch_nor_numba():
     assert done.stdout.strip() == "[]"
 
 
+def test_joints_of_features_load_no_compiler():
+    code = "import sys; from hand_geometry import features_to_joints; assert 'torch._dynamo' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_every_public_name_exists_and_is_documented():
     for name in hand_geometry.__all__:
         assert getattr(hand_geometry, name).__doc__, name

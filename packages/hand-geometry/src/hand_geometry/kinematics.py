@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hand_geometry.assets import PARENTS, load_asset
-from hand_geometry.features import HAND_FEATURES, ArrayLike, as_tensor, check_features, like
+from hand_geometry.features import HAND_FEATURES, ArrayLike, as_tensor, check_features, known_to_compilers, like
 
 # Depth by depth, fingers in MANO order (index, middle, pinky, ring, thumb): joint 3 f + level.
 _LEVELS = ((1, 4, 7, 10, 13), (2, 5, 8, 11, 14), (3, 6, 9, 12, 15))
@@ -146,7 +146,7 @@ def _compose(a: Tensor, b: Tensor) -> Tensor:
     return torch.addcmul(out, a[:, :, :, 2:3], b[:, :, 2:3])
 
 
-@torch.compiler.assume_constant_result
+@known_to_compilers
 def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """``_bones``, which a compiler takes as it is: it could not trace the reading of a file."""
     return _bones(dtype, device)
