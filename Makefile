@@ -17,7 +17,7 @@ demo: setup
 
 # On all cores, at most eight: a file's tests in one process, one thread each. `.venv/bin/pytest FILE` runs a file alone.
 test: setup web
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ from shift_tokenizer import ShiftTokenizer
 import mlflow
 from pipelines.baselines.plan import TITLES
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("road")]  # one run of the road for all
+pytestmark = pytest.mark.slow
 
 STAGES = {
     "data",

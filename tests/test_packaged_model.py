@@ -17,8 +17,6 @@ ROOT = Path(__file__).parents[1]
 #: How far the share of claims on a few clips may lie from that of the card: three standard errors of 60 clips.
 MARGIN = 0.12
 
-pytestmark = pytest.mark.xdist_group("wheels")  # they are built in the packages' own folders
-
 
 @pytest.fixture(scope="module")
 def packaged(tmp_path_factory) -> Path:

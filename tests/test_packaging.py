@@ -11,8 +11,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ["hand-geometry", "shift-tokenizer", "hiw-data", "clutch-llm"]
 
-pytestmark = pytest.mark.xdist_group("wheels")  # they are built in the packages' own folders
-
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory) -> dict[str, Path]:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = {"README.md": README, "mlflow/README.md": (ROOT / "mlflow/README.md").read_text()}
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("road")]  # one run of the road for all
+pytestmark = pytest.mark.slow
 
 
 def blocks(language: str) -> list[str]:

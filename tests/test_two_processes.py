@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import mlflow
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("road")]  # one run of the road for all
+pytestmark = pytest.mark.slow
 
 MODELS = ("shift", "clutch_pretrained", "clutch_refined", "clutch_control", "clutch", "evaluator")
 
