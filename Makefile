@@ -15,8 +15,9 @@ demo: setup
 	$(BIN)/kedro run --pipeline full
 	@echo "Open reports/index.html to see it."
 
+# On all cores, at most eight: a file's tests in one process, one thread each. `.venv/bin/pytest FILE` runs a file alone.
 test: setup web
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .

@@ -107,6 +107,20 @@ def test_an_arm_is_held_against_what_it_was_asked_and_parts_are_told_apart() -> 
     assert (parts["true"]["rows"]["long"]["claims"], parts["false"]["rows"]["long"]["claims"]) == (1.0, 0.0)
 
 
+def test_a_caption_is_read_once_for_all_clips_and_arms() -> None:
+    clips = [clip(k) for k in range(3)] + [clip(3, captions=["bob twice"])]
+    read: list[str] = []
+
+    def counting(text: str) -> list[tuple[Claim, bool, Norm | None]]:
+        read.append(text)
+        return reader(text)
+
+    arms = {name: [[bobbing(2.0)]] * 4 for name in ("a", "b")}
+    found = measure_claims(counting, clips, arms, texts={"b": ["bob twice"] * 4})
+    assert sorted(read) == sorted({c["captions"][0] for c in clips})
+    assert found == measure_claims(reader, clips, arms, texts={"b": ["bob twice"] * 4})
+
+
 def test_the_norm_of_the_action_decides_what_is_fast() -> None:
     fast = Claim("speed", "right", "fast")
     strict, mild = (Norm(slow, quick, 0.0, 1.0) for slow, quick in ((4.0, 5.0), (0.5, 1.0)))

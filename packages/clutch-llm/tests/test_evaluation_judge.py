@@ -15,6 +15,8 @@ import pytest
 import torch
 from clutch_llm.evaluation import Judge, JudgeConfig, believed_shares, judge_motions, judge_training, train_judge
 from clutch_llm.evaluation.judge import coordinates, joints_of
+from clutch_llm.evaluation.judgement import right_answers
+from clutch_llm.evaluation.unseen import filled
 
 _spec = importlib.util.spec_from_file_location("evaluation_clips", Path(__file__).with_name("evaluation_clips.py"))
 assert _spec is not None
@@ -283,3 +285,18 @@ def test_broken_motions_are_refused(trained: Any) -> None:
         trained[0].name([np.full((4, 2, 21, 3), np.nan)], "procedural")
     with pytest.raises(ValueError, match="at least 2 clips"):
         train_judge(make_clips(1))
+
+
+def test_each_second_is_judged_as_a_motion_of_its_own(trained: Any, clips: Clips) -> None:
+    judge, _ = trained
+    truth = filled(clips, judge.filler.numpy())
+    found = judge_motions(judge, clips, [[motion, motion[::-1].copy()] for motion in truth])["procedural"]["by_second"]
+    assert set(found) == {"hand", "speed"}
+    for second in range(max(len(m) for m in truth) // 15):
+        cut = {i: m[15 * second : 15 * (second + 1)] for i, m in enumerate(truth)}
+        own = [i for i, m in cut.items() if len(m) >= 8]
+        right = right_answers(judge, [clips[i] for i in own], [[cut[i]] for i in own])
+        for attribute, rows in found.items():
+            key = f"second_{second + 1}"
+            assert rows["truth"][key] == pytest.approx(np.nanmean(right[attribute]), abs=1e-9)
+    assert "second_1" in found["hand"]["generated"]

@@ -10,11 +10,17 @@ import torch
 from clutch_llm.evaluation import measure_motions
 from clutch_llm.evaluation.grouping import seen_like
 from clutch_llm.evaluation.judge import joints_of
-from clutch_llm.evaluation.motion_measures import contact_figures, joint_speeds, plausibility, speed_by_quarter
+from clutch_llm.evaluation.motion_measures import (
+    contact_figures,
+    joint_speeds,
+    plausibility,
+    speed_by_quarter,
+    touching_pairs,
+)
 from clutch_llm.evaluation.padding import padded_batches
 from evaluation_clips import make_clips, relaxed_features
-from hand_geometry import features_to_params, params_to_features
-from hand_geometry.contact_metrics import contact_scores
+from hand_geometry import features_to_params, hand_penetration, limit_violation, params_to_features, self_penetration
+from hand_geometry.contact_metrics import Where, contact_mask, contact_scores
 
 ALL = np.ones((16, 2), dtype=bool)
 THUMB, INDEX, MIDDLE, RING = 4, 8, 12, 16
@@ -28,33 +34,39 @@ def touching(*tips: int, frames: int = 16, until: int | None = None) -> np.ndarr
     return joints
 
 
+def contacts(made: np.ndarray, true: np.ndarray, valid: np.ndarray, where: Where = "within") -> np.ndarray:
+    """The figures of joints of one motion against the true one's; hands are seen as in the true one."""
+    told, wanted = touching_pairs([made, true], [seen_like(valid, len(made)), valid])
+    return contact_figures(told[where], wanted[where])
+
+
 def test_contacts_of_one_pair_right_one_missed_and_one_too_many() -> None:
     made, true = touching(INDEX, RING), touching(INDEX, MIDDLE)
-    figures = contact_figures(made, true, ALL, "within")
+    figures = contacts(made, true, ALL)
     np.testing.assert_allclose(figures, [0.5, 0.5, 0.5, 0.5])
     scores = contact_scores(made, true, ALL, where="within")
     np.testing.assert_allclose(figures[:3], [scores.precision, scores.recall, scores.f1])
-    assert np.isnan(contact_figures(made, true, ALL, "across")).all()
+    assert np.isnan(contacts(made, true, ALL, "across")).all()
 
 
 def test_contacts_that_are_never_there_are_not_counted_but_missed_ones_are() -> None:
-    nothing = contact_figures(touching(), touching(INDEX), ALL, "within")
+    nothing = contacts(touching(), touching(INDEX), ALL)
     assert np.isnan(nothing[0])
     np.testing.assert_allclose(nothing[1:], 0.0)
-    invented = contact_figures(touching(INDEX), touching(), ALL, "within")
+    invented = contacts(touching(INDEX), touching(), ALL)
     assert np.isnan(invented[1])
     np.testing.assert_allclose(invented[[0, 2, 3]], 0.0)
     hidden = ALL.copy()
     hidden[:, 0] = False
-    assert np.isnan(contact_figures(touching(INDEX), touching(INDEX), hidden, "within")).all()
+    assert np.isnan(contacts(touching(INDEX), touching(INDEX), hidden)).all()
 
 
 def test_a_contact_at_another_time_is_right_by_clip_and_wrong_by_frame() -> None:
     late = touching(INDEX, until=8)[::-1].copy()
-    figures = contact_figures(late, touching(INDEX, until=8), ALL, "within")
+    figures = contacts(late, touching(INDEX, until=8), ALL)
     np.testing.assert_allclose(figures[:3], 1.0)
     assert figures[3] < 0.2
-    longer = contact_figures(touching(INDEX, frames=20), touching(INDEX), ALL, "within")
+    longer = contacts(touching(INDEX, frames=20), touching(INDEX), ALL)
     np.testing.assert_allclose(longer, 1.0)
 
 
@@ -76,18 +88,18 @@ def test_speed_is_the_mean_over_both_hands_and_the_motion_has_four_quarters() ->
 def test_a_finger_bent_backwards_is_beyond_its_limits() -> None:
     rest = relaxed_features(16)
     params = {k: torch.as_tensor(v).clone() for k, v in features_to_params(torch.from_numpy(rest)).items()}
-    before = plausibility(rest, joints_of([rest])[0], ALL)
+    before = plausibility([rest], joints_of([rest]), [ALL])[0]
     params["hand_pose"][:, 0, :3] = -torch.as_tensor(params["hand_pose"][:, 0, :3]) * 8 + 0.9
     bent = np.asarray(params_to_features(params), dtype=np.float32)
-    after = plausibility(bent, joints_of([bent])[0], ALL)
+    after = plausibility([bent], joints_of([bent]), [ALL])[0]
     assert before[0] < 0.01 < after[0]
     assert before[1] < 0.1 < after[1]
     closer = rest.copy()
     closer[:, 96:99] = closer[:, 195:198]  # one hand in the other
-    inside = plausibility(closer, joints_of([closer])[0], ALL)
+    inside = plausibility([closer], joints_of([closer]), [ALL])[0]
     assert before[3] == 0.0
     assert inside[3] > 5.0  # mm
-    blind = plausibility(rest, joints_of([rest])[0], ~ALL)
+    blind = plausibility([rest], joints_of([rest]), [~ALL])[0]
     assert np.isnan(blind).all()
 
 
@@ -154,3 +166,47 @@ def test_another_clips_motion_is_measured_where_its_own_hands_are_seen() -> None
     speeds = measure_motions(clips, [[rest], [moving]])["made"]["speeds"]
     assert speeds["truth"]["all"] == pytest.approx(0.075, rel=1e-3)  # of 0 and 0.15
     assert speeds["random_caption"]["all"] == pytest.approx(0.075, rel=1e-3)
+
+
+def random_motions(seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Features of five motions that touch, bend too far and interlock, and which hands count."""
+    rng = np.random.default_rng(seed)
+    motions, seen = [], []
+    for frames in (16, 9, 16, 5, 4):
+        features = relaxed_features(frames) + 0.3 * rng.normal(size=(frames, 198)).astype(np.float32)
+        features[:, 96:99] = features[:, 195:198]
+        motions.append(features.astype(np.float32))
+        seen.append(rng.random((frames, 2)) < 0.8)
+        seen[-1][0] = True  # of the frames on which penetration is taken
+    seen[1][:, 0] = False
+    seen[4][:] = False
+    return motions, seen
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_motions_measured_together_are_measured_as_alone(seed: int) -> None:
+    """Contacts to the bit; of the others the last digits may differ, as a processor takes many numbers at once."""
+    motions, seen = random_motions(seed)
+    joints = joints_of(motions)
+    for own, valid, masks in zip(joints, seen, touching_pairs(joints, seen), strict=True):
+        for where, mask in masks.items():
+            np.testing.assert_array_equal(mask, contact_mask(own, valid, where=where))
+    found = plausibility(motions, joints, seen)
+    assert np.isnan(found).tolist() == [[False] * 4, [False] * 3 + [True], [False] * 4, [False] * 4, [True] * 4]
+    for k in (0, 1, 2, 3):
+        pose = features_to_params(torch.from_numpy(motions[k]))["hand_pose"]
+        limits, few, some = limit_violation(pose, seen[k]), joints[k][::4], seen[k][::4]
+        by_hand = [limits.share, torch.rad2deg(limits.excess), 1e3 * self_penetration(few, some)]
+        np.testing.assert_allclose(found[k, :3], [float(value) for value in by_hand], rtol=1e-5)
+        np.testing.assert_allclose(found[k, 3], 1e3 * float(hand_penetration(few, some)), rtol=1e-5)
+
+
+def test_the_first_sample_alone_is_measured_for_what_hands_can_do() -> None:
+    (rest,) = [relaxed_features(16)]
+    inside = rest.copy()
+    inside[:, 96:99] = inside[:, 195:198]  # one hand in the other
+    about = {"source": "made", "fps": 15.0, "attributes": {}, "features": rest, "valid": ALL}
+    clips = [{**about, "clip_id": str(k), "captions": [str(k)]} for k in range(2)]
+    rows = measure_motions(clips, {"first": [[inside, rest]] * 2, "second": [[rest, inside]] * 2})["made"]["rows"]
+    assert rows["first"]["hand_penetration_mm"] > 5.0
+    assert rows["second"]["hand_penetration_mm"] == 0.0

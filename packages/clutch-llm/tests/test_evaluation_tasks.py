@@ -22,7 +22,7 @@ from clutch_llm.evaluation import (
     train_evaluator,
 )
 from clutch_llm.evaluation.grouping import by_source, other_indices
-from clutch_llm.evaluation.motion_errors import clip_errors, hold, mean_pose, stack_samples
+from clutch_llm.evaluation.motion_errors import clip_errors, hold, joint_tensors, mean_pose, stack_samples
 
 _spec = importlib.util.spec_from_file_location("evaluation_clips", Path(__file__).with_name("evaluation_clips.py"))
 assert _spec is not None
@@ -83,6 +83,16 @@ def test_frames_that_are_not_valid_do_not_count(clips: Clips) -> None:
     nothing = clip_errors([poisoned], [clip])
     assert nothing.mean("mpjpe_abs_mm") is None
     assert nothing.interval("mpjpe_abs_mm") is None
+
+
+def test_joints_of_the_truth_that_are_known_are_taken_as_they_are(clips: Clips) -> None:
+    own, moved = clips[:3], [_moved(c, 0.01) for c in clips[:3]]
+    found = clip_errors(moved, own, truth=joint_tensors([c["features"] for c in own]))
+    for name, values in clip_errors(moved, own).values.items():
+        np.testing.assert_array_equal(found.values[name], values)
+    of_itself = clip_errors(moved, own, truth=joint_tensors(moved))
+    assert of_itself.mean("mpjpe_abs_mm") == 0.0
+    assert joint_tensors([]) == []
 
 
 def test_clips_count_by_their_frames() -> None:

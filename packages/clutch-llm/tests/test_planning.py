@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from clutch_llm import Clutch, ClutchConfig, PretrainConfig, build_corpus
+from clutch_llm import Clutch, ClutchConfig, PretrainConfig, build_corpus, planning
 from clutch_llm.corpus import mirror_clip
 from clutch_llm.planning import FIELDS, NONE, PLAN_NAMES, claims_in, codes_of, field_names, fulfilled, plan_of, plans_of
 from clutch_llm.ranking import best_of
@@ -55,6 +55,20 @@ def test_of_a_hand_at_rest_beside_one_that_moves_a_plan_says_nothing() -> None:
     ):
         assert not [name for name in plan if f":{other}" in name]
         assert any(name.startswith("palm:") for name in plan)  # which the hand at rest has as well
+
+
+def test_claims_that_no_plan_looks_at_change_none(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    clips = [motion(lifts(int(rng.integers(4))), lifts(int(rng.integers(4)))) for _ in range(12)]
+    for clip in clips:
+        turned = rng.normal(size=(1, 198)) * np.sin(np.arange(60) / rng.uniform(2, 9))[:, None]
+        clip["features"] = (clip["features"] + 0.3 * turned).astype(np.float32)
+    codes = codes_of(clips)
+    few, looked_at = [plan_of(own) for own in codes], sum(len(own.claims(wanted=planning._answers)) for own in codes)
+    monkeypatch.setattr(planning, "_answers", lambda claim: not claim.when)
+    assert [plan_of(own) for own in codes] == few
+    assert looked_at < 0.6 * sum(len(own.claims()) for own in codes)
+    assert len({tuple(plan) for plan in few}) > 8
 
 
 def test_hands_at_rest_are_said_to_be_still() -> None:

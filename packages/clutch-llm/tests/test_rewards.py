@@ -13,6 +13,7 @@ from clutch_llm.stages import REWARD_TERMS
 from evaluation_clips import relaxed_features
 from hand_geometry import features_to_params, params_to_features
 from hand_geometry.codes import Claim, Norm
+from hand_geometry.contact_metrics import WHERES
 
 RIGHT_HEIGHT = 99 + 97
 FRAMES = 60  # four seconds
@@ -80,7 +81,7 @@ def test_contact_is_f1_of_the_pairs_within_and_across(monkeypatch) -> None:
     for pair in (1, 2, 5):
         touching[0][:, 7 * pair, pair] = True
     touching[1][1, 30, 4] = True
-    monkeypatch.setattr(rewards, "contact_mask", lambda points, seen, where: touching[where == "across"])
+    monkeypatch.setattr(rewards, "contact_masks", lambda points, seen: dict(zip(WHERES, touching, strict=True)))
     found = reward_terms([bobbing(2.0)] * 2, [wanted] * 2)["contact"]
     assert found.tolist() == pytest.approx([(2 / 3 + 1) / 2, (2 / 3 + 0) / 2])
 

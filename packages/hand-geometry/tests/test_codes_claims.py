@@ -166,6 +166,21 @@ def test_the_claims_of_codes_are_all_fulfilled_by_them(seed: int) -> None:
     assert {claim.kind for claim in claims} >= {"hands", "count", "speed", "size"}
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_claims_that_are_not_wanted_are_left_out_and_the_others_stay_as_they_are(seed: int) -> None:
+    codes = motion_codes(random_motion(seed), None, FPS)
+    assert isinstance(codes, MotionCodes)
+    looked_at: list[Claim] = []
+
+    def wanted(claim: Claim) -> bool:
+        looked_at.append(claim)
+        return claim.kind in ("palm", "count")
+
+    found = codes.claims(wanted=wanted)
+    assert found == [claim for claim in codes.claims() if claim.kind in ("palm", "count")]
+    assert len(looked_at) == len(set(looked_at)) > len(found) > 0
+
+
 def test_claims_of_each_second_say_when(lifting: MotionCodes) -> None:
     claims = lifting.claims(every=1.0)
     assert {holds(claim, lifting) for claim in claims} == {"fulfilled"}

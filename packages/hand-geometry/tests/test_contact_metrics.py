@@ -7,7 +7,7 @@ from hand_geometry import contact_scores, contact_statistics, load_pose
 from hand_geometry.codes import CodeThresholds
 from hand_geometry.codes.contact import contact_distances
 from hand_geometry.codes.geometry import measure
-from hand_geometry.contact_metrics import contact_mask
+from hand_geometry.contact_metrics import contact_mask, contact_masks
 from hand_geometry.errors import InputError, ShapeError
 
 
@@ -25,6 +25,21 @@ def test_the_mask_names_the_pair_and_the_frames() -> None:
     assert np.argwhere(mask.any(0)).ravel().tolist() == [4]  # right hand, thumb and index
     assert not contact_mask(pinching(slice(5, 10)), where="within", min_frames=6).any()
     assert contact_mask(pinching(slice(5, 10)), where="across").shape == (20, 10)
+
+
+def test_both_masks_of_one_measuring_are_those_of_two() -> None:
+    joints, valid = pinching(slice(5, 10)), np.ones((20, 2), bool)
+    valid[7, 1] = False
+    joints[12:, 0, [8, 12]] = joints[12:, 1, 9:10]  # two tips of the left hand on the right palm
+    masks = contact_masks(joints, valid)
+    assert list(masks) == ["within", "across"]
+    assert np.argwhere(masks["within"][:, 4]).ravel().tolist() == [5, 6, 8, 9]
+    assert np.argwhere(masks["across"].any(0)).ravel().tolist() == [1, 2]
+    assert np.argwhere(masks["across"][:, 1]).ravel().tolist() == list(range(12, 20))
+    assert contact_masks(joints, valid, min_frames=3)["within"][:, 4].sum() == 0
+    np.testing.assert_array_equal(masks["across"], contact_mask(joints, valid, where="across"))
+    with pytest.raises(InputError, match="min_frames"):
+        contact_masks(joints, min_frames=0)
 
 
 def test_scores_of_the_same_motion_are_one_and_of_a_missed_contact_zero() -> None:

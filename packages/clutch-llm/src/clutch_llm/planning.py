@@ -95,7 +95,7 @@ def plan_of(codes: MotionCodes) -> list[str]:
     What both hands do alike is said of both, and otherwise what the hand that moves does, or of two that do, the one
     that the codes tell of first.
     """
-    claims = [claim for claim in codes.claims() if not claim.when]
+    claims = codes.claims(wanted=_answers)
     moving = [c.hand for c in claims if c.kind == "hands" and c.value == "moves"]
     plan = []
     for kinds in FIELDS.values():
@@ -104,6 +104,12 @@ def plan_of(codes: MotionCodes) -> list[str]:
     if len(moving) == 0:
         plan[0] = str(Claim("hands", _BOTH, "still")) if _still(claims) else NONE
     return plan
+
+
+def _answers(claim: Claim) -> bool:
+    """Whether a claim may have a part in a plan."""
+    known = _KNOWN.get(claim.kind)
+    return known is not None and not claim.when and (claim.kind != "relation" or str(claim) in known)
 
 
 def _still(claims: Sequence[Claim]) -> bool:

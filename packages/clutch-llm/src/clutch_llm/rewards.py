@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from hand_geometry import features_to_params, jitter, limit_violation
 from hand_geometry.codes import MotionCodes, parse_claim
-from hand_geometry.contact_metrics import Where, contact_mask
+from hand_geometry.contact_metrics import WHERES, contact_masks
 from numpy.typing import NDArray
 
 from clutch_llm.evaluation.claims import ClaimReader, Stated, claims_of, codes_of, is_met
@@ -44,7 +44,6 @@ LIMIT_SCALE = 0.05
 JITTER_FLOOR = 0.0005
 
 _WHOLE = -1  # the second of a claim of the whole motion
-_WHERES: tuple[Where, ...] = ("within", "across")
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,8 @@ def _measured(
     for length in np.unique(lengths):
         members = np.flatnonzero(lengths == length).tolist()
         points, seen = np.stack([joints[i] for i in members]), np.stack([valid[i] for i in members])
-        within, across = (np.asarray(contact_mask(points, seen, where=where).any(-2)) for where in _WHERES)
+        masks = contact_masks(points, seen)
+        within, across = (np.asarray(masks[where].any(-2)) for where in WHERES)
         pose = features_to_params(torch.from_numpy(np.stack([motions[i] for i in members])))["hand_pose"]
         for k, i in enumerate(members):
             beyond = float(limit_violation(pose[k], seen[k]).share)

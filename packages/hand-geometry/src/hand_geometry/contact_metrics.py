@@ -23,6 +23,8 @@ from hand_geometry.errors import InputError, ShapeError
 Where = Literal["within", "across"]
 Bools = NDArray[np.bool_]
 
+WHERES: tuple[Where, ...] = ("within", "across")
+
 
 class ContactScores(NamedTuple):
     """Means over clips, 0 to 1; NaN where no clip has a contact to count (``precision``: none predicted)."""
@@ -116,22 +118,36 @@ def contact_mask(joints: Any, valid: Any = None, *, where: Where, min_frames: in
         ShapeError: If a shape does not fit.
         InputError: If ``where`` or ``min_frames`` is out of range.
     """
-    if where not in ("within", "across") or min_frames < 1:
-        raise InputError(f"Expected where as 'within' or 'across' and min_frames >= 1, got {where!r}, {min_frames}.")
+    if where not in WHERES:
+        raise InputError(f"where: Expected 'within' or 'across', got {where!r}.")
+    return contact_masks(joints, valid, min_frames=min_frames)[where]
+
+
+def contact_masks(joints: Any, valid: Any = None, *, min_frames: int = 1) -> dict[Where, Bools]:
+    """`contact_mask` for both of ``WHERES``, of one measuring.
+
+    Raises:
+        ShapeError: If a shape does not fit.
+        InputError: If ``min_frames`` is below 1.
+    """
+    if min_frames < 1:
+        raise InputError(f"min_frames: Expected 1 or more, got {min_frames}.")
     x, seen = checked_joints(joints, valid, 1.0)
     lead, frames, t = x.shape[:-4], x.shape[-4], CodeThresholds()
     m = measure(x.reshape(-1, *x.shape[-4:]), seen.reshape(-1, frames, 2), 1.0, t.smoothing_s)
     distances = contact_distances(m)
-    if where == "within":
-        mask = np.asarray((distances.thumb_tips < t.tip_contact_m) & m.valid)
-    else:
-        mask = np.asarray((distances.tip_palm < t.palm_contact_m) & m.valid[0] & m.valid[1])
-    rows = np.ascontiguousarray(mask.transpose(2, 1, 0, 3)).reshape(-1, frames)  # clip, hand, pair
-    if min_frames > 1:
-        runs = runs_of(rows.view(np.int8))
-        keep = (runs.value == 1) & (runs.stop - runs.start >= min_frames)
-        rows = np.repeat(keep, runs.stop - runs.start).reshape(rows.shape)
-    return np.moveaxis(rows.reshape(*lead, -1, frames), -1, -2)
+    masks: dict[Where, Bools] = {
+        "within": np.asarray((distances.thumb_tips < t.tip_contact_m) & m.valid),
+        "across": np.asarray((distances.tip_palm < t.palm_contact_m) & m.valid[0] & m.valid[1]),
+    }
+    for where, mask in masks.items():
+        rows = np.ascontiguousarray(mask.transpose(2, 1, 0, 3)).reshape(-1, frames)  # clip, hand, pair
+        if min_frames > 1:
+            runs = runs_of(rows.view(np.int8))
+            keep = (runs.value == 1) & (runs.stop - runs.start >= min_frames)
+            rows = np.repeat(keep, runs.stop - runs.start).reshape(rows.shape)
+        masks[where] = np.moveaxis(rows.reshape(*lead, -1, frames), -1, -2)
+    return masks
 
 
 def _mean_ratio(part: NDArray[np.integer], whole: NDArray[np.integer]) -> float:

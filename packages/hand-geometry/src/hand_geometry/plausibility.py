@@ -15,7 +15,6 @@ Convention:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from itertools import combinations, product
 from typing import Any, NamedTuple
@@ -64,13 +63,21 @@ def limit_violation(hand_pose: Any, valid: Any = None, tolerance: float = 1e-3) 
     if pose.ndim < 3 or pose.shape[-3:] != (2, 15, 3):
         raise ShapeError("hand_pose", "(..., T, 2, 15, 3)", tuple(pose.shape), "Left then right.")
     mask = _mask(valid, pose.shape[:-2], pose.device)
-    axes = np.stack([load_asset("default", side).joint_axes[1:] for side in ("left", "right")])
-    angles = torch.einsum("hjka,...hja->...hjk", torch.tensor(axes).to(pose), pose).flatten(-2)
-    low, high = (torch.tensor(bound).to(pose) for bound in angle_priors()[2:])
-    excess = ((low - angles).clamp(min=0) + (angles - high).clamp(min=0))[mask]
+    excess = limit_excess(pose)[mask]
     if not bool(mask.any()):
         return LimitViolation(pose.new_tensor(float("nan")), pose.new_tensor(float("nan")))
     return LimitViolation(excess.mean(), (excess > tolerance).to(pose.dtype).mean())
+
+
+def limit_excess(pose: Tensor) -> Tensor:
+    """How far each angle is beyond its limit: hands (..., 2, 15, 3), left then right -> (..., 2, 45) radians.
+
+    The angles are flexion, abduction and twist of each joint; one within its limits has 0.
+    """
+    axes = np.stack([load_asset("default", side).joint_axes[1:] for side in ("left", "right")])
+    angles = torch.einsum("hjka,...hja->...hjk", torch.tensor(axes).to(pose), pose).flatten(-2)
+    low, high = (torch.tensor(bound).to(pose) for bound in angle_priors()[2:])
+    return (low - angles).clamp(min=0) + (angles - high).clamp(min=0)
 
 
 def self_penetration(joints: Any, valid: Any = None) -> Tensor:
@@ -88,8 +95,7 @@ def self_penetration(joints: Any, valid: Any = None) -> Tensor:
     """
     points = _points(joints)
     mask = _mask(valid, points.shape[:-2], points.device)
-    pairs, reach = _own_pairs()
-    return _mean_depth(points[mask], points[mask], pairs, reach)
+    return _mean(self_depths(points[mask]))
 
 
 def hand_penetration(joints: Any, valid: Any = None) -> Tensor:
@@ -109,10 +115,18 @@ def hand_penetration(joints: Any, valid: Any = None) -> Tensor:
     if points.shape[-3] != 2:
         raise ShapeError("joints", "(..., T, 2, 21, 3)", tuple(points.shape), "Left then right.")
     mask = _mask(valid, points.shape[:-2], points.device).all(-1)
-    radius = bone_radii()
+    return _mean(hand_depths(points[mask]))
+
+
+def self_depths(hands: Tensor) -> Tensor:
+    """The deepest penetration of each hand into itself: joints (N, 21, 3) -> (N,), metres."""
+    return _depths(hands, hands, *_own_pairs())
+
+
+def hand_depths(both: Tensor) -> Tensor:
+    """The deepest penetration of one hand into the other: joints of left and right (N, 2, 21, 3) -> (N,), metres."""
     pairs = np.array(list(product(range(20), repeat=2)))
-    both = points[mask]
-    return _mean_depth(both[:, 0], both[:, 1], pairs, radius[pairs].sum(1))
+    return _depths(both[:, 0], both[:, 1], pairs, bone_radii()[pairs].sum(1))
 
 
 def segment_distance(p0: Tensor, p1: Tensor, q0: Tensor, q1: Tensor) -> Tensor:
@@ -182,20 +196,20 @@ def _own_pairs() -> tuple[np.ndarray, Array]:
     return pairs, np.minimum(bone_radii()[pairs].sum(1), flat)
 
 
-def _mean_depth(first: Tensor, second: Tensor, pairs: np.ndarray, reach: Array) -> Tensor:
-    """Mean of the deepest penetration; hands (N, 21, 3), pairs (P, 2) of bones of the first and the second."""
-    if len(first) == 0:
-        return first.new_tensor(float("nan"))
-    return torch.cat(list(_depths(first, second, pairs, torch.tensor(reach).to(first)))).mean()
+def _mean(depths: Tensor) -> Tensor:
+    return depths.mean() if len(depths) else depths.new_tensor(float("nan"))
 
 
-def _depths(first: Tensor, second: Tensor, pairs: np.ndarray, reach: Tensor) -> Iterator[Tensor]:
-    starts = np.array(BONE_START)
+def _depths(first: Tensor, second: Tensor, pairs: np.ndarray, reach: Array) -> Tensor:
+    """The deepest penetration (N,) of hands (N, 21, 3), over pairs (P, 2) of bones of the first and the second."""
+    starts, within = np.array(BONE_START), torch.tensor(reach).to(first)
     (a, b), (a0, b0) = pairs.T, starts[pairs].T
-    for begin in range(0, len(first), _FRAMES):
-        p, q = first[begin : begin + _FRAMES], second[begin : begin + _FRAMES]
-        distance = segment_distance(p[:, a0], p[:, a + 1], q[:, b0], q[:, b + 1])
-        yield (reach - distance).clamp(min=0).amax(-1)
+    found = [first.new_zeros(0)]
+    for p, q in zip(first.split(_FRAMES), second.split(_FRAMES), strict=True):
+        if len(p):
+            distance = segment_distance(p[:, a0], p[:, a + 1], q[:, b0], q[:, b + 1])
+            found.append((within - distance).clamp(min=0).amax(-1))
+    return torch.cat(found)
 
 
 def _points(joints: Any) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from clutch_llm.evaluation.evaluator import Evaluator
 from clutch_llm.evaluation.grouping import Clip, require_one_per_clip
@@ -22,7 +23,7 @@ from clutch_llm.evaluation.metrics import (
     r_precision,
     r_precision_full,
 )
-from clutch_llm.evaluation.motion_errors import ClipErrors, Motion, clip_errors, stack_samples
+from clutch_llm.evaluation.motion_errors import ClipErrors, Motion, clip_errors, joint_tensors, stack_samples
 
 Samples = Sequence[Sequence[Motion]]
 ERRORS = ("mpjpe_abs_mm", "mpjpe_root_mm", "jitter_mm_frame3")
@@ -83,7 +84,13 @@ class RowOptions:
 
 
 def embed_arm(
-    evaluator: Evaluator, texts: Sequence[str], samples: Samples, clips: Sequence[Clip] | None, *, name: str = "motions"
+    evaluator: Evaluator,
+    texts: Sequence[str],
+    samples: Samples,
+    clips: Sequence[Clip] | None,
+    *,
+    name: str = "motions",
+    truth: Sequence[Tensor] | None = None,
 ) -> Arm:
     """Embed an arm's motions.
 
@@ -93,6 +100,7 @@ def embed_arm(
         samples: N lists of motions (T, 198); as many of each as the shortest list has are taken.
         clips: N true clips for the joint errors; None leaves these out.
         name: of the arm, for messages.
+        truth: joints of the clips, see ``clip_errors``; None works them out.
 
     Raises:
         ValueError: if a caption has no motion.
@@ -105,7 +113,9 @@ def embed_arm(
     flat = evaluator.embed_motions([s[k] for s in samples for k in range(count)])
     errors = None
     if clips is not None:
-        errors = stack_samples([clip_errors([s[k] for s in samples], clips, ERRORS) for k in range(count)])
+        truth = joint_tensors([c["features"] for c in clips]) if truth is None else truth
+        by_sample = [[s[k] for s in samples] for k in range(count)]
+        errors = stack_samples([clip_errors(motions, clips, ERRORS, truth=truth) for motions in by_sample])
     return Arm(evaluator.embed_texts(list(texts)), flat.reshape(len(samples), count, -1), errors)
 
 

@@ -16,6 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
@@ -230,6 +231,7 @@ def measure_claims(
     """
     arms = checked_arms(generated, reconstructions, clips)
     asked = texts_of(texts, list(arms), clips)
+    reader = cache(reader)  # clips and arms share captions
     result: dict[str, dict[str, Any]] = {}
     for source, members in by_source(clips).items():
         own = [clips[i] for i in members]

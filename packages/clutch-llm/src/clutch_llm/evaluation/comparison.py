@@ -19,6 +19,7 @@ from clutch_llm.evaluation.intervals import interval_over_clips_and_seeds
 from clutch_llm.evaluation.judge import Judge
 from clutch_llm.evaluation.judgement import right_answers
 from clutch_llm.evaluation.metrics import distance_matrix, mmd_change_by_clip, r_precision_credit
+from clutch_llm.evaluation.motion_errors import joint_tensors
 
 Array = NDArray[np.float64]
 
@@ -80,8 +81,9 @@ def compare_arms(
     for source, members in by_source(clips).items():
         own, said = [clips[i] for i in members], [asked[i] for i in members]
         truth = evaluator.embed_clips(own)
+        joints = joint_tensors([c["features"] for c in own])
         made = {
-            name: [embed_arm(evaluator, said, [run[i] for i in members], own, name=name) for run in runs]
+            name: [embed_arm(evaluator, said, [run[i] for i in members], own, name=name, truth=joints) for run in runs]
             for name, runs in arms.items()
         }
         judged = {

@@ -24,7 +24,7 @@ from clutch_llm.evaluation.grouping import (
     parts,
 )
 from clutch_llm.evaluation.intervals import with_interval
-from clutch_llm.evaluation.judge import MIN_FRAMES, Judge
+from clutch_llm.evaluation.judge import MIN_FRAMES, Judge, joints_of
 from clutch_llm.evaluation.motion_errors import Motion
 from clutch_llm.evaluation.unseen import filled
 
@@ -43,9 +43,20 @@ def right_answers(judge: Judge, clips: Sequence[Clip], samples: Samples) -> dict
         For each attribute of the source (N,): the share of the clip's motions that were named rightly; NaN where the
         clip does not say, or says what the judge has no answer for (a value that training has not seen).
     """
+    return _right_answers(judge, clips, _joints(samples))
+
+
+def _joints(samples: Samples) -> Samples:
+    """The joints (T, 2, 21, 3) of each motion (T, 198)."""
+    joints = iter(joints_of([motion for many in samples for motion in many]))
+    return [[next(joints) for _ in many] for many in samples]
+
+
+def _right_answers(judge: Judge, clips: Sequence[Clip], joints: Samples) -> dict[str, Array]:
+    """``right_answers`` for the joints (T, 2, 21, 3) of the clips' motions."""
     source = clips[0]["source"]
-    count = min(len(s) for s in samples)
-    answers = judge.name_features([s[k] for s in samples for k in range(count)], source)
+    count = min(len(s) for s in joints)
+    answers = judge.name([s[k] for s in joints for k in range(count)], source)
     found = {}
     for attribute, said in answers.items():
         truth = _values(judge, clips, attribute)
@@ -101,14 +112,15 @@ def judge_motions(
         own = [clips[i] for i in members]
         truth = filled(own, judge.filler.cpu().numpy())
         motions = motions_by_row(truth, reconstructions, arms, members, other_indices(own, seed=seed))
-        right = {name: right_answers(judge, own, many) for name, many in motions.items()}
+        joints = {name: _joints(many) for name, many in motions.items()}
+        right = {name: _right_answers(judge, own, many) for name, many in joints.items()}
         result[source] = head(own) | {
             "attributes": {
                 name: {"values": len(values), "learnt": judge.learnt(source, name)}
                 for name, values in judge.classes[source].items()
             },
             "rows": _rows(judge, right, own, range(len(own)), seed),
-            "by_second": _by_second(judge, own, motions, seed),
+            "by_second": _by_second(judge, own, joints, seed),
             "parts": {
                 attribute: {
                     label: {"clips": len(w), "rows": _rows(judge, right, own, w, seed)} for label, w in split.items()
@@ -136,22 +148,22 @@ def _rows(
 
 
 def _by_second(
-    judge: Judge, clips: Sequence[Clip], motions: Mapping[str, Samples], seed: int
+    judge: Judge, clips: Sequence[Clip], joints: Mapping[str, Samples], seed: int
 ) -> dict[str, dict[str, dict[str, float | None]]]:
-    """The judge's accuracies on each second of the motions, as a motion of its own."""
+    """The judge's accuracies on each second of the motions, as a motion of its own; joints of each by row."""
     source = clips[0]["source"]
     found: dict[str, dict[str, dict[str, float | None]]] = {
-        a: {name: {} for name in motions} for a in judge.classes[source] if judge.learnt(source, a)
+        a: {name: {} for name in joints} for a in judge.classes[source] if judge.learnt(source, a)
     }
     if not found:
         return found
-    for name, samples in motions.items():
+    for name, samples in joints.items():
         for second in range(max(len(m) for s in samples for m in s)):
             cut = [[_second(m, clip["fps"], second) for m in s] for s, clip in zip(samples, clips, strict=True)]
             long = [i for i, s in enumerate(cut) if all(len(m) for m in s)]
             if not long:
                 break
-            right = right_answers(judge, [clips[i] for i in long], [cut[i] for i in long])
+            right = _right_answers(judge, [clips[i] for i in long], [cut[i] for i in long])
             for attribute, rows in found.items():
                 rows[name] |= with_interval(f"second_{second + 1}", right[attribute], seed=seed)
     return found

@@ -61,8 +61,11 @@ class ClipErrors:
         return bootstrap_interval(self.values[measure][kept], self.weights[measure][kept], seed=seed)
 
 
-def _joints(motions: Sequence[Motion]) -> list[Tensor]:
-    """Joints (T_i, 2, 21, 3) of each motion, in one pass over all frames."""
+@torch.no_grad()
+def joint_tensors(motions: Sequence[Motion]) -> list[Tensor]:
+    """Joints (T_i, 2, 21, 3) in metres of each motion (T_i, 198), in one pass over all frames."""
+    if not len(motions):
+        return []
     frames = [torch.as_tensor(np.asarray(m, dtype=np.float32)) for m in motions]
     return list(features_to_joints(torch.cat(frames)).split([len(f) for f in frames]))
 
@@ -86,13 +89,20 @@ def _measure(name: str, predicted: Tensor, truth: Tensor, valid: Tensor, fps: fl
 
 
 @torch.no_grad()
-def clip_errors(motions: Sequence[Motion], clips: Sequence[Clip], measures: Sequence[str] = MEASURES) -> ClipErrors:
+def clip_errors(
+    motions: Sequence[Motion],
+    clips: Sequence[Clip],
+    measures: Sequence[str] = MEASURES,
+    *,
+    truth: Sequence[Tensor] | None = None,
+) -> ClipErrors:
     """Compare ``motions[i]`` (T_i, 198) with ``clips[i]``; metres become millimetres here.
 
     Args:
         motions: one per clip.
         clips: the truth, with ``features``, ``valid`` and ``fps``.
         measures: which of ``MEASURES`` to take.
+        truth: the joints of the clips, where they are known already (``joint_tensors`` of their features).
 
     Returns:
         Errors per clip: root-aligned, absolute and Procrustes-aligned MPJPE in mm, acceleration error in
@@ -104,16 +114,14 @@ def clip_errors(motions: Sequence[Motion], clips: Sequence[Clip], measures: Sequ
     require_one_per_clip("motions", motions, clips)
     values = {name: np.zeros(len(clips)) for name in measures}
     weights = {name: np.zeros(len(clips)) for name in measures}
-    if not clips:
-        return ClipErrors(values, weights)
-    pairs = zip(_joints(motions), _joints([c["features"] for c in clips]), clips, strict=True)
-    for i, (predicted, truth, clip) in enumerate(pairs):
-        n = min(len(predicted), len(truth))
+    wanted = joint_tensors([c["features"] for c in clips]) if truth is None else truth
+    for i, (predicted, true, clip) in enumerate(zip(joint_tensors(motions), wanted, clips, strict=True)):
+        n = min(len(predicted), len(true))
         valid = torch.as_tensor(np.asarray(clip["valid"], dtype=bool))[:n]
         for name in measures:
             weights[name][i] = _windows(valid, _WINDOW[name])
             if weights[name][i]:
-                values[name][i] = _measure(name, predicted[:n], truth[:n], valid, clip["fps"])
+                values[name][i] = _measure(name, predicted[:n], true[:n], valid, clip["fps"])
     return ClipErrors(values, weights)
 
 

@@ -7,13 +7,15 @@ Contacts are those of ``hand_geometry.contact_metrics`` (as HandX reports them),
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from hand_geometry import features_to_params, hand_penetration, limit_violation, self_penetration
-from hand_geometry.contact_metrics import contact_mask
+from hand_geometry import features_to_params
+from hand_geometry.contact_metrics import WHERES, Where, contact_masks
+from hand_geometry.plausibility import hand_depths, limit_excess, self_depths
 from numpy.typing import NDArray
+from torch import Tensor
 
 from clutch_llm.evaluation.arms import Samples
 from clutch_llm.evaluation.grouping import (
@@ -32,12 +34,16 @@ from clutch_llm.evaluation.unseen import NOTHING, filled
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Where = Literal["within", "across"]
+Masks = Mapping[Where, Bools]
 
-WHERES: tuple[Where, ...] = ("within", "across")
 QUARTERS = 4
 PENETRATION_EVERY = 4
 """Frames: penetration is taken on one of so many, of the first sample; it is slow to measure and changes slowly."""
+BEYOND = 1e-3
+"""Radians: angles beyond a limit by less than this are not."""
+
+_TOGETHER = 256
+"""Motions that are measured at once."""
 
 
 def joint_speeds(joints: NDArray[np.float32], valid: Bools, fps: float) -> Array:
@@ -64,25 +70,39 @@ def speed_by_quarter(joints: NDArray[np.float32], valid: Bools, fps: float) -> A
     return np.array([np.nanmean(p) if np.isfinite(p).any() else np.nan for p in pieces])
 
 
-def contact_figures(made: NDArray[np.float32], true: NDArray[np.float32], valid: Bools, where: Where) -> Array:
+def touching_pairs(joints: Sequence[NDArray[np.float32]], valid: Sequence[Bools]) -> list[Masks]:
+    """Which pairs touch in each frame of motions, within a hand and across hands (`contact_masks`).
+
+    Args:
+        joints: (T_i, 2, 21, 3) in metres of each; those of a length are measured together.
+        valid: (T_i, 2) of each.
+    """
+    lengths = np.array([len(own) for own in joints])
+    found: dict[int, Masks] = {}
+    for length in np.unique(lengths):
+        alike = np.flatnonzero(lengths == length).tolist()
+        for start in range(0, len(alike), _TOGETHER):
+            some = alike[start : start + _TOGETHER]
+            masks = contact_masks(np.stack([joints[i] for i in some]), np.stack([valid[i] for i in some]))
+            found |= {i: {where: mask[k] for where, mask in masks.items()} for k, i in enumerate(some)}
+    return [found[i] for i in range(len(joints))]
+
+
+def contact_figures(made: Bools, true: Bools) -> Array:
     """Precision, recall and F1 of the pairs that touch at all, and F1 of those that touch in each frame; of one motion.
 
     Args:
-        made: joints (T', 2, 21, 3) in metres.
-        true: joints (T, 2, 21, 3).
-        valid: (T, 2) of the true motion; frames that both have count by frame.
-        where: "within" a hand (thumb to fingertips) or "across" hands (fingertips to the other palm).
+        made: (T', P) which pairs touch in each frame (`touching_pairs`).
+        true: (T, P) of the true motion; frames that both have count by frame.
 
     Returns:
         (4,), NaN where nothing touches: precision where the motion has no contact, recall where the true one has none,
         F1 where neither has.
     """
-    a = contact_mask(made, seen_like(valid, len(made)), where=where)
-    b = contact_mask(true, valid, where=where)
-    shared = min(len(a), len(b))
-    ever, wanted = a.any(0), b.any(0)
+    shared = min(len(made), len(true))
+    ever, wanted = made.any(0), true.any(0)
     hits = (ever & wanted).sum()
-    in_frame = (a[:shared] & b[:shared]).sum(), a[:shared].sum() + b[:shared].sum()
+    in_frame = (made[:shared] & true[:shared]).sum(), made[:shared].sum() + true[:shared].sum()
     ratios = ((hits, ever.sum()), (hits, wanted.sum()), (2 * hits, ever.sum() + wanted.sum()))
     return np.array([_ratio(*r) for r in (*ratios, (2 * in_frame[0], in_frame[1]))])
 
@@ -96,23 +116,39 @@ PLAUSIBLE = ("beyond_limits_share", "beyond_limits_deg", "self_penetration_mm", 
 
 
 @torch.no_grad()
-def plausibility(motion: Motion, joints: NDArray[np.float32], valid: Bools) -> Array:
-    """(4,): share of the joint angles beyond their limits, mean excess in degrees, and two mean depths of penetration.
+def plausibility(
+    motions: Sequence[Motion], joints: Sequence[NDArray[np.float32]], valid: Sequence[Bools]
+) -> NDArray[np.float64]:
+    """Share of the joint angles beyond their limits, mean excess in degrees, and two mean depths of penetration.
 
     Args:
-        motion: features (T, 198).
-        joints: (T, 2, 21, 3) of it, metres.
-        valid: (T, 2).
+        motions: features (T_i, 198) of each; their frames are measured together.
+        joints: (T_i, 2, 21, 3) of each, metres.
+        valid: (T_i, 2) of each.
 
     Returns:
-        As ``PLAUSIBLE``; NaN where no hand is seen (of the last: where never both are).
+        (N, 4) as ``PLAUSIBLE``; NaN where no hand is seen (of the last: where never both are).
     """
-    pose = features_to_params(torch.from_numpy(np.asarray(motion, np.float32)))["hand_pose"]
-    limits = limit_violation(pose, valid)
-    few, seen = joints[::PENETRATION_EVERY], valid[::PENETRATION_EVERY]
-    itself = float(self_penetration(few, seen)) if seen.any() else np.nan
-    other = float(hand_penetration(few, seen)) if seen.all(1).any() else np.nan
-    return np.array([float(limits.share), float(np.rad2deg(float(limits.excess))), 1e3 * itself, 1e3 * other])
+    frames = torch.from_numpy(np.concatenate([np.asarray(m, np.float32) for m in motions]))
+    seen = torch.from_numpy(np.concatenate(valid))
+    excess = limit_excess(features_to_params(frames)["hand_pose"])[seen]
+    few = torch.from_numpy(np.concatenate([own[::PENETRATION_EVERY] for own in joints]))
+    thin = [v[::PENETRATION_EVERY] for v in valid]
+    some = torch.from_numpy(np.concatenate(thin))
+    return np.stack(
+        [
+            _means((excess > BEYOND).to(excess.dtype), [v.sum() for v in valid]),
+            np.rad2deg(_means(excess, [v.sum() for v in valid])),
+            1e3 * _means(self_depths(few[some]), [v.sum() for v in thin]),
+            1e3 * _means(hand_depths(few[some.all(1)]), [v.all(1).sum() for v in thin]),
+        ],
+        axis=1,
+    )
+
+
+def _means(values: Tensor, counts: Sequence[int]) -> Array:
+    """The mean of each motion's values, which stand one after the other, so many of each; NaN where it has none."""
+    return np.array([float(own.mean()) if len(own) else np.nan for own in values.split([int(n) for n in counts])])
 
 
 def measure_motions(
@@ -151,9 +187,9 @@ def measure_motions(
         others = other_indices(own, seed=seed)
         motions = motions_by_row(truth, reconstructions, arms, members, others)
         seen = dict.fromkeys(motions, valid) | {"random_caption": [valid[j] for j in others]}
-        true_joints = joints_of(truth)
+        wanted = touching_pairs(joints_of(truth), valid)
         found = {
-            name: _measure(own, many, true_joints, valid, seen[name], contacts=name != "truth")
+            name: _measure(own, many, None if name == "truth" else wanted, valid, seen[name])
             for name, many in motions.items()
         }
         result[source] = head(own) | {
@@ -183,30 +219,46 @@ _QUARTER_NAMES = ("all", *(f"quarter_{k + 1}" for k in range(QUARTERS)))
 def _measure(
     clips: Sequence[Clip],
     samples: Samples,
-    truth: Sequence[NDArray[np.float32]],
+    wanted: Sequence[Masks] | None,
     valid: Sequence[Bools],
     seen: Sequence[Bools],
-    *,
-    contacts: bool,
 ) -> tuple[dict[str, Array], Array]:
-    """Of each clip, the mean over its samples: figures by name (N,), and speeds (N, 5)."""
-    flat = [(i, m) for i, many in enumerate(samples) for m in many]
-    joints = joints_of([m for _, m in flat])
-    speeds: list[list[Array]] = [[] for _ in clips]
-    touching: list[list[Array]] = [[] for _ in clips]
-    possible: list[Array] = []
-    for (i, motion), own in zip(flat, joints, strict=True):
-        mask = seen_like(seen[i], len(motion))
-        speeds[i].append(speed_by_quarter(own, mask, clips[i]["fps"]))
-        if contacts:
-            touching[i].append(np.concatenate([contact_figures(own, truth[i], valid[i], where) for where in WHERES]))
-        if len(possible) == i:  # the first sample of each clip
-            possible.append(plausibility(motion, own, mask))
-    figures = dict(zip(PLAUSIBLE, np.stack(possible).T, strict=True))
-    if contacts:
+    """Of each clip, the mean over its samples: figures by name (N,), and speeds (N, 5).
+
+    Args:
+        clips: N.
+        samples: of each clip its motions.
+        wanted: of each clip which pairs touch in its true motion; None leaves contacts out.
+        valid: (T, 2) of each clip: which hands count in contacts.
+        seen: (T, 2) of each clip: which count in all else, those of a motion of another clip.
+    """
+    owner = [i for i, many in enumerate(samples) for _ in many]
+    flat = [motion for many in samples for motion in many]
+    joints = joints_of(flat)
+    masks = [seen_like(seen[i], len(motion)) for i, motion in zip(owner, flat, strict=True)]
+    speeds = [speed_by_quarter(own, mask, clips[i]["fps"]) for i, own, mask in zip(owner, joints, masks, strict=True)]
+    first = np.unique(owner, return_index=True)[1].tolist()  # of each clip its first sample
+    possible = [
+        plausibility(*([many[k] for k in first[start : start + _TOGETHER]] for many in (flat, joints, masks)))
+        for start in range(0, len(first), _TOGETHER)
+    ]
+    figures = dict(zip(PLAUSIBLE, np.concatenate(possible).T, strict=True))
+    if wanted is not None:
         names = [f"contact_{where}_{name}" for where in WHERES for name in CONTACT_NAMES]
-        figures |= dict(zip(names, np.stack([_nan_mean(t) for t in touching]).T, strict=True))
-    return figures, np.stack([_nan_mean(s) for s in speeds])
+        told = touching_pairs(joints, [seen_like(valid[i], len(motion)) for i, motion in zip(owner, flat, strict=True)])
+        contacts = [
+            np.concatenate([contact_figures(made[where], wanted[i][where]) for where in WHERES])
+            for i, made in zip(owner, told, strict=True)
+        ]
+        figures |= dict(zip(names, _by_clip(contacts, owner).T, strict=True))
+    return figures, _by_clip(speeds, owner)
+
+
+def _by_clip(rows: Sequence[Array], owner: Sequence[int]) -> Array:
+    """Of each clip the mean over its motions' rows (`_nan_mean`), (N, columns); motions stand clip by clip."""
+    starts = np.unique(owner, return_index=True)[1].tolist()
+    ends = [*starts[1:], len(rows)]
+    return np.stack([_nan_mean(rows[start:end]) for start, end in zip(starts, ends, strict=True)])
 
 
 def _nan_mean(rows: Sequence[Array]) -> Array:

@@ -25,7 +25,7 @@ from clutch_llm.evaluation.grouping import (
     texts_of,
 )
 from clutch_llm.evaluation.metrics import GROUP_SIZE, TOP_K, chance_r_precision
-from clutch_llm.evaluation.motion_errors import Motion
+from clutch_llm.evaluation.motion_errors import Motion, joint_tensors
 from clutch_llm.evaluation.unseen import filled
 
 Texts = Sequence[str]
@@ -77,16 +77,20 @@ def evaluate_t2m(
         said = [asked[""][i] for i in members]
         pool = [c for c in pool_clips or [] if c["source"] == source]
         true_motions = filled(own, evaluator.mean.cpu().numpy())
-        truth = evaluator.embed_motions(true_motions)
+        true_joints = joint_tensors([c["features"] for c in own])
         compared = [int(i) for i in np.random.default_rng(seed).permutation(len(own))[: len(pool) or None]]
-        made: dict[str, Arm] = {"truth": _without_error(embed_arm(evaluator, said, [[m] for m in true_motions], own))}
+        true_arm = embed_arm(evaluator, said, [[m] for m in true_motions], own, truth=true_joints)
+        truth = true_arm.made[:, 0]
+        made: dict[str, Arm] = {"truth": _without_error(true_arm)}
         if reconstructions is not None:
-            made["reconstruction"] = embed_arm(evaluator, said, [[reconstructions[i]] for i in members], own)
+            decoded = [[reconstructions[i]] for i in members]
+            made["reconstruction"] = embed_arm(evaluator, said, decoded, own, truth=true_joints)
         here = arms_of(arms, members)
         for name, many in here.items():
-            made[name] = embed_arm(evaluator, [asked[name][i] for i in members], many, own, name=name)
+            own_texts = [asked[name][i] for i in members]
+            made[name] = embed_arm(evaluator, own_texts, many, own, name=name, truth=true_joints)
         others = random_motions(evaluator, own, pool, compared, seed)
-        made["random_caption"] = embed_arm(evaluator, said, [[m] for m in others], own)
+        made["random_caption"] = embed_arm(evaluator, said, [[m] for m in others], own, truth=true_joints)
 
         def rows(
             within: Sequence[int],

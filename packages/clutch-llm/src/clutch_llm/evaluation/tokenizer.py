@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from clutch_llm.evaluation.grouping import Clip, by_source, head, require_one_per_clip
-from clutch_llm.evaluation.motion_errors import MEASURES, Motion, clip_errors, hold, mean_pose
+from clutch_llm.evaluation.motion_errors import MEASURES, Motion, clip_errors, hold, joint_tensors, mean_pose
 
 INTERVALS = ("mpjpe_root_mm", "mpjpe_abs_mm")
 
 
-def _row(motions: Sequence[Motion], clips: Sequence[Clip]) -> dict[str, float | None]:
-    errors = clip_errors(motions, clips)
+def _row(motions: Sequence[Motion], clips: Sequence[Clip], truth: Sequence[Tensor]) -> dict[str, float | None]:
+    errors = clip_errors(motions, clips, truth=truth)
     row = {name: errors.mean(name) for name in MEASURES}
     for name in INTERVALS:
         low, high = errors.interval(name) or (None, None)
@@ -23,8 +24,8 @@ def _row(motions: Sequence[Motion], clips: Sequence[Clip]) -> dict[str, float | 
     return row
 
 
-def _held(pose: NDArray[np.float32], clips: Sequence[Clip]) -> dict[str, float | None]:
-    return _row([hold(pose, len(c["features"])) for c in clips], clips)
+def _held(pose: NDArray[np.float32], clips: Sequence[Clip], truth: Sequence[Tensor]) -> dict[str, float | None]:
+    return _row([hold(pose, len(c["features"])) for c in clips], clips, truth)
 
 
 def _unknown() -> dict[str, float | None]:
@@ -58,11 +59,12 @@ def evaluate_tokenizer(
     for source, members in by_source(clips).items():
         own = [clips[i] for i in members]
         learnt = [c for c in train_clips if c["source"] == source]
+        joints = joint_tensors([c["features"] for c in own])
         rows = {
-            "reconstruction": _row([reconstructions[i] for i in members], own),
-            "mean_pose": _held(mean_pose(learnt), own) if learnt else _unknown(),
-            "static_pose": _row([hold(mean_pose([c]), len(c["features"])) for c in own], own),
-            "truth": _row([c["features"] for c in own], own),
+            "reconstruction": _row([reconstructions[i] for i in members], own, joints),
+            "mean_pose": _held(mean_pose(learnt), own, joints) if learnt else _unknown(),
+            "static_pose": _row([hold(mean_pose([c]), len(c["features"])) for c in own], own, joints),
+            "truth": _row([c["features"] for c in own], own, joints),
         }
         result[source] = head(own) | {
             "rows": rows,

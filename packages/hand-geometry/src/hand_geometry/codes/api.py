@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,19 +62,20 @@ class MotionCodes:
         """All states, by start."""
         return states_of(self.state_table, self.fps)
 
-    def claims(self, every: float | None = None) -> list[Claim]:
+    def claims(self, every: float | None = None, *, wanted: Callable[[Claim], bool] | None = None) -> list[Claim]:
         """What a caption could truly say of this clip, as claims; each of them is fulfilled by these codes.
 
         Args:
             every: None for claims of the whole clip; or seconds, for claims of each stretch of so many of them
                 (hands, fingers, handshape, facing, contact, place), whose ``when`` says which.
+            wanted: Of the whole clip, which claims are looked at, where few of them are needed; None for all.
 
         Raises:
             InputError: If ``every`` is below 0.1.
         """
         from hand_geometry.codes.derive import claims_by_time, derive_claims
 
-        return derive_claims(self) if every is None else claims_by_time(self, every)
+        return derive_claims(self, wanted) if every is None else claims_by_time(self, every)
 
     def to_json(self) -> str:
         """The codes as JSON text; ``from_json`` gives equal ones back."""

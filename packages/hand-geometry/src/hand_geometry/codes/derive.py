@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,16 +13,23 @@ from hand_geometry.codes.claims import MOST_COUNTED, SWINGS, VOCABULARY, Claim
 from hand_geometry.codes.evaluate import FULFILLED, evaluate
 from hand_geometry.codes.movement import Movement
 from hand_geometry.codes.relation import PATTERNS
-from hand_geometry.codes.vocabulary import DIRECTIONS
+from hand_geometry.codes.table import Columns
+from hand_geometry.codes.vocabulary import DIRECTIONS, EVENT_KINDS, HANDS, STATE_KINDS, SUBJECTS, VALUES
 from hand_geometry.errors import InputError
 
 _TIMED = ("hands", "fingers", "handshape", "palm", "pointing", "contact", "relation")
 
 
-def derive_claims(codes: MotionCodes) -> list[Claim]:
-    """True claims of a clip in a fixed order, without repetition; each is fulfilled by the codes."""
+def derive_claims(codes: MotionCodes, wanted: Callable[[Claim], bool] | None = None) -> list[Claim]:
+    """True claims of a clip in a fixed order, without repetition; each is fulfilled by the codes.
+
+    Args:
+        codes: Of the clip.
+        wanted: Which claims are looked at; None for all.
+    """
     candidates = dict.fromkeys((*_of_hands(codes), *_of_movements(codes), *_of_states(codes), *_of_both(codes)))
-    return [claim for claim in candidates if evaluate(claim, codes).status == FULFILLED]
+    asked = candidates if wanted is None else filter(wanted, candidates)
+    return [claim for claim in asked if evaluate(claim, codes).status == FULFILLED]
 
 
 def claims_by_time(codes: MotionCodes, every: float) -> list[Claim]:
@@ -78,24 +85,29 @@ def _where(m: Movement) -> Iterator[tuple[str, str]]:
 
 
 def _of_states(codes: MotionCodes) -> Iterator[Claim]:
-    for state in codes.states:
-        if state.kind in ("handshape", "palm", "pointing") and state.value != "other":
-            yield Claim(state.kind, state.hand, state.value)
-            if state.value == "thumb-out":
-                yield Claim("handshape", state.hand, "thumbs-up")
-                yield Claim("handshape", state.hand, "thumbs-down")
-        elif state.kind == "finger" and state.value != "hyperextended":
-            yield Claim("fingers", state.hand, state.value, state.subject)
-    for event in codes.events:
-        if event.kind == "contact":
-            subject = event.subject
-            if event.hand == "both":
-                subject = "palms" if subject == "palms" else "tips"
-                yield Claim("contact", "both", "touch", subject)
+    for kind, hand, subject, value in _said(codes.state_table, STATE_KINDS):
+        if kind in ("handshape", "palm", "pointing") and value != "other":
+            yield Claim(kind, hand, value)
+            if value == "thumb-out":
+                yield Claim("handshape", hand, "thumbs-up")
+                yield Claim("handshape", hand, "thumbs-down")
+        elif kind == "finger" and value != "hyperextended":
+            yield Claim("fingers", hand, value, subject)
+    for kind, hand, subject, _ in _said(codes.event_table, EVENT_KINDS):
+        if kind == "contact":
+            if hand == "both":
+                yield Claim("contact", "both", "touch", "palms" if subject == "palms" else "tips")
             elif subject.endswith("+palm"):
                 yield Claim("contact", "both", "touch", "tip+palm")
             else:
-                yield Claim("contact", event.hand, "touch", subject)
+                yield Claim("contact", hand, "touch", subject)
+
+
+def _said(table: Columns, kinds: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Kind, hand, subject and value of a table's rows, each once, in the table's order."""
+    rows = zip(*(table[name].tolist() for name in ("kind", "hand", "subject", "value")), strict=True)
+    for kind, hand, subject, value in dict.fromkeys(rows):
+        yield kinds[kind], HANDS[hand], SUBJECTS[subject], VALUES[value]
 
 
 def _of_both(codes: MotionCodes) -> Iterator[Claim]:
