@@ -9,7 +9,7 @@ import torch
 from clutch_llm import RefineConfig
 
 from pipelines import evaluation, studies
-from pipelines.protocol import Protocol
+from pipelines.protocol import Protocol, generate
 from tests.wiring_stand_ins import TOKENS, Store, clip
 
 
@@ -52,6 +52,21 @@ def drawn(model: str, clip_number: int, sample: int, temperature: float = 0.5) -
     seconds = {3: 8 / 15, 4: 12 / 15, 5: 8 / 15}[clip_number]
     text = f"a test hand, number {clip_number}"
     return f"{model}: {text} | {seconds} s, {temperature}, 1.5, seed {SEEDS[clip_number]}, sample {sample}"
+
+
+def test_a_shorter_motion_keeps_the_frames_that_evaluator_and_judge_need():
+    class Asked:
+        def __init__(self) -> None:
+            self.frames: list[float] = []
+
+        def generate(self, texts, seconds, **settings):
+            self.frames.append(round(seconds * 15, 6))
+            return [[{"features": None}] for _ in texts]
+
+    asked = Asked()
+    clips = [clip("test", number, frames) for number, frames in enumerate((3, 4, 5, 12))]
+    generate(asked, clips, PROTOCOL, length=0.75, samples=1)
+    assert asked.frames == [3, 4, 4, 9]
 
 
 def test_each_clip_gets_the_motions_of_its_own_caption_and_length():
