@@ -27,7 +27,7 @@ from clutch_llm.evaluation import evaluate_tokenizer
 from hand_geometry import features_to_joints
 from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
-from shift_tokenizer import ShiftConfig, TokenizerTraining, codebook_usage, train_tokenizer
+from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, codebook_usage, train_tokenizer
 
 from pipelines.processes import ALONE
 from pipelines.tokenizer import train
@@ -187,12 +187,12 @@ def _run(store: HiwStore, name: str, model: ShiftConfig, training: TokenizerTrai
     with study_run(f"{name}, seed {training.seed}", params, "ablation"):
         tokenizer, _ = train(store, model, training, str(folder / mark))
         clips, learnt = store.clips(split="test"), store.clips(split="train")
-        motions = tokenizer.decode_list(tokenizer.encode_list([clip["features"] for clip in clips]))
+        motions = tokenizer.decode_list(_tokens(tokenizer, clips))
         figures = evaluate_tokenizer(clips, [np.asarray(m.cpu()) for m in motions], learnt)
         log_summary(figures)
     rate = model.n_slots * store.fps / model.frames_per_latent
-    tokens = tokenizer.encode_list([clip["features"] for clip in learnt])
-    usage = codebook_usage(tokens, model, valid=[torch.from_numpy(clip["valid"]) for clip in learnt])
+    valid = [torch.from_numpy(clip["valid"]) for clip in learnt]
+    usage = codebook_usage(_tokens(tokenizer, learnt), model, valid=valid)
     row = {
         "steps": training.steps,
         "tokens_per_second": rate,
@@ -205,6 +205,11 @@ def _run(store: HiwStore, name: str, model: ShiftConfig, training: TokenizerTrai
     }
     _keep(kept, row)
     return about | row
+
+
+def _tokens(tokenizer: ShiftTokenizer, clips: Sequence[Mapping[str, Any]]) -> list[torch.Tensor]:
+    """Tokens of each clip; what stands where a hand is not seen changes nothing."""
+    return tokenizer.encode_list([clip["features"] for clip in clips], [clip["valid"] for clip in clips])
 
 
 def _mark(store: HiwStore, model: ShiftConfig, training: TokenizerTraining) -> str:

@@ -91,6 +91,27 @@ def test_every_arm_is_trained_with_every_seed_and_again_for_equal_time(
     assert rows[4][4:8] == ["15", "60", "100", "20"]
 
 
+def test_what_stands_where_a_hand_is_not_seen_changes_no_figure(
+    plan: AblationPlan, trained: list, tmp_path: Path
+) -> None:
+    class Hidden(Store):
+        def __init__(self, stand_in: float) -> None:
+            self.stand_in = stand_in
+
+        def clips(self, split: str) -> list[dict]:
+            clips = super().clips(split)
+            for clip in clips:
+                clip["valid"][4:12, 0], clip["features"][4:12, :99] = False, self.stand_in
+            return clips
+
+    plan = replace(plan, seeds=[0], equal_time=[])
+    zeros, nines = (
+        ablate_tokenizer(Hidden(stand_in), MODEL, TRAINING, plan, str(tmp_path / str(stand_in)))["rows"]
+        for stand_in in (0.0, 9.0)
+    )
+    assert zeros == nines
+
+
 def test_a_study_that_was_stopped_goes_on_where_it_was(
     plan: AblationPlan, trained: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,15 @@ def test_retrieval_compares_hands_that_are_seen_alone():
     assert retrieval.caption([clip]) == [TEXTS[2]]
 
 
+@pytest.mark.parametrize("stand_in", [np.nan, 0.0, CLIPS[3]["features"][4:13, 99:]])
+def test_retrieval_compares_a_hand_where_it_is_seen_whatever_stands_elsewhere(stand_in):
+    retrieval = Retrieval()
+    retrieval.fit(CLIPS, Steps(0), seed=0)
+    clip = {**CLIPS[2], "features": CLIPS[2]["features"].copy(), "valid": CLIPS[2]["valid"].copy()}
+    clip["valid"][4:13, 1], clip["features"][4:13, 99:] = False, stand_in
+    assert retrieval.caption([clip]) == [TEXTS[2]]
+
+
 def test_equally_near_captions_are_told_apart_by_the_seed_alone():
     retrieval = Retrieval()
     retrieval.fit(CLIPS, Steps(0), seed=0)

@@ -10,6 +10,7 @@ import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -520,3 +521,13 @@ def test_every_history_reaches_its_own_curve(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_array_equal(shown["generations"][0], clip["features"] + 2)
     assert given["summary"] == {"clips": 3}
     assert given["run"]["data_hash"] == "abc"
+
+
+def test_codes_of_hands_that_are_not_seen_do_not_count(monkeypatch):
+    given = {}
+    monkeypatch.setattr(nodes, "codebook_gallery", lambda shift, ids, **options: given.update(options) or [])
+    valid = np.array([[True, False]] * 8)
+    store = SimpleNamespace(clips=lambda: [{"clip_id": "a", "valid": valid}], fps=15.0)
+    shift = SimpleNamespace(config=SimpleNamespace(codebook_names=()))
+    assert nodes.code_examples(store, shift, {"a": np.zeros((2, 4), np.int64)}) == []
+    assert given["valid"][0].tolist() == valid.tolist()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from clutch_llm.evaluation.unseen import fill_unseen
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -52,7 +53,7 @@ class Retrieval(Baseline):
         said = []
         for clip in clips:
             seen = np.repeat(np.asarray(clip["valid"], bool).any(0), len(self.corpus.mean) // 2)
-            features = np.where(seen, np.nan_to_num(np.asarray(clip["features"], np.float32)), self.corpus.mean)
+            features = fill_unseen(clip["features"], clip["valid"], self.corpus.mean)
             distance = np.square((self.shapes - self._shape(features))[..., seen]).mean((1, 2))
             said.append(str(self.corpus.clips[int(distance.argmin())]["captions"][-1]))
         return said

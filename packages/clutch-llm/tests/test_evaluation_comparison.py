@@ -154,6 +154,23 @@ def test_seeds_are_paired_and_widen_the_interval(evaluator: Evaluator, clips: Cl
     assert changes["apart"]["mpjpe_abs"]["no_worse"] is False
 
 
+def test_each_arm_is_weighed_by_its_own_frames(evaluator: Evaluator, clips: Clips) -> None:
+    """Errors of 5 and 10 mm in turn; the control's worse motions are half as long, so that they count half."""
+
+    def moved(frames: int) -> list[list[np.ndarray]]:
+        motions = []
+        for k, clip in enumerate(clips):
+            features = clip["features"].copy()
+            features[:, LEFT_TRANSL.start] += 0.01 * (1 + k % 2)
+            motions.append([features[:frames] if k % 2 else features])
+        return motions
+
+    found = compare_arms(evaluator, clips, {"control": [moved(12)], "whole": [moved(24)]}, control="control")
+    change = found["procedural"]["changes"]["whole"]["mpjpe_abs"]
+    assert change["change"] == pytest.approx(7.5 / (20 / 3) - 1, abs=1e-3)
+    assert 0 < change["ci95_low"] <= change["change"] <= change["ci95_high"]
+
+
 def test_a_margin_that_was_set_beforehand_decides(evaluator: Evaluator, clips: Clips) -> None:
     arms = {"control": [shaken(clips, 1.0)], "worse": [shaken(clips, 1.1)]}
     for margin, expected in ((0.05, False), (0.2, True)):

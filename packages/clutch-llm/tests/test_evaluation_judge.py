@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -300,3 +301,18 @@ def test_each_second_is_judged_as_a_motion_of_its_own(trained: Any, clips: Clips
             key = f"second_{second + 1}"
             assert rows["truth"][key] == pytest.approx(np.nanmean(right[attribute]), abs=1e-9)
     assert "second_1" in found["hand"]["generated"]
+
+
+@pytest.mark.parametrize("count", [3, 16, 100])
+def test_batches_are_of_clips_of_like_lengths_and_all_clips_are_drawn_alike(count: int) -> None:
+    config = JudgeConfig(batch_size=8)
+    sampler = judge_training._Sampler.__new__(judge_training._Sampler)
+    sampler.judge = SimpleNamespace(config=config)
+    sampler.lengths = torch.arange(count).roll(5) + 4
+    generator = torch.Generator().manual_seed(0)
+    drawn = [sampler._alike(generator) for _ in range(600)]
+    assert {len(set(picks.tolist())) for picks in drawn} == {min(8, count)}
+    counts = torch.bincount(torch.cat(drawn), minlength=count).float()
+    assert counts.min() > 0.6 * counts.mean()
+    spread = np.mean([float(np.ptp(sampler.lengths[picks].numpy())) for picks in drawn])
+    assert spread < {3: 3, 16: 9, 100: 40}[count]  # at random, eight of 100 lengths spread over 78

@@ -252,6 +252,17 @@ def test_what_clips_add_to_a_change_of_kid_is_the_change_exactly() -> None:
     np.testing.assert_allclose(metrics.mmd_change_by_clip(truth, before, before), 0.0, atol=1e-12)
 
 
+def test_what_each_of_three_clips_adds_by_hand() -> None:
+    """Of kernels (x y + 1)^3: within after 1, 1 and 27, so that clips have 1, 14 and 14; across 1, but 1, 8, 27."""
+    truth, before, after = np.array([[0.0], [0], [1]]), np.zeros((3, 1)), np.array([[0.0], [1], [2]])
+    slope_after = [2 - 2 - 2, 28 - 20 / 3 - 2, 28 - 58 / 3 - 24]
+    slope = np.array(slope_after) - (2 - 2 - 2)
+    change = (29 / 3 - 28 / 3) - (1 - 2)
+    by_clip = metrics.mmd_change_by_clip(truth, before, after)
+    np.testing.assert_allclose(by_clip, slope - slope.mean() + change, atol=1e-9)
+    np.testing.assert_allclose(by_clip, [-4 / 3, 20, -44 / 3], atol=1e-9)
+
+
 def test_their_spread_is_that_of_leaving_one_clip_out() -> None:
     truth, before, after = _points(0, 60), _points(1, 60), _points(2, 60) + 0.1
     n = len(truth)

@@ -318,6 +318,10 @@ def test_one_hand_is_made_anew_where_the_model_can(make_client, clutch):
     text, valid, seconds, keep = model.asked
     assert (text, seconds, keep) == (TEXTS[0], None, True)
     assert valid.tolist() == [[False, True]] * 16
+    client.post("/v1/complete", json={"motion": first["id"], "keep": "both", "seconds": 2})
+    text, valid, seconds, _ = model.asked
+    assert (text, seconds) == (None, 2)  # what comes after is left open: its text was of what is there
+    assert valid.all()
 
 
 def test_a_model_that_cannot_complete_says_so(make_client, clutch):

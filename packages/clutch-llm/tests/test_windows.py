@@ -175,6 +175,15 @@ def test_each_window_begins_around_the_origin_and_moves_as_the_motion_does(clutc
     np.testing.assert_allclose(wrists(windows[1].features)[-1], [[-0.27, 0, 0], [0.54, 0, 0]], atol=1e-5)
 
 
+def test_the_first_window_of_hands_that_come_late_begins_around_the_origin(clutch) -> None:
+    """Nobody for 10 frames, then hands a metre to the right, of which one has gone 10 cm."""
+    valid = np.zeros((40, 2), dtype=bool)
+    valid[10:] = True
+    (window,) = cut(clutch, hands(40, at=(1.0, 0.0, 0.0)), valid)
+    assert (window.start, window.stop) == (10, 40)
+    np.testing.assert_allclose(wrists(window.features)[0], [[-0.18, 0, 0], [0.18, 0, 0]], atol=1e-5)
+
+
 def test_frames_and_windows_without_a_hand_are_left_out(clutch) -> None:
     """10 frames, then 32 seen, 32 not, 32 seen, 10 not: three windows of 8 steps, the middle one empty."""
     valid = np.zeros((116, 2), dtype=bool)

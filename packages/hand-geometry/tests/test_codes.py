@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from code_motions import FPS, along, bumps, hand, moved, random_motion, two_hands
 from hand_geometry import MotionCodes, load_pose, motion_codes
 from hand_geometry.codes import CodeThresholds, Movement
+from hand_geometry.codes.relation import _pair
 from hand_geometry.errors import InputError, ShapeError
 
 UP, RIGHT, FORWARD = (0, -1, 0), (1, 0, 0), (0, 0, 1)
@@ -239,3 +242,11 @@ def test_a_larger_threshold_leaves_a_small_event_out() -> None:
     codes = motion_codes(joints, None, FPS, CodeThresholds(move_m=0.2))
     assert isinstance(codes, MotionCodes)
     assert not [e for e in codes.events if e.kind == "move"]
+
+
+def test_a_pairing_lasts_while_both_hands_are_at_work() -> None:
+    common = {"channel": "travel", "fluttering": False, "two_sided": False}
+    left = SimpleNamespace(hand="left", start=0.0, end=2.0, **common)
+    right = SimpleNamespace(hand="right", start=1.0, end=3.0, **common)
+    pair = _pair(left, right, np.zeros((12, 2, 45), np.float32), CodeThresholds())  # type: ignore[arg-type]
+    assert (pair.start, pair.end, pair.first) == (1.0, 2.0, "left")

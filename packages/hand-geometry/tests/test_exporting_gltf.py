@@ -59,6 +59,20 @@ def test_captions_shape_and_validity_come_back(make_motion, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["a.glb"]
 
 
+def test_colours_are_linear_where_the_renderer_has_srgb(make_motion, tmp_path, monkeypatch):
+    def colors(asset, base):
+        return np.tile([0.5, 0.03, 1.0], (len(asset.v_template), 1))
+
+    monkeypatch.setattr("hand_geometry.exporting.gltf.skin_colors", colors)
+    content = export_motion(tmp_path / "a.glb", make_motion()).read_bytes()
+    size = struct.unpack_from("<I", content, 12)[0]
+    tree = json.loads(content[20 : 20 + size])
+    accessor = tree["accessors"][tree["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]]
+    start = 28 + size + tree["bufferViews"][accessor["bufferView"]]["byteOffset"]
+    # ((0.5 + 0.055) / 1.055) ** 2.4 = 0.2140; 0.03 / 12.92 = 0.0023; of 255
+    assert list(content[start : start + 4]) == [55, 1, 255, 255]
+
+
 def test_a_hand_never_seen_is_left_out(make_motion, tmp_path):
     valid = np.tile([False, True], (12, 1))
     path = export_motion(tmp_path / "a.glb", make_motion(), valid=valid)

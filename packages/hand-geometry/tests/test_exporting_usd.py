@@ -80,6 +80,15 @@ def test_other_layers_are_not_opened(make_motion, tmp_path):
         import_motion(tmp_path / "a.usda")
 
 
+def test_hands_have_the_colours_of_the_pictures_in_linear_light(make_motion, tmp_path):
+    from pxr import Usd, UsdGeom
+
+    stage = Usd.Stage.Open(str(export_motion(tmp_path / "a.usda", make_motion(), fps=30)))
+    for side, linear in (("left", [0.2140, 0.4624, 0.5705]), ("right", [0.8900, 0.4770, 0.3185])):
+        mesh = UsdGeom.Mesh(stage.GetPrimAtPath(f"/motion/{side}_hand/mesh"))
+        np.testing.assert_allclose(mesh.GetDisplayColorAttr().Get()[0], linear, atol=5e-4)
+
+
 def test_other_programs_read_metres_with_y_up_and_real_numbers_first(tmp_path):
     """Ours are x right, y down, z forward; the turn about x makes them x right, y up, z towards the viewer."""
     from pxr import Gf, Usd, UsdGeom, UsdSkel

@@ -19,6 +19,7 @@ from hand_geometry.cli import main
 from hand_geometry.errors import InputError, ShapeError
 from hand_geometry.fitting.chain import HandChain, HandState, jacobian, pose
 from hand_geometry.fitting.observed import Observed
+from hand_geometry.fitting.start import rotate_to_ray
 from hand_geometry.fitting.table import mediapipe_table
 from hand_geometry.fitting.tracked import TrackedImage
 from hypothesis import given, settings
@@ -198,3 +199,10 @@ def test_the_command_learns_a_table_and_fits_with_it(known, tmp_path, capsys):
     for offsets in (table, "mediapipe"):
         assert main(["fit", tracked, "--out", str(tmp_path / "fit.npz"), "--offsets", offsets]) == 0
         assert "px" in capsys.readouterr().out
+
+
+def test_a_point_on_the_ray_is_turned_to_where_the_hand_is_seen():
+    """Half a right angle to the right of the middle."""
+    camera = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]])
+    turned = rotate_to_ray(np.tile([0.0, 0, 2], (1, 21, 1)), np.tile([820.0, 240], (1, 21, 1)), camera)
+    np.testing.assert_allclose(turned[0, 0], [2**0.5, 0, 2**0.5], atol=1e-9)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hand_geometry import acceleration_error, jitter, mpjpe, mpvpe, pa_mpjpe, pa_mpvpe
 from hand_geometry.errors import InputError, ShapeError
+from hand_geometry.metrics import procrustes_align
 from hand_geometry.rotations import axis_angle_to_matrix
 
 
@@ -39,6 +40,15 @@ def test_the_mask_leaves_out_hands_even_if_they_are_nan(joints):
         assert value.item() == pytest.approx(0.02)
     assert pa_mpjpe(moved, joints, valid).item() == pytest.approx(0.0, abs=1e-9)
     assert acceleration_error(moved, joints, valid, 15).item() == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_mirror_image_is_not_aligned_by_a_reflection_and_is_scaled_down_for_what_stays_apart():
+    source = torch.tensor([[3.0, 0, 0], [-3, 0, 0], [0, 2, 0], [0, -2, 0], [0, 0, 1], [0, 0, -1]])
+    mirrored = source * torch.tensor([1.0, 1, -1])
+    scale = (18 + 8 - 2) / (18 + 8 + 2)  # squares along the axes; those that the reflection turns count against it
+    torch.testing.assert_close(procrustes_align(source, mirrored), scale * source)
+    apart = [3 / 7, 3 / 7, 2 / 7, 2 / 7, 13 / 7, 13 / 7]
+    assert pa_mpjpe(source[None, None], mirrored[None, None]).item() == pytest.approx(sum(apart) / 6)
 
 
 def test_nothing_valid_gives_nan(joints):

@@ -246,3 +246,10 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(tmp_path):
     for line, package in zip(done.stdout.splitlines(), calls, strict=True):
         assert f"'{package}'" in line
         assert "hand-geometry[render]" in line
+
+
+def test_the_margin_is_left_free_on_each_side():
+    points = np.array([[-1.0, 0, 0], [1, 0, 0]])
+    camera = frame_camera(points, (200, 200), view="front", margin=0.1)
+    local = (points - camera.position) @ camera.rotation.T
+    np.testing.assert_allclose(local[:, 0] / local[:, 2] * camera.focal * 200 + 100, [20, 180], atol=1e-9)

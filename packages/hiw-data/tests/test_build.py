@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hiw_data import BuildConfig, HiwDataError, HiwStore, ProceduralSource, SkippedClip, Source, SourceInfo, build
 from hiw_data.atomic import write_beside
-from hiw_data.clips import Clip
+from hiw_data.clips import Clip, pad_clip
 from hiw_data.quality import wrist_acceleration
 
 MakeClip = Callable[..., Clip]
@@ -122,6 +122,17 @@ def test_short_clips_are_padded_with_invalid_frames(make_clip: MakeClip, tmp_pat
     assert (len(a["features"]), len(b["features"])) == (8, 16)
     assert a["valid"][:, 0].tolist() == [True] * 5 + [False] * 3
     np.testing.assert_array_equal(b["features"][13:], np.repeat(b["features"][12:13], 3, 0))
+
+
+def test_padding_goes_on_in_time_and_is_neither_filled_nor_measured(make_clip: MakeClip) -> None:
+    filled = np.zeros((5, 2), bool)
+    filled[4] = True
+    clip = make_clip("a", 5, timestamps=2 + np.arange(5) / 15, filled=filled, residual=np.full((5, 2), 0.01, "f4"))
+    padded = pad_clip(clip, multiple=4)
+    np.testing.assert_allclose(padded["timestamps"] * 15, [30, 31, 32, 33, 34, 35, 36, 37], atol=1e-9)
+    assert padded["filled"][:, 0].tolist() == [False] * 4 + [True] + [False] * 3
+    assert np.isnan(padded["residual"][:, 1]).tolist() == [False] * 5 + [True] * 3
+    assert len(clip["features"]) == 5
 
 
 def test_a_source_that_fails_leaves_the_old_store(make_clip: MakeClip, tmp_path: Path) -> None:

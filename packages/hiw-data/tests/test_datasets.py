@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from hiw_data import BuildConfig, HiwStore, OptionError, SkippedClip, SourceError, build
 from hiw_data.clips import check_clip
+from hiw_data.sources import aria
 from hiw_data.sources.datasets import DATASETS, dataset, dataset_source
-from hiw_data.sources.hand_recording import HandRecording, KeypointRecording
+from hiw_data.sources.hand_recording import Context, HandRecording, KeypointRecording
 from hiw_data.sources.handx import joint_order
 from hiw_data.sources.recordings import MOTION_MAKER, clip_joints
 from hypothesis import HealthCheck, given, settings
@@ -482,3 +483,17 @@ def test_directions_are_told_only_where_the_axes_are_the_wearers(name: str, tmp_
     if dataset(name).axes == "other":
         assert told == set()
         assert "palm" not in words
+
+
+def test_aria_hands_without_a_pose_within_a_twentieth_of_a_second_are_not_seen(tmp_path: Path) -> None:
+    names = [f"{side}_{k}" for side in ("left", "right") for k in ("tracking_confidence", *range(63))]
+    hand = [1.0, *([0.1, 0.2, 0.3] * 21)]
+    rows = [",".join(["tracking_timestamp_us", *names])]
+    rows += [",".join(map(str, [100_000 * k, *hand, *hand])) for k in range(3)]
+    (tmp_path / "hand_tracking_results.csv").write_text("\n".join(rows))
+    columns = ["tracking_timestamp_us", *(f"{w}_world_device" for w in ("tx", "ty", "tz", "qx", "qy", "qz", "qw"))]
+    poses = [f"{at},0,0,1,0,0,0,1" for at in (0, 149_999, 260_001)]
+    (tmp_path / "closed_loop_trajectory.csv").write_text("\n".join([",".join(columns), *poses]))
+    (recording,) = aria.read_aria(tmp_path / "hand_tracking_results.csv", Context(tmp_path))
+    assert recording.seen[:, :, 0].tolist() == [[True, True], [True, True], [False, False]]
+    np.testing.assert_allclose(recording.keypoints[0, 1, 0], [0.1, 0.2, 1.3])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hand_geometry import MotionCodes, features_to_joints, mirror_features, motion_codes
+from hand_geometry.codes import Claim
 from hiw_data import ProceduralSource, build, check_caption
+from hiw_data.captioning import facts, words
 from hiw_data.clips import Clip, check_clip
 from hiw_data.sources.families import FAMILIES
 from hiw_data.sources.measured import add_measured
@@ -123,3 +126,20 @@ def test_a_store_keeps_who_made_each_caption_and_the_splits_they_had(tmp_path: P
     clip = store.clip(7)
     np.testing.assert_array_equal(clip["features"], plain.clip(7)["features"])
     assert len(clip["captions"]) == len(clip["caption_provenance"]) == 5
+
+
+@pytest.mark.parametrize(("bent", "one_way", "said"), [
+    (60, False, "[close] the fingers and [open] them again"),
+    (-60, False, "[open] the fingers and [close] them again"),
+    (60, True, "[close] the fingers"),
+])  # fmt: skip
+def test_fingers_that_come_back_do_the_opposite(bent: float, one_way: bool, said: str) -> None:
+    movement = SimpleNamespace(hand="left", fluttering=False, one_way=one_way, flex=(0.0, bent, bent, bent, bent))
+    (fact,) = facts._flex(movement)  # type: ignore[arg-type]
+    assert fact.phrases[0] == said
+
+
+def test_two_hands_have_two_palms() -> None:
+    for hand, said in (("both", "the palms facing up"), ("left", "the palm facing up")):
+        fact = facts.Fact(Claim("palm", hand, "up"), ("the palm facing up",))
+        assert words._extra(fact, hand, np.random.default_rng(0)) == said

@@ -16,9 +16,10 @@ from hand_geometry import features_to_joints, params_to_features
 from hiw_data import ClipError, HiwStore, OptionError, SourceError, annotate
 from hiw_data.annotation import AnnotationConfig
 from hiw_data.cleaning import CleaningConfig
+from hiw_data.sources.crops import CropHands
 from hiw_data.sources.video_file import VideoReader
 from hiw_data.tracking import Detections, ResultTracker, even_hands, fit_hands, two_hands
-from hiw_data.tracking.result_files import frame_numbers
+from hiw_data.tracking.result_files import _detections, frame_numbers
 
 from .dataset_files import hands_of, smplx_joints
 from .mano_files import random_motion, write_mano
@@ -143,6 +144,18 @@ def test_hands_are_where_the_results_say(kind, tmp_path, mano, motion, video):
     np.testing.assert_allclose(hands.points[truth], joints[truth], atol=1e-4)
     pixels = joints[..., :2] / joints[..., 2:] * FOCAL + np.array(SIZE) / 2
     np.testing.assert_allclose(hands.landmarks[truth][..., :2], pixels[truth], atol=0.1)
+
+
+def test_depths_are_relative_to_the_wrist_at_its_scale():
+    """A fingertip 10 cm nearer than a wrist at half a metre, of 600 pixels: 120 nearer, and further from the middle."""
+    joints = np.tile([0.1, 0.0, 0.5], (1, 21, 1))
+    joints[0, 8] = [0.1, -0.05, 0.4]
+    one = np.ones(1)
+    hands = CropHands(np.array([3]), one > 0, np.zeros((1, 16, 3)), np.zeros((1, 10)), np.zeros((1, 3)), one)
+    none, (found,) = _detections(hands, joints, np.array([2, 3]), 600.0, (640, 480))
+    assert none == ()
+    np.testing.assert_allclose(found.landmarks[0], [440, 240, 0], atol=1e-9)
+    np.testing.assert_allclose(found.landmarks[8], [470, 165, -120], atol=1e-9)
 
 
 def test_the_fit_keeps_joints_and_place(tmp_path, mano, motion, video):

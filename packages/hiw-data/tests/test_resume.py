@@ -256,6 +256,24 @@ def test_a_part_that_is_still_written_or_a_clip_in_two_parts_is_refused(make_cli
             two.collect()
 
 
+def test_a_clip_of_a_part_that_the_store_got_meanwhile_is_refused(make_clip: MakeClip, tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    with StoreWriter(path, fps=15) as writer:
+        writer.append(make_clip("there"))
+        writer.publish({})
+    with StoreWriter(path, fps=15, append=True, key="k", part="one") as writer:
+        writer.append(make_clip("same"))
+    with StoreWriter(path, fps=15, append=True) as other:
+        other.append(make_clip("same", seed=1))
+        other.publish({})
+    with (
+        StoreWriter(path, fps=15, append=True, key="k", part="publisher") as writer,
+        pytest.raises(StoreError, match=r"different clips in the parts.*'same' again"),
+    ):
+        writer.collect()
+    assert HiwStore.open(path).column("clip_id").to_pylist() == ["there", "same"]
+
+
 def test_frames_that_a_power_cut_took_are_noticed(make_clip: MakeClip, tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "a.zarr", fps=15, key="k") as writer:
         writer.append(make_clip("a"))

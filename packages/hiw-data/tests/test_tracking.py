@@ -161,6 +161,22 @@ def test_a_second_look_does_not_take_the_other_hand_or_another_place():
     assert [len(row) for row in second_look(frames, first, lambda part: [hand(1, 0, 0, 20)])] == [2, 1, 1, 1]
 
 
+def test_a_hand_that_is_seen_in_the_mirror_alone_has_its_own_side_and_place():
+    ramp = np.broadcast_to((np.arange(640) // 3)[None, :, None], (480, 640, 3)).astype(np.uint8)  # tells mirrors
+    frames = [Frame(k / 30, ramp) for k in range(2)]
+    right = hand(1, 300, 200)
+
+    def sees_mirrored(part):
+        if part.shape[1] != 160 or part[0, 0, 0] < part[0, -1, 0]:
+            return []
+        corner, mirror = np.array([256.0, 160, 0]), np.array([-1.0, 1, 1])
+        return [replace(right, side=0, landmarks=(right.landmarks - corner) * mirror + [160.0, 0, 0])]
+
+    ((_,), (found,)) = second_look(frames, [[right], []], sees_mirrored)
+    assert (found.side, found.second_look) == (1, True)
+    np.testing.assert_allclose(found.landmarks, right.landmarks)
+
+
 def test_cameras_by_field_of_view_focal_length_file_and_guess(tmp_path):
     assert CameraModel().guessed
     assert CameraModel().pinhole(1280, 720).tolist() == [[1280, 0, 640], [0, 1280, 360], [0, 0, 1]]

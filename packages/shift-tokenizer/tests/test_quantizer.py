@@ -99,6 +99,19 @@ def test_residual_levels_leave_less_and_less_over() -> None:
     assert error.shape == (200,)
 
 
+def test_a_level_learns_what_the_codes_that_were_chosen_left_over() -> None:
+    first, second = (quantizer(1, 1, decay=0.5, reset_every=100) for _ in range(2))
+    for level, code in ((first, 0.0), (second, 1.0)):
+        level.codebook.fill_(code)
+        level.sums.fill_(code)
+        level.ready.fill_(True)
+    stack = ResidualQuantizer([first, second])
+    seen = torch.ones(1, dtype=torch.bool)
+    stack.update(torch.tensor([[4.0]]), torch.zeros(1, 2, dtype=torch.int64), seen, generator())
+    assert float(first.codebook) == 2.0  # half of the way from 0 to 4
+    assert float(second.codebook) == 2.5  # from 1 to the 4 that the code 0, not the new 2, left over
+
+
 def test_the_error_of_residual_levels_is_their_mean() -> None:
     """All codes are at zero, so that either of two levels is off by the whole latent: 3^2 + 4^2."""
     levels = [quantizer(), quantizer()]

@@ -23,6 +23,7 @@ from clutch_llm.evaluation.unseen import filled, seen_mean
 
 logger = logging.getLogger(__name__)
 
+POOL = 4  # batches that are drawn at once, and put in the order of their clips' lengths
 MIN_STD = 0.001  # metres: coordinates that hardly move are not blown up
 
 
@@ -40,10 +41,17 @@ class _Sampler:
                 if clip["source"] == source:
                     self.labels[k, i] = where.get(str(clip.get("attributes", {}).get(attribute)), IGNORE)
 
+    def _alike(self, generator: torch.Generator) -> Tensor:
+        """A batch of clips of like lengths: a part of `POOL` batches in their order. So little of it is padding."""
+        size = self.judge.config.batch_size
+        pool = torch.randperm(len(self.lengths), generator=generator)[: POOL * size]
+        part = int(torch.randint(max(1, len(pool) // size), (), generator=generator))
+        return pool[self.lengths[pool].argsort(stable=True)][part * size : (part + 1) * size]
+
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Mean cross-entropy over the answers that the drawn clips have."""
         c = self.judge.config
-        picks = torch.randperm(len(self.lengths), generator=generator)[: c.batch_size]
+        picks = self._alike(generator)
         lengths = self.lengths[picks]
         x = self.x[picks, : int(lengths.max())]
         x = x + c.noise * torch.randn(x.shape, generator=generator)

@@ -28,7 +28,7 @@ from hand_geometry.assets import PARENTS, Array
 from hand_geometry.atomic import write_bytes
 from hand_geometry.exporting.forearm import Forearm, build_forearm
 from hand_geometry.exporting.rig import JOINT_NAMES, TIP_NAMES, TIP_PARENTS, Clip, HandRig, build_clip, pose_correctives
-from hand_geometry.rendering.arms import LEFT_COLOR, RIGHT_COLOR, skin_colors
+from hand_geometry.rendering.arms import LEFT_COLOR, RIGHT_COLOR, linear_rgb, skin_colors
 
 EXTRAS = "hand_geometry"
 
@@ -160,8 +160,7 @@ def _mesh(file: _File, rig: HandRig, arm: Forearm | None, targets: Array) -> dic
         ring[:, 0], ring[:, _FOREARM] = 1 - arm.share, arm.share
         weights = np.concatenate([np.pad(weights, ((0, 0), (0, _FOREARM + 1 - 16))), ring])
     joints4, weights4 = _four_weights(weights)
-    linear = np.concatenate([np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4),
-                             opacity[:, None]], 1)  # fmt: skip
+    linear = np.concatenate([linear_rgb(colors), opacity[:, None]], 1)
     attributes = {
         "POSITION": file.accessor(_f4(points, 3), _VERTICES, bounds=True),
         "NORMAL": file.accessor(_f4(_normals(points, faces), 3), _VERTICES),

@@ -16,7 +16,7 @@ from hand_geometry.assets import PARENTS
 from hand_geometry.atomic import write_beside
 from hand_geometry.errors import InputError, MissingDependencyError
 from hand_geometry.exporting.rig import JOINT_NAMES, TIP_NAMES, TIP_PARENTS, Clip, HandRig, build_clip
-from hand_geometry.rendering.arms import LEFT_COLOR, RIGHT_COLOR
+from hand_geometry.rendering.arms import LEFT_COLOR, RIGHT_COLOR, linear_rgb
 
 SUFFIXES = (".usd", ".usda", ".usdc")
 
@@ -110,7 +110,8 @@ def _hand(stage: Any, clip: Clip, rig: HandRig) -> None:
     mesh.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
     low, high = rig.vertices.min(0), rig.vertices.max(0)
     mesh.CreateExtentAttr([Gf.Vec3f(*map(float, low)), Gf.Vec3f(*map(float, high))])
-    mesh.CreateDisplayColorAttr([Gf.Vec3f(*(LEFT_COLOR if rig.side == "left" else RIGHT_COLOR))])
+    color = linear_rgb(LEFT_COLOR if rig.side == "left" else RIGHT_COLOR)  # USD's colours are linear (Rec. 709)
+    mesh.CreateDisplayColorAttr([Gf.Vec3f(*color.tolist())])
     skin = UsdSkel.BindingAPI.Apply(mesh.GetPrim())
     skin.CreateSkeletonRel().SetTargets([skeleton.GetPath()])
     width = max(4, int((rig.asset.weights > 1e-6).sum(1).max()))

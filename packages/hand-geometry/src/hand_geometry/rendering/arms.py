@@ -140,6 +140,13 @@ def ring_fade(pull: Array) -> Array:
     return fade
 
 
+def linear_rgb(srgb: Array | tuple[float, float, float]) -> Array:
+    """Colours of sRGB in linear light (IEC 61966-2-1), as glTF and USD take them; any shape, 0..1."""
+    colors = np.asarray(srgb, np.float64)
+    linear: Array = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    return linear
+
+
 def skin_colors(asset: HandAsset, color: tuple[float, float, float]) -> Array:
     """Albedo of each vertex: redder fingertips and knuckles, a lighter palm.
 
