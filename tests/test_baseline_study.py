@@ -197,9 +197,10 @@ def test_our_own_model_is_a_row_where_there_is_one(work, tmp_path, monkeypatch):
             asked.append(folder)
             return Clutch()
 
-        def generate(self, texts: list[str], seconds: float, seed: list[int]) -> list:
-            asked.append((texts, round(seconds * 15), seed))
-            return [[{"features": np.full((round(seconds * 15), 198), 40.0)}] for _ in texts]
+        def generate(self, texts: list[str], seconds: list[float], seed: list[int]) -> list:
+            frames = [round(own * 15) for own in seconds]
+            asked.append((texts, frames, seed))
+            return [[{"features": np.full((own, 198), 40.0)}] for own in frames]
 
         def caption(self, features: Any, valid: Any, fps: float, detailed: bool) -> list[str]:
             return ["ours"] * len(features)
@@ -215,8 +216,8 @@ def test_our_own_model_is_a_row_where_there_is_one(work, tmp_path, monkeypatch):
     assert found["clutch reconstruction"]["claims"]["mean"] == 50.0
     assert (found["clutch"]["parameters"]["mean"], found["clutch"]["training_seconds"]["mean"]) == (42.0, None)
     assert work.said["clutch/0"] == ["ours"] * 3
-    even, odd = ["the right hand rises", "the right hand is pushed forward"], ["the right hand sinks"]
-    assert asked == [str(folder), (even, 8, [5, 7]), (odd, 12, [6]), (even, 8, [8, 10]), (odd, 12, [9])]
+    texts = ["the right hand rises", "the right hand sinks", "the right hand is pushed forward"]
+    assert asked == [str(folder), (texts, [8, 12, 8], [5, 6, 7]), (texts, [8, 12, 8], [8, 9, 10])]
 
 
 def test_training_is_charged_with_what_it_shares_and_not_with_being_timed(work, monkeypatch, tmp_path):

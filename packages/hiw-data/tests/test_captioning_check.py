@@ -12,7 +12,7 @@ from hiw_data.captioning.scripted import true_claims
 from hiw_data.captions import HandShape
 from hiw_data.sources.families import FAMILIES
 from hiw_data.sources.fingerspelling import Entry, write_captions
-from hiw_data.sources.procedural import _write_captions
+from hiw_data.sources.procedural import _write_captions, codes_of
 
 SEED = 21
 
@@ -24,7 +24,8 @@ def clips() -> list:
 
 @pytest.fixture(scope="module")
 def codes(clips: list) -> list[MotionCodes]:
-    return list(motion_codes(np.stack([features_to_joints(clip["features"]) for clip in clips]), None, 15.0))
+    codes = codes_of([clip["features"] for clip in clips], 15.0)
+    return [codes[k] for k in range(len(clips))]
 
 
 def claims(text: str) -> set[str]:
