@@ -1,5 +1,6 @@
 """Every field of every training configuration does what it is there for: no case, or no effect, fails."""
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -375,7 +376,7 @@ def test_instruction_tuning_alone_varies_the_question(clutch, examples, tmp_path
 def test_the_optimizer_steps_at_the_rate_of_the_schedule(clutch, examples) -> None:
     """What is logged is what every group of the optimizer has."""
     config = PretrainConfig(**{**BASE, "steps": 6})
-    engine = start_engine(clutch.model, config)
+    engine = start_engine(copy.deepcopy(clutch.model), config)
     try:
         run = _Run(engine, clutch, examples, config, None)
         for step in range(6):

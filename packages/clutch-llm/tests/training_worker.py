@@ -63,6 +63,7 @@ def main() -> None:
         "zero1": RefineConfig(zero_stage=1, micro_batch_size=2, **SHARED),
         "zero3": RefineConfig(zero_stage=3, **SHARED),
         "instruct": InstructConfig(**SHARED),
+        "muon": PretrainConfig(optimizer="muon", micro_batch_size=2, **SHARED),
     }
     results, rows = {}, {}
     for name, stage in stages.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,17 +37,6 @@ def require(ok: bool, what: str, expected: str, got: object) -> None:
         raise ConfigError(f"Expected {what} {expected}, got {got!r}. Correct it in the configuration.")
 
 
-#: Old names of settings, which are refused with the new one.
-RENAMED = {
-    "hide": "decoder_input_dropout",
-    "prefix": "target_truncation",
-    "prefix_steps": "truncated_steps",
-    "unconditional": "condition_dropout",
-    "floor": "min_lr_ratio",
-    "clip": "max_grad_norm",
-}
-
-
 def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
     """Build a configuration from plain values, as YAML gives them.
 
@@ -54,7 +44,8 @@ def from_mapping(cls: type[T], values: Mapping[str, Any]) -> T:
         ConfigError: on a name the configuration does not have, or a value of the wrong type.
     """
     hints = typing.get_type_hints(cls)
-    for old, new in RENAMED.items():
+    renamed: Mapping[str, str] = getattr(sys.modules[cls.__module__], "RENAMED", {})
+    for old, new in renamed.items():
         if old in values:
             raise ConfigError(f"Expected the setting {new!r} of {cls.__name__}, got its old name {old!r}. Rename it.")
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]

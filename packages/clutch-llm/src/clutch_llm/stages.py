@@ -25,6 +25,16 @@ RELAXATIONS = ("gumbel", "soft", "expected")
 #: What a reward is made of, see `rewards`.
 REWARD_TERMS = ("claims", "seconds", "contact", "limits", "jitter")
 
+#: Old names of settings, which are refused with the new one.
+RENAMED = {
+    "hide": "decoder_input_dropout",
+    "prefix": "target_truncation",
+    "prefix_steps": "truncated_steps",
+    "unconditional": "condition_dropout",
+    "floor": "min_lr_ratio",
+    "clip": "max_grad_norm",
+}
+
 
 class LossWeights(NamedTuple):
     """What a batch of a task is trained on: weights of its cross-entropy and of its distance in motion space."""
