@@ -178,8 +178,7 @@ def _axis(name: str) -> np.ndarray:
 def scripted(clips: int, seed: int) -> tuple[ProceduralSource, list[Any], list[Any]]:
     source = ProceduralSource(clips, seed)
     found: list[Any] = list(source.stream(FPS))
-    codes = codes_of([clip["features"] for clip in found], FPS)
-    return source, found, [codes[k] for k in range(len(found))]
+    return source, found, codes_of([clip["features"] for clip in found], FPS)
 
 
 def facts(clips: int, seed: int) -> None:

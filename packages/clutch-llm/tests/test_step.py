@@ -342,6 +342,8 @@ def test_each_text_may_have_a_length_of_its_own(step_clutch, clutch, form: str) 
     for k, (text, own) in enumerate(zip(texts, together, strict=True)):
         for a, b in zip(own, model.generate(text, seconds[k], samples=2, seed=5 + k)[0], strict=True):
             np.testing.assert_array_equal(a["tokens"], b["tokens"])
+    (numpys,) = model.generate("clap", np.float32(1.6))
+    assert len(numpys[0]["tokens"]) == 6
     with pytest.raises(ConfigError, match="Expected seconds for all texts or for each of 4, got 3"):
         model.generate(texts, seconds[:3])
     with pytest.raises(ConfigError, match=r"Expected seconds from 0\.27 to 2\.13, got 9"):

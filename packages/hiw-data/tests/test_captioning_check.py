@@ -24,8 +24,7 @@ def clips() -> list:
 
 @pytest.fixture(scope="module")
 def codes(clips: list) -> list[MotionCodes]:
-    codes = codes_of([clip["features"] for clip in clips], 15.0)
-    return [codes[k] for k in range(len(clips))]
+    return codes_of([clip["features"] for clip in clips], 15.0)
 
 
 def claims(text: str) -> set[str]:

@@ -36,8 +36,7 @@ PER_CLIP = {"hand_role", "action_object", "state_transition", "action_intent", "
 
 @pytest.fixture(scope="module")
 def codes() -> list[MotionCodes]:
-    codes = codes_of([clip["features"] for clip in ProceduralSource(4, 3).stream(15.0)], 15.0)
-    return [codes[k] for k in range(4)]
+    return codes_of([clip["features"] for clip in ProceduralSource(4, 3).stream(15.0)], 15.0)
 
 
 @pytest.fixture

@@ -391,8 +391,10 @@ class Clutch(Pretrained):
 
     def _steps_of(self, seconds: float | Sequence[float] | None, texts: int, many: int) -> int | list[int] | None:
         """Latent steps of ``many`` motions for each text."""
-        if seconds is None or isinstance(seconds, float | int):
-            return None if seconds is None else self._steps(seconds)
+        if seconds is None:
+            return None
+        if isinstance(seconds, float | int | np.floating | np.integer):
+            return self._steps(float(seconds))
         if len(seconds) != texts:
             raise ConfigError(f"Expected seconds for all texts or for each of {texts}, got {len(seconds)}.")
         return [steps for own in seconds for steps in [self._steps(own)] * many]

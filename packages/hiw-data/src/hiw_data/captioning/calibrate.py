@@ -71,7 +71,7 @@ def coded_clips() -> Iterator[tuple[Mapping[str, Any], MotionCodes]]:
     stream = (c for c in ProceduralSource(CALIBRATION_CLIPS, CALIBRATION_SEED).stream(15.0) if isinstance(c, dict))
     while block := list(islice(stream, 540)):
         codes = codes_of([clip["features"] for clip in block], 15.0)
-        yield from ((clip["attributes"], codes[k]) for k, clip in enumerate(block))
+        yield from ((clip["attributes"], code) for clip, code in zip(block, codes, strict=True))
 
 
 def main() -> None:

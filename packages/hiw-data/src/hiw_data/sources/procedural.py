@@ -138,7 +138,7 @@ class ProceduralSource:
             sketches = [self.sketch(index, fps) for index in indices]
             motions = to_features(sketches)
             cut = [motion[: sketch.frames] for motion, sketch in zip(motions, sketches, strict=True)]
-            codes = codes_of(cut, fps) if self.measured_captions else {}
+            codes = codes_of(cut, fps) if self.measured_captions else []
             for index, sketch, features in zip(indices, sketches, cut, strict=True):
                 if index < start:
                     continue  # of a block whose other clips are wanted: blocks are always made whole, to the same bits
@@ -286,8 +286,8 @@ def _write_captions(family: Family, attributes: dict[str, Any], rng: np.random.G
     ]
 
 
-def codes_of(motions: Sequence[NDArray[np.float32]], fps: float) -> dict[int, MotionCodes]:
-    """Motion codes of features (T, 198) of any lengths, by their places; those of a length are measured together."""
+def codes_of(motions: Sequence[NDArray[np.float32]], fps: float) -> list[MotionCodes]:
+    """Motion codes of each of some features (T, 198) of any lengths; those of a length are measured together."""
     lengths = [len(motion) for motion in motions]
     codes: dict[int, MotionCodes] = {}
     for length in sorted(set(lengths)):
@@ -295,7 +295,7 @@ def codes_of(motions: Sequence[NDArray[np.float32]], fps: float) -> dict[int, Mo
         joints = features_to_joints(np.stack([motions[k] for k in alike]))
         measured: Any = motion_codes(joints, None, fps)  # of a batch: a list
         codes.update(zip(alike, measured, strict=True))
-    return codes
+    return [codes[k] for k in range(len(motions))]
 
 
 def to_features(sketches: list[Sketch]) -> NDArray[np.float32]:
