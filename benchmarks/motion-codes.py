@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from hand_geometry import features_to_joints, motion_codes
-from hand_geometry.codes import CONTRADICTED, FULFILLED, Claim, MotionCodes, evaluate
+from hand_geometry.codes import CONTRADICTED, FULFILLED, Claim, MotionCodes, codes_of_clips, evaluate
 from hiw_data import ProceduralSource
 from hiw_data.captioning.norms import CALIBRATION_SEED, load_norms
 from hiw_data.captioning.scripted import direction_claim, true_claims
@@ -77,7 +77,7 @@ def truth(clips: int, seed: int, noise_mm: float) -> None:
     if noise_mm:
         rng = np.random.default_rng(seed)
         joints = [clip + rng.normal(scale=noise_mm / 1000, size=clip.shape) for clip in joints]
-    codes = [code for clip in joints for code in coded(clip[None])]
+    codes = codes_of_clips(joints, None, FPS)
     right: Counter[tuple[str, str]] = Counter()
     wrong: Counter[tuple[str, str]] = Counter()
     misses: Counter[tuple[str, str]] = Counter()

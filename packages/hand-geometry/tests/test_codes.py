@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from code_motions import FPS, along, bumps, hand, moved, random_motion, two_hands
 from hand_geometry import MotionCodes, load_pose, motion_codes
-from hand_geometry.codes import CodeThresholds, Movement
+from hand_geometry.codes import CodeThresholds, Movement, codes_of_clips
 from hand_geometry.codes.relation import _pair
 from hand_geometry.errors import InputError, ShapeError
 
@@ -190,6 +190,17 @@ def test_a_batch_gives_what_its_clips_give_alone() -> None:
     alone = [motion_codes(x, v, FPS).to_json() for x, v in zip(clips, valid, strict=True)]
     nested = motion_codes(clips.reshape(2, 3, 48, 2, 21, 3), valid.reshape(2, 3, 48, 2), FPS)
     assert [c.to_json() for row in nested for c in row] == alone
+
+
+def test_clips_of_many_lengths_and_rates_give_what_they_give_alone() -> None:
+    clips = [random_motion(seed, frames) for seed, frames in enumerate((20, 31, 20, 45))]
+    seen = [np.random.default_rng(k).random((len(clip), 2)) < 0.8 for k, clip in enumerate(clips)]
+    rates = [15.0, 15.0, 30.0, 15.0]
+    alone = [motion_codes(clip, mask, rate).to_json() for clip, mask, rate in zip(clips, seen, rates, strict=True)]
+    assert [codes.to_json() for codes in codes_of_clips(clips, seen, rates)] == alone
+    whole = [motion_codes(clip, None, 30.0).to_json() for clip in clips]
+    assert [codes.to_json() for codes in codes_of_clips(clips, None, 30)] == whole
+    assert codes_of_clips([]) == []
 
 
 def test_json_gives_equal_codes_back() -> None:

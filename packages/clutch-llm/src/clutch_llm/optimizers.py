@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from clutch_llm.backbones import Backbone
+from clutch_llm.models import StepModel
 from clutch_llm.stages import StageConfig
 
 #: AdamW's decay of the running means of gradient and squared gradient; as the paper trains.
@@ -77,7 +78,7 @@ def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     """
     embeddings = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     embeddings |= {id(m.head_weight) for m in model.modules() if isinstance(m, Backbone)}
-    heads = {id(p) for name, p in model.named_parameters() if name.endswith("told_head.weight")}
+    heads = {id(m.told_head.weight) for m in model.modules() if isinstance(m, StepModel)}
     groups: tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]] = ([], [], [])
     for parameter in model.parameters():
         if not parameter.requires_grad:

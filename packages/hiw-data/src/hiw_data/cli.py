@@ -167,8 +167,8 @@ def _build(arguments: argparse.Namespace) -> None:
     if "fingerspelling" in arguments.source:
         sources.append(FingerspellingSource(arguments.languages, arguments.limit, arguments.workers))
     if "procedural" in arguments.source:
-        frames = {"frames": max(32, round(8 * arguments.fps)), "min_frames": max(1, round(2 * arguments.fps))}
-        sources.append(ProceduralSource(arguments.clips, arguments.procedural_seed, **frames))
+        longest, shortest = max(32, round(8 * arguments.fps)), max(1, round(2 * arguments.fps))
+        sources.append(ProceduralSource(arguments.clips, arguments.procedural_seed, longest, min_frames=shortest))
     _build_store(sources, arguments)
 
 

@@ -21,7 +21,7 @@ from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 import numpy as np
-from hand_geometry.codes import CONTRADICTED, FULFILLED, Claim, MotionCodes, Norm, holds, motion_codes
+from hand_geometry.codes import CONTRADICTED, FULFILLED, Claim, MotionCodes, Norm, codes_of_clips, holds
 from hand_geometry.codes.relation import PATTERNS
 from numpy.typing import NDArray
 
@@ -111,22 +111,14 @@ def _of_second(said: Sequence[Stated], second: int, length: float) -> Iterator[S
 
 
 def codes_of(motions: Sequence[Motion], valid: Sequence[NDArray[np.bool_]], fps: Sequence[float]) -> list[MotionCodes]:
-    """Motion codes of features (T_i, 198); motions of a length and rate are measured together.
+    """Motion codes of features (T_i, 198).
 
     Args:
         motions: finite where a hand is seen.
         valid: (T_i, 2) of each.
         fps: of each.
     """
-    alike: dict[tuple[int, float], list[int]] = {}
-    for i, motion in enumerate(motions):
-        alike.setdefault((len(motion), float(fps[i])), []).append(i)
-    found: dict[int, MotionCodes] = {}
-    for (_, rate), members in alike.items():
-        joints = np.stack(joints_of([motions[i] for i in members]))
-        many: list[MotionCodes] = motion_codes(joints, np.stack([valid[i] for i in members]), rate)  # type: ignore[assignment]
-        found |= dict(zip(members, many, strict=True))
-    return [found[i] for i in range(len(motions))]
+    return codes_of_clips(joints_of(motions), valid, fps)
 
 
 @dataclass(frozen=True)

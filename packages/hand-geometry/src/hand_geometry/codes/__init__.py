@@ -4,7 +4,7 @@ After PoseScript (posecodes), MotionScript (motioncodes) and HandX, whose groups
 is measurements (``geometry``, ``contact``) -> ``events``, ``states``, ``movement``, ``relation`` -> ``claims``.
 """
 
-from hand_geometry.codes.api import MotionCodes, motion_codes
+from hand_geometry.codes.api import MotionCodes, codes_of_clips, motion_codes
 from hand_geometry.codes.claims import KINDS, VOCABULARY, Claim, parse_claim, vocabulary_claims
 from hand_geometry.codes.evaluate import CONTRADICTED, FULFILLED, NOT_MEASURABLE, Norm, Verdict, evaluate, holds
 from hand_geometry.codes.movement import Movement
@@ -29,6 +29,7 @@ __all__ = [
     "Pairing",
     "State",
     "Verdict",
+    "codes_of_clips",
     "evaluate",
     "holds",
     "motion_codes",

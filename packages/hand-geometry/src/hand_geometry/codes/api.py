@@ -126,6 +126,28 @@ def motion_codes(
     return _nested(flat, lead)
 
 
+def codes_of_clips(
+    joints: Sequence[Any], valid: Sequence[Any] | None = None, fps: float | Sequence[float] = 15.0
+) -> list[MotionCodes]:
+    """``motion_codes`` of clips of any lengths; those of a length and rate are measured together.
+
+    Args:
+        joints: Shape (T_i, 2, 21, 3) of each, see ``motion_codes``.
+        valid: Shape (T_i, 2) of each; None for all.
+        fps: One rate for all, or one for each.
+    """
+    rates = [float(fps)] * len(joints) if isinstance(fps, float | int) else [float(rate) for rate in fps]
+    alike: dict[tuple[int, float], list[int]] = {}
+    for i, own in enumerate(joints):
+        alike.setdefault((len(own), rates[i]), []).append(i)
+    found: dict[int, MotionCodes] = {}
+    for (_, rate), members in alike.items():
+        seen = None if valid is None else np.stack([valid[i] for i in members])
+        many: Any = motion_codes(np.stack([joints[i] for i in members]), seen, rate)  # of a batch: a list
+        found |= dict(zip(members, many, strict=True))
+    return [found[i] for i in range(len(joints))]
+
+
 def _coded(joints: Floats, valid: NDArray[np.bool_], fps: float, t: CodeThresholds) -> list[MotionCodes]:
     clips, frames = valid.shape[:2]
     m = measure(joints, valid, fps, t.smoothing_s)

@@ -19,11 +19,10 @@ from hand_geometry import (
     features_to_joints,
     load_pose,
     mirror_text,
-    motion_codes,
     params_to_features,
     relaxed_hand,
 )
-from hand_geometry.codes import MotionCodes
+from hand_geometry.codes import MotionCodes, codes_of_clips
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -287,15 +286,9 @@ def _write_captions(family: Family, attributes: dict[str, Any], rng: np.random.G
 
 
 def codes_of(motions: Sequence[NDArray[np.float32]], fps: float) -> list[MotionCodes]:
-    """Motion codes of each of some features (T, 198) of any lengths; those of a length are measured together."""
-    lengths = [len(motion) for motion in motions]
-    codes: dict[int, MotionCodes] = {}
-    for length in sorted(set(lengths)):
-        alike = [k for k, other in enumerate(lengths) if other == length]
-        joints = features_to_joints(np.stack([motions[k] for k in alike]))
-        measured: Any = motion_codes(joints, None, fps)  # of a batch: a list
-        codes.update(zip(alike, measured, strict=True))
-    return [codes[k] for k in range(len(motions))]
+    """Motion codes of each of some features (T, 198) of any lengths."""
+    ends = np.cumsum([len(motion) for motion in motions])[:-1]
+    return codes_of_clips(np.split(np.asarray(features_to_joints(np.concatenate(motions))), ends), None, fps)
 
 
 def to_features(sketches: list[Sketch]) -> NDArray[np.float32]:
