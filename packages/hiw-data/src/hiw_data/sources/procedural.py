@@ -9,7 +9,7 @@ conversions to features run on blocks of clips at once, and each is cut to its o
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,7 @@ from hiw_data.sources.choreography import SIZES, SPEEDS, Array, Cue, HandTrack
 from hiw_data.sources.families import FAMILIES, Family
 from hiw_data.sources.held_out import HELD_OUT_COMBINATIONS
 from hiw_data.sources.measured import add_measured
-from hiw_data.sources.phrasing import paraphrase
+from hiw_data.sources.phrasing import TELLS, paraphrase
 from hiw_data.sources.wording import NUMBERS, TIMES, fine_caption, short_caption
 
 BLOCK = 256
@@ -198,13 +198,14 @@ class ProceduralSource:
 _ASKED = ("family", "hand", "direction", "speed", "size", "repetitions")
 
 
-def held_out_phrasing(clip: Mapping[str, Any]) -> str | None:
+def held_out_phrasing(clip: Mapping[str, Any], tells: Collection[str] = TELLS) -> str | None:
     """A sentence that asks for a scripted clip in a phrasing that is held out of training.
 
-    It is the same for the same clip, and leaves nothing out that the detailed caption says.
+    It is the same for the same clip.
 
     Args:
         clip: of a `ProceduralSource`.
+        tells: what it tells beside the action; all that the detailed caption says unless told otherwise.
 
     Returns:
         The sentence; None for a clip that is not of this source.
@@ -214,7 +215,7 @@ def held_out_phrasing(clip: Mapping[str, Any]) -> str | None:
     if family is None or not a.get("synthetic") or any(name not in a for name in _ASKED):
         return None
     rng = np.random.default_rng([zlib.crc32(str(clip["clip_id"]).encode()), 2])
-    return paraphrase(a, family.directions, rng, unseen=True, terse=0.0)
+    return paraphrase(a, family.directions, rng, tells=tells, unseen=True)
 
 
 def mirror_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
