@@ -6,7 +6,7 @@ Whatever is chosen is chosen on the val split; the test split is measured once.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,11 +34,12 @@ from clutch_llm.evaluation import (
 from clutch_llm.evaluation.metrics import multimodality
 from hiw_data import HiwStore
 from hiw_data.captioning import caption_claims
+from hiw_data.sources.phrasing import TELLS
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftTokenizer
 
 from pipelines.judge_data import judge_clips
-from pipelines.protocol import Clips, Motions, Protocol, generate, phrasings_of, seed_of, texts_of
+from pipelines.protocol import TERSE, Clips, Motions, Protocol, generate, phrasings_of, seed_of, texts_of
 from pipelines.tracking import live_metrics
 
 OTHER_LENGTH = 1.25  # of the true one: longer than the action takes
@@ -94,7 +95,7 @@ def measure_tokenizer(
 
 
 def draw_motions(store: HiwStore, clutch: Clutch, protocol: Protocol) -> dict[str, Motions]:
-    """Motions of the final model: as asked in training, without the true length, shorter, from high-level captions.
+    """Motions of the final model: as asked in training, without the true length, longer, from high-level captions.
 
     And, of sources that have such, from phrasings that are held out of training.
     """
@@ -105,13 +106,38 @@ def draw_motions(store: HiwStore, clutch: Clutch, protocol: Protocol) -> dict[st
         "generated_other_length": generate(clutch, clips, protocol, length=OTHER_LENGTH, samples=1),
         "generated_high_level": generate(clutch, clips, protocol, level=0, samples=1),
     }
-    phrased = phrasings_of(clips) if protocol.held_out_phrasings else {}
-    if phrased:
-        asked = [clips[i] for i in phrased]
-        drawn = generate(clutch, asked, protocol, texts=list(phrased.values()), samples=1)
-        found = dict(zip(phrased, drawn, strict=True))
-        motions["generated_held_out_phrasing"] = [found.get(i, []) for i in range(len(clips))]
+    if protocol.held_out_phrasings:
+        motions |= _phrased("generated_held_out_phrasing", clutch, clips, protocol, TELLS)
     return motions
+
+
+def draw_terse(store: HiwStore, clutch: Clutch, protocol: Protocol) -> dict[str, Motions]:
+    """Motions as people ask who try a model: action and count in held-out words, no more (`TERSE`), and no length.
+
+    Such a sentence fits many motions, so only what it tells can be judged. Nothing where no source has such.
+    """
+    if not protocol.held_out_phrasings:
+        return {}
+    return _phrased("generated_terse", clutch, protocol.clips(store), protocol, TERSE, length=None)
+
+
+def _phrased(
+    name: str,
+    clutch: Clutch,
+    clips: Clips,
+    protocol: Protocol,
+    tells: Collection[str],
+    *,
+    length: float | None = 1.0,
+) -> dict[str, Motions]:
+    """An arm of the clips that have a held-out phrasing; none where no clip has."""
+    phrased = phrasings_of(clips, tells)
+    if not phrased:
+        return {}
+    asked = [clips[i] for i in phrased]
+    drawn = generate(clutch, asked, protocol, texts=list(phrased.values()), length=length, samples=1)
+    found = dict(zip(phrased, drawn, strict=True))
+    return {name: [found.get(i, []) for i in range(len(clips))]}
 
 
 def asked_texts(clips: Clips) -> dict[str, list[str]]:
@@ -141,11 +167,22 @@ def measure_t2m(
 
 
 def measure_judge(
-    store: HiwStore, judge: Judge, motions: dict[str, Motions], reconstructions: list[np.ndarray], protocol: Protocol
+    store: HiwStore,
+    judge: Judge,
+    motions: dict[str, Motions],
+    terse: dict[str, Motions],
+    reconstructions: list[np.ndarray],
+    protocol: Protocol,
 ) -> dict[str, Any]:
-    """What the independent judge names in the same motions."""
+    """What the independent judge names in the same motions, and in the terse ones, as far as those were told."""
     return judge_motions(
-        judge, protocol.clips(store), motions, reconstructions, split_by=protocol.split_by, seed=protocol.seed
+        judge,
+        protocol.clips(store),
+        motions | terse,
+        reconstructions,
+        told=dict.fromkeys(terse, ("family", *TERSE)),
+        split_by=protocol.split_by,
+        seed=protocol.seed,
     )
 
 
@@ -324,8 +361,13 @@ def create_pipeline() -> Pipeline:
             ),
             node(measure_tokenizer, ["hiw_store", "shift", protocol], ["tokenizer_metrics", "reconstructions"]),
             node(draw_motions, ["hiw_store", "clutch", protocol], "motions"),
+            node(draw_terse, ["hiw_store", "clutch", protocol], "terse_motions"),
             node(measure_t2m, ["hiw_store", "evaluator", "motions", "reconstructions", protocol], "t2m_metrics"),
-            node(measure_judge, ["hiw_store", "judge", "motions", "reconstructions", protocol], "judge_metrics"),
+            node(
+                measure_judge,
+                ["hiw_store", "judge", "motions", "terse_motions", "reconstructions", protocol],
+                "judge_metrics",
+            ),
             node(measure_obedience, ["hiw_store", "motions", "reconstructions", protocol], "claims_metrics"),
             node(measure_motion, ["hiw_store", "motions", "reconstructions", protocol], "motion_metrics"),
             node(measure_m2t, ["hiw_store", "clutch", "evaluator", protocol], ["m2t_metrics", "captions"]),

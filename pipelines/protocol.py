@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from clutch_llm import Clutch
 from hiw_data import Clip, HiwStore
+from hiw_data.sources.phrasing import TELLS
 from hiw_data.sources.procedural import held_out_phrasing
 
 Clips = list[Clip]
@@ -31,7 +33,8 @@ class Protocol:
         split_by: boolean attributes of clips, such as whether training has seen their combination of attributes: the
             clips that have it and those that do not are reported apart as well.
         group_by: attributes of clips, such as one that says slow or fast: speeds are reported by their values.
-        held_out_phrasings: also ask for each clip in a phrasing that training never saw, where its source has such.
+        held_out_phrasings: also ask for each clip in a phrasing that training never saw, where its source has such: for
+            all that its caption tells, and tersely (see `TERSE`).
     """
 
     split: str = "test"
@@ -65,6 +68,10 @@ class Protocol:
         limit = limit or self.max_clips or len(clips)
         return [c for s in sources for c in [c for c in clips if c["source"] == s][:limit]]
 
+
+TERSE = ("repetitions",)
+"""What a terse sentence tells beside the action, as "clap your hands three times" does: which hand moves, where to, how
+fast and how far is left open."""
 
 LEAST_FRAMES = 4  # of a motion that evaluator and judge can look at
 
@@ -117,8 +124,11 @@ def seconds_of(clip: Clip, length: float, longest: float) -> float:
     return float(min(max(length * frames, min(frames, LEAST_FRAMES)) / clip["fps"], max(longest, frames / clip["fps"])))
 
 
-def phrasings_of(clips: Clips) -> dict[int, str]:
-    """The held-out phrasing of each clip by its index, of the sources all of whose clips have one."""
-    found = [held_out_phrasing(clip) for clip in clips]
+def phrasings_of(clips: Clips, tells: Collection[str] = TELLS) -> dict[int, str]:
+    """The held-out phrasing of each clip by its index, of the sources all of whose clips have one.
+
+    It tells all that the detailed caption does beside the action, or some of it.
+    """
+    found = [held_out_phrasing(clip, tells) for clip in clips]
     without = {clip["source"] for clip, text in zip(clips, found, strict=True) if text is None}
     return {i: text for i, text in enumerate(found) if text is not None and clips[i]["source"] not in without}

@@ -244,7 +244,7 @@ def test_an_arm_that_is_another_clips_motion_is_told_from_the_truth(ran: Ran) ->
     args = (ran.catalog.load("reconstructions"), Protocol(temperature=0.7, seed=5))
     motions = evaluation.draw_motions(ran.store, wrong, args[1])
     found = evaluation.measure_t2m(ran.store, ran.catalog.load("evaluator"), motions, *args)["hands"]["rows"]
-    judged = evaluation.measure_judge(ran.store, ran.catalog.load("judge"), motions, *args)["hands"]["rows"]
+    judged = evaluation.measure_judge(ran.store, ran.catalog.load("judge"), motions, {}, *args)["hands"]["rows"]
     truth = ran.metrics["text_to_motion"]["hands"]["rows"]["generated"]
     assert found["generated"]["mpjpe_abs_mm"] > 5
     assert found["generated"]["mm_dist"] > truth["mm_dist"]

@@ -1,5 +1,7 @@
 """Which model, clips and texts reach each measurement, and where its figures go; the work is stood in for."""
 
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,6 +68,41 @@ def test_each_clip_gets_the_motions_of_its_own_caption_and_length():
     assert other == pytest.approx([10 / 15, 0.9, 10 / 15])  # a quarter longer, and no longer than the model can
     assert [len(several) for several in made["generated_other_length"]] == [1, 1, 1]
     assert made["generated_high_level"][1] == ["final: test hand 4 | 0.8 s, 0.5, 1.5, seed 1769543030, sample 0"]
+
+
+class Scripted(Measured):
+    """Of the three clips the first two are scripted."""
+
+    def clips(self, split: str | None = None) -> list[dict[str, Any]]:
+        told = {"family": "clap", "hand": "both", "direction": "up", "speed": "fast", "size": "large"}
+        found = super().clips(split)
+        for one, repetitions in zip(found[:2], (3, 2), strict=True):
+            one["attributes"] = {**told, "repetitions": repetitions, "synthetic": True}
+        return found
+
+
+def test_scripted_clips_are_asked_for_in_words_of_their_own_and_tersely():
+    made = evaluation.draw_motions(Scripted(), Model("final"), PROTOCOL)["generated_held_out_phrasing"]
+    assert [len(several) for several in made] == [1, 1, 0]
+    assert all(re.search("quickly|fast|rapid|swift|high speed|brisk", several[0]) for several in made[:2])
+    assert [f"| {seconds} s, 0.5" in made[k][0] for k, seconds in ((0, 8 / 15), (1, 0.8))] == [True, True]
+    terse = evaluation.draw_terse(Scripted(), Model("final"), PROTOCOL)
+    assert list(terse) == ["generated_terse"]
+    asked = [several[0] if several else "" for several in terse["generated_terse"]]
+    assert re.search("three times|3 times|thrice|3x", asked[0])
+    assert re.search("twice|two times|2 times|2x", asked[1])
+    assert ["| None s, 0.5" in one for one in asked] == [True, True, False]
+    assert not re.search(r"\bup\b|both|two hands|fast|large", " ".join(asked))
+    assert evaluation.draw_terse(Measured(), Model("final"), PROTOCOL) == {}
+    assert evaluation.draw_terse(Scripted(), Model("final"), replace(PROTOCOL, held_out_phrasings=False)) == {}
+
+
+def test_the_judge_is_asked_of_terse_motions_only_what_they_were_told(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(evaluation, "judge_motions", lambda *args, **how: seen.update(motions=args[2], **how))
+    evaluation.measure_judge(Measured(), "judge", {"generated": 1}, {"generated_terse": 2}, [], PROTOCOL)
+    assert seen["motions"] == {"generated": 1, "generated_terse": 2}
+    assert seen["told"] == {"generated_terse": ("family", "repetitions")}
 
 
 @pytest.mark.parametrize(

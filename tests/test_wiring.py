@@ -167,6 +167,10 @@ WIRES = {
         "judge judge_history",
     ),
     "draw_motions": ({"store": "hiw_store", "clutch": "clutch", "protocol": "params:evaluation.protocol"}, "motions"),
+    "draw_terse": (
+        {"store": "hiw_store", "clutch": "clutch", "protocol": "params:evaluation.protocol"},
+        "terse_motions",
+    ),
     "measure_t2m": (
         {
             "store": "hiw_store",
@@ -182,6 +186,7 @@ WIRES = {
             "store": "hiw_store",
             "judge": "judge",
             "motions": "motions",
+            "terse": "terse_motions",
             "reconstructions": "reconstructions",
             "protocol": "params:evaluation.protocol",
         },

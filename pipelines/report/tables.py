@@ -49,6 +49,7 @@ ROW_LABELS: dict[str, tuple[str, str]] = {
     "generated_other_length": ("generated, longer", "asked for a quarter more than the true length"),
     "generated_high_level": ("generated from the high-level caption", "measured against that caption"),
     "generated_held_out_phrasing": ("generated, held-out phrasing", "asked in words that no training has seen"),
+    "generated_terse": ("generated, terse", "told the action and its count alone, in words that no training has seen"),
     "random_caption": ("a random one", "true, but of another clip"),
     "chance": ("chance", ""),
     "mean_pose": ("mean pose", "of the training clips"),

@@ -126,6 +126,19 @@ def test_the_table_says_which_arm_does_what_was_asked(trained: Any, clips: Clips
     json.dumps(found, allow_nan=False)
 
 
+def test_what_an_arm_was_not_told_says_nothing(trained: Any, clips: Clips) -> None:
+    judge, _ = trained
+    truth = [[c["features"]] for c in clips]
+    found = judge_motions(judge, clips, {"told": truth, "terse": truth}, told={"terse": ("family",)})["procedural"]
+    assert found["rows"]["told"] == found["rows"]["truth"]
+    assert found["rows"]["terse"]["hand"] is None
+    assert found["rows"]["terse"]["hand_ci95_low"] is None
+    assert found["by_second"]["hand"]["told"]["second_1"] is not None
+    assert found["by_second"]["hand"]["terse"]["second_1"] is None
+    hands = judge_motions(judge, clips, {"terse": truth}, told={"terse": ("hand",)})["procedural"]["rows"]
+    assert hands["terse"]["hand"] == hands["truth"]["hand"]
+
+
 def test_a_source_without_attributes_is_left_out(trained: Any) -> None:
     judge, _ = trained
     plain = make_clips(3, source="plain")

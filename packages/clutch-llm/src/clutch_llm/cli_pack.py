@@ -16,6 +16,7 @@ FIGURES = (
     ("R-precision top 3 of the reconstruction", ("text_to_motion", "rows", "reconstruction", "r_precision_top3")),
     ("the action, by the judge", ("judge", "rows", "generated", "family")),
     ("the action, asked for in phrasings held out", ("judge", "rows", "generated_held_out_phrasing", "family")),
+    ("the action, told it and its count alone", ("judge", "rows", "generated_terse", "family")),
     ("the action, a quarter longer", ("judge", "rows", "generated_other_length", "family")),
     ("the hand, by the judge", ("judge", "rows", "generated", "hand")),
     ("claims fulfilled", ("claims", "rows", "generated", "claims")),

@@ -7,7 +7,7 @@ forgives what captions do not tell apart.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,14 +52,17 @@ def _joints(samples: Samples) -> Samples:
     return [[next(joints) for _ in many] for many in samples]
 
 
-def _right_answers(judge: Judge, clips: Sequence[Clip], joints: Samples) -> dict[str, Array]:
-    """``right_answers`` for the joints (T, 2, 21, 3) of the clips' motions."""
+def _right_answers(
+    judge: Judge, clips: Sequence[Clip], joints: Samples, told: Collection[str] | None = None
+) -> dict[str, Array]:
+    """``right_answers`` for the joints (T, 2, 21, 3) of the clips' motions; NaN for what was not told."""
     source = clips[0]["source"]
     count = min(len(s) for s in joints)
     answers = judge.name([s[k] for s in joints for k in range(count)], source)
     found = {}
     for attribute, said in answers.items():
-        truth = _values(judge, clips, attribute)
+        asked = told is None or attribute in told
+        truth = _values(judge, clips, attribute) if asked else [None] * len(clips)
         right = [
             np.nan if t is None else float(np.mean([said[i * count + k] == t for k in range(count)]))
             for i, t in enumerate(truth)
@@ -81,6 +84,7 @@ def judge_motions(
     generated: Samples | Mapping[str, Samples],
     reconstructions: Sequence[Motion] | None = None,
     *,
+    told: Mapping[str, Collection[str]] | None = None,
     split_by: Sequence[str] = (),
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
@@ -92,6 +96,8 @@ def judge_motions(
         generated: per clip a list of motions for its caption; or several such, by name. An arm without any motion of a
             source is left out there.
         reconstructions: the tokenizer's reconstruction of each clip.
+        told: by arm the attributes that its texts tell; of the others its row says None, since a motion may have any
+            of their values. An arm that is not named was told all.
         split_by: names of boolean attributes: the same rows again for the clips that have it and those that do not.
         seed: of the random captions and the intervals.
 
@@ -113,14 +119,14 @@ def judge_motions(
         truth = filled(own, judge.filler.cpu().numpy())
         motions = motions_by_row(truth, reconstructions, arms, members, other_indices(own, seed=seed))
         joints = {name: _joints(many) for name, many in motions.items()}
-        right = {name: _right_answers(judge, own, many) for name, many in joints.items()}
+        right = {name: _right_answers(judge, own, many, (told or {}).get(name)) for name, many in joints.items()}
         result[source] = head(own) | {
             "attributes": {
                 name: {"values": len(values), "learnt": judge.learnt(source, name)}
                 for name, values in judge.classes[source].items()
             },
             "rows": _rows(judge, right, own, range(len(own)), seed),
-            "by_second": _by_second(judge, own, joints, seed),
+            "by_second": _by_second(judge, own, joints, told or {}, seed),
             "parts": {
                 attribute: {
                     label: {"clips": len(w), "rows": _rows(judge, right, own, w, seed)} for label, w in split.items()
@@ -148,7 +154,11 @@ def _rows(
 
 
 def _by_second(
-    judge: Judge, clips: Sequence[Clip], joints: Mapping[str, Samples], seed: int
+    judge: Judge,
+    clips: Sequence[Clip],
+    joints: Mapping[str, Samples],
+    told: Mapping[str, Collection[str]],
+    seed: int,
 ) -> dict[str, dict[str, dict[str, float | None]]]:
     """The judge's accuracies on each second of the motions, as a motion of its own; joints of each by row."""
     source = clips[0]["source"]
@@ -163,7 +173,7 @@ def _by_second(
             long = [i for i, s in enumerate(cut) if all(len(m) for m in s)]
             if not long:
                 break
-            right = _right_answers(judge, [clips[i] for i in long], [cut[i] for i in long])
+            right = _right_answers(judge, [clips[i] for i in long], [cut[i] for i in long], told.get(name))
             for attribute, rows in found.items():
                 rows[name] |= with_interval(f"second_{second + 1}", right[attribute], seed=seed)
     return found
