@@ -60,7 +60,9 @@ def test_a_sentence_says_what_it_is_to_tell() -> None:
         assert not re.search(r"[\[{(]|  |,,", text)
     for text in sentences(typo=0.0, tells=("repetitions",)):
         assert re.search("three times|3 times|thrice|3x", text)
-        assert not re.search(r"both|left|quickly|fast|rapidly|swiftly|speed|briskly|large|big|broadly|wide|\bup\b", text)
+        assert not re.search(
+            r"both|left|quickly|fast|rapidly|swiftly|speed|briskly|large|big|broadly|wide|\bup\b", text
+        )
         assert not re.search(r"[\[{(]|  |,,|,$", text)
 
 
