@@ -7,6 +7,7 @@
   released code does. Model, samples and optimizer are the same.
 - refinement: a step of stage 2 against a step of cross-entropy on the same batch (`RefineConfig.control`).
 - DeepSpeed: a step through its engine with ZeRO-1 against the same in plain torch.
+- Muon: a step of the model's matrices by `torch.optim.Muon`, which computes in bfloat16, against ours.
 
 The model has the demo's sizes and random weights, and its batches are the demo's: 16 whole motions.
 """
@@ -26,7 +27,7 @@ import torch.nn.functional as F
 from clutch_llm import Clutch, ClutchConfig, PretrainConfig, RefineConfig, build_corpus
 from clutch_llm.engine import start_engine
 from clutch_llm.model import IGNORE, ClutchModel, TokenBatch
-from clutch_llm.optimizers import BETAS
+from clutch_llm.optimizers import BETAS, MOMENTUM, Muon, parameter_groups
 from clutch_llm.step_batches import StepBatches
 from clutch_llm.training import _Run
 from hand_geometry import features_to_joints
@@ -119,6 +120,21 @@ def compare(clutch: Clutch, examples: Sequence[Any], rounds: int) -> None:
         plain.step(drawn.draw(step).micro_batches[0].parts)
 
     line("DeepSpeed, t2m", timed({"ZeRO-1": spread.teach, "torch": torch_step}, rounds))
+    line("Muon, matrices", timed(muon_steps(clutch.model), rounds))
+
+
+def muon_steps(model: ClutchModel) -> dict[str, Callable[[int], None]]:
+    """torch's step and ours, on copies of the model's matrices and random gradients."""
+
+    def matrices() -> list[torch.nn.Parameter]:
+        copied = parameter_groups(copy.deepcopy(model))[0]
+        for parameter in copied:
+            parameter.grad = torch.randn_like(parameter)
+        return copied
+
+    theirs = torch.optim.Muon(matrices(), lr=1e-3, momentum=MOMENTUM, adjust_lr_fn="match_rms_adamw")
+    ours = Muon(matrices(), lr=1e-3)
+    return {"torch": lambda _: theirs.step(), "ours": lambda _: ours.step()}
 
 
 def stepping(plain: Plain, batches: Sequence[Sequence[TokenBatch]]) -> Callable[[int], None]:

@@ -225,9 +225,18 @@ class Clutch(Pretrained):
 
     @property
     def _answers(self) -> list[list[int]]:
-        """Ids of the tokens that may answer each question of a plan."""
+        """Ids of the tokens that may answer each question of a plan, "none" first."""
         ids = {name: self.vocabulary.layout.first_plan + k for k, name in enumerate(self.vocabulary.plan_names)}
         return [[ids[name] for name in field_names(field) if name in ids] for field in FIELDS] if ids else []
+
+    @property
+    def _answers_to_text(self) -> list[list[int]]:
+        """The same where there is a text: some hand moves, or is still.
+
+        In training, a plan that says nothing of the hands stands where the caption was dropped, for guidance. A text of
+        a kind that training has not seen (one word, say) is easily taken for none.
+        """
+        return [own[1:] if k == 0 else own for k, own in enumerate(self._answers)]
 
     def _sampling(self, **given: Any) -> Sampling:
         """The model's settings of generation with those replaced that are given."""
@@ -272,7 +281,7 @@ class Clutch(Pretrained):
             how["steps"] = [each[k] for k in chunk] if each else steps
             how["forcing"] = Forcing(given, self.tokenizer, len(chunk)) if given else None
             if isinstance(self.model, StepModel):
-                how |= {"answers": self._answers if answers is None else answers, "surest_plan": surest_plan}
+                how |= {"answers": self._answers_to_text if answers is None else answers, "surest_plan": surest_plan}
                 for k, drawn in zip(chunk, generate_steps(self.model, prompts, chance=own, **how), strict=True):
                     tokens[k], plans[k] = drawn.tokens, [names[int(i) - first] for i in drawn.plan]
             else:
@@ -311,7 +320,7 @@ class Clutch(Pretrained):
         for chunk in chunks_of(rows):
             prompts, how = [rows[k] for k in chunk], {"chance": chance[chunk], "sampling": sampling}
             if isinstance(self.model, StepModel):
-                drawn = write_freely(self.model, prompts, answers=self._answers, **how)
+                drawn = write_freely(self.model, prompts, answers=self._answers_to_text, **how)
             else:
                 drawn = generate_free(self.model, prompts, **how)
             for k, ids in zip(chunk, drawn, strict=True):

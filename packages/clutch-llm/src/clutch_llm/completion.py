@@ -176,7 +176,7 @@ def _question(clutch: Clutch, claim: str) -> int | None:
 def _answers(clutch: Clutch, text: str | None, claims: Sequence[str]) -> list[list[int]]:
     """Ids that may answer each question of the plan: what claims say, without a text nothing, and else all."""
     first, names = clutch.vocabulary.layout.first_plan, list(clutch.vocabulary.plan_names)
-    answers = [own if text is not None else own[:1] for own in clutch._answers]
+    answers = [own[:1] for own in clutch._answers] if text is None else clutch._answers_to_text
     for claim in claims:
         timeless = str(dataclasses.replace(parse_claim(claim), when=""))
         at = _question(clutch, timeless)

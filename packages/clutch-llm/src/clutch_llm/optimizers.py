@@ -32,9 +32,8 @@ class Muon(torch.optim.Optimizer):
 
     Steps have the size of AdamW's (Liu et al. 2025, 0.2 in the root mean square), so that one learning rate serves
     both. It does what `torch.optim.Muon` does, but computes in float32 on processors: bfloat16, which torch's takes
-    everywhere, makes a step there 17 times as long where the processor has no instructions for it, as most laptops'
-    have not (43 matrices of the demo on one AVX2 core: 1.7 s, here 0.1). Matrices of one shape are made orthogonal
-    at once.
+    everywhere, makes a step many times as long where the processor has no instructions for it, as most laptops' have
+    not (``benchmarks/training.py``). Matrices of one shape are made orthogonal at once.
 
     Args:
         params: matrices.

@@ -102,7 +102,8 @@ def plan_of(codes: MotionCodes) -> list[str]:
         answers = (_answer(kind, claims, moving or list(_HANDS)) for kind in kinds)
         plan.append(next((answer for answer in answers if answer), NONE))
     if len(moving) == 0:
-        plan[0] = str(Claim("hands", _BOTH, "still")) if _still(claims) else NONE
+        still = [c.hand for c in claims if c.kind == "hands" and c.value == "still"]
+        plan[0] = str(Claim("hands", _BOTH if len(still) == len(_HANDS) else still[0], "still")) if still else NONE
     return plan
 
 
@@ -110,10 +111,6 @@ def _answers(claim: Claim) -> bool:
     """Whether a claim may have a part in a plan."""
     known = _KNOWN.get(claim.kind)
     return known is not None and not claim.when and (claim.kind != "relation" or str(claim) in known)
-
-
-def _still(claims: Sequence[Claim]) -> bool:
-    return sum(c.kind == "hands" and c.value == "still" for c in claims) == len(_HANDS)
 
 
 def _answer(kind: str, claims: Sequence[Claim], hands: Sequence[str]) -> str | None:

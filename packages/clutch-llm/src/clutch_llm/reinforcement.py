@@ -226,7 +226,7 @@ class Reinforcement:
         self.images = mirrored(examples, clutch.tokenizer) if config.mirror > 0 else examples
         self.plan = BatchPlan(examples, config)
         self.maker = SampleMaker(clutch.vocabulary)
-        self.answers, self.chances = clutch._answers, clutch._chances
+        self.answers, self.chances = clutch._answers_to_text, clutch._chances
         self.how: dict[str, Any] = {"answers": self.answers, "temperature": config.temperature}
         self.reference: ClutchModel | None = None
         if config.kl:

@@ -88,7 +88,7 @@ def start_steps(
     Args:
         model: the language model.
         prompts: text-to-motion prompts, or those of motions that are to be completed.
-        answers: for each question of a plan the ids that may answer it, "none" first; empty for a model without plans.
+        answers: for each question of a plan the ids that may answer it; empty for a model without plans.
         chance: the only source of randomness: uniform in [0, 1), shape (N, `chances_needed`).
         sampling: how codes are drawn; length and plan at `READING_TEMPERATURE` at most.
         steps: exact number of latent steps, one for all or one for each; None lets the model tell. The model is told

@@ -69,7 +69,7 @@ def stream(
 
 def _codes(clutch: Clutch, prompts: list[Any], how: dict[str, Any]) -> Iterator[torch.Tensor]:
     if isinstance(clutch.model, StepModel):
-        yield from start_steps(clutch.model, prompts, answers=clutch._answers, **how).write()
+        yield from start_steps(clutch.model, prompts, answers=clutch._answers_to_text, **how).write()
         return
     length = torch.full((1,), how["steps"] or clutch.config.max_steps, device=clutch.model.device)
     yield from write_codes(clutch.model, prompts, length, **how)

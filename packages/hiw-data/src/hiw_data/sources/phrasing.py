@@ -35,8 +35,9 @@ TELLS = ("hand", "direction", "speed", "size", "repetitions")
 #: Of one pair in so many, all paraphrases are held out of training.
 HELD_OUT_SHARE = 5
 
-_OPEN: tuple[tuple[str, ...], ...] = (("hand",), ("direction",), ())
+_OPEN: tuple[tuple[str, ...], ...] = (("hand",), ("direction",), (), ())
 """What sentences tell that leave something open."""
+_ALL_FORMS = FORMS + HANDLESS_FORMS
 _VERB = re.compile(r"\[(\w+)\]")
 _OPTIONAL = re.compile(r"\(([^()]*)\)")
 _KEPT = 0.4
@@ -56,7 +57,9 @@ def held_out(family: str, phrase: int, form: int) -> bool:
     return zlib.crc32(f"{family}/{phrase}/{form}".encode()) % HELD_OUT_SHARE == 0
 
 
-def phrasings(family: str, *, unseen: bool, direction: bool = True, hands: bool = True) -> list[tuple[int, int]]:
+def phrasings(
+    family: str, *, unseen: bool, direction: bool = True, hands: bool = True, adverbs: bool = True
+) -> list[tuple[int, int]]:
     """The pairs of a family that training may see, or those that are held out, as `held_out` numbers them.
 
     Args:
@@ -64,8 +67,10 @@ def phrasings(family: str, *, unseen: bool, direction: bool = True, hands: bool 
         unseen: those that are held out.
         direction: of sentences that tell it: of all phrases; else of those that can do without.
         hands: of sentences that tell which hands move; else of those that leave it open.
+        adverbs: of sentences with any; else without the forms that would then read as another form does.
     """
-    forms = range(len(FORMS)) if hands else range(len(FORMS), len(FORMS) + len(HANDLESS_FORMS))
+    all_forms = range(len(FORMS)) if hands else range(len(FORMS), len(_ALL_FORMS))
+    forms = [k for k in all_forms if adverbs or not _ALL_FORMS[k].startswith("{a} {v}")]
     phrases = [k for k, phrase in enumerate(PHRASES[family]) if direction or _OPTIONAL.search(phrase)]
     return [(k, form) for k in phrases for form in forms if held_out(family, k, form) == unseen]
 
@@ -79,7 +84,7 @@ def paraphrase(
     unseen: bool = False,
     typo: float = 0.05,
     terse: float = 0.3,
-    open_share: float = 0.35,
+    open_share: float = 0.5,
 ) -> str:
     """A free sentence, in small letters, that asks for a scripted action.
 
@@ -91,32 +96,34 @@ def paraphrase(
         unseen: take a phrasing that is held out of training rather than one that is not.
         typo: share of the sentences with one letter dropped, doubled or changed with its neighbour.
         terse: share of the sentences that leave out some of speed, size and repetitions.
-        open_share: share of the sentences that leave open which hand moves, where to, or (as often as either) both, as
-            people ask.
+        open_share: share of the sentences that leave open which hand moves, where to, or (half of them) both, as people
+            ask. They are terse too.
     """
     family = attributes["family"]
     told = _draw_told(rng, terse, open_share) if tells is None else tells
-    aims, names_hands = "direction" in told, "hand" in told
-    phrase, form = _any(phrasings(family, unseen=unseen, direction=aims, hands=names_hands), rng)
+    aims, adverbs = "direction" in told, _adverbs(attributes, rng, told)
+    pairs = phrasings(family, unseen=unseen, direction=aims, hands="hand" in told, adverbs=bool(adverbs))
+    phrase, form = _any(pairs, rng)
     words = {"d": directions[attributes["direction"]], "n": _any(NUMBERS[attributes["repetitions"]], rng)}
     hands = BOTH if attributes["hand"] == "both" else ONE_HAND
     verbs = _OPTIONAL.sub(r"\1" if aims else "", PHRASES[family][phrase]).format(**words)
-    sentence = (FORMS + HANDLESS_FORMS)[form].format(
+    sentence = _ALL_FORMS[form].format(
         v=_VERB.sub(r"\1", verbs),
         g=_VERB.sub(lambda match: gerund(match[1]), verbs),
         s=_VERB.sub(lambda match: third_person(match[1]), verbs),
         h=_any(hands, rng).format(h=attributes["hand"]),
-        a=_adverbs(attributes, rng, told),
+        a=adverbs,
     )
     sentence = re.sub(r"\s+", " ", re.sub(r"\s*(,\s*)+", ", ", sentence)).strip(" ,").replace(", :", ":")
     return _mistyped(sentence, rng) if rng.random() < typo else sentence
 
 
 def _draw_told(rng: np.random.Generator, terse: float, open_share: float) -> set[str]:
+    is_open = rng.random() < open_share
     told = {"speed", "size", "repetitions"}
-    if rng.random() < terse:
+    if is_open or rng.random() < terse:
         told = {name for name in sorted(told) if rng.random() < _KEPT}
-    return told | set(_any(_OPEN, rng) if rng.random() < open_share else ("hand", "direction"))
+    return told | set(_any(_OPEN, rng) if is_open else ("hand", "direction"))
 
 
 def _adverbs(attributes: Mapping[str, Any], rng: np.random.Generator, told: Collection[str]) -> str:
