@@ -57,6 +57,14 @@ def test_of_a_hand_at_rest_beside_one_that_moves_a_plan_says_nothing() -> None:
         assert any(name.startswith("palm:") for name in plan)  # which the hand at rest has as well
 
 
+def test_a_hand_at_rest_beside_one_that_is_not_seen_is_said_to_be_still() -> None:
+    clip = motion(STILL, STILL)
+    clip["valid"][:, 1] = False
+    (plan,) = plans_of([clip])
+    assert plan[0] == "hands:left=still"
+    assert plan[0] in field_names("hands")
+
+
 def test_claims_that_no_plan_looks_at_change_none(monkeypatch) -> None:
     rng = np.random.default_rng(0)
     clips = [motion(lifts(int(rng.integers(4))), lifts(int(rng.integers(4)))) for _ in range(12)]

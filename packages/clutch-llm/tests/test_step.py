@@ -268,6 +268,21 @@ def test_a_length_never_seen_in_training_changes_nothing_of_what_is_read(step_cl
         np.testing.assert_array_equal(a.plan, b.plan)
 
 
+def test_a_text_is_never_taken_for_none(step_clutch) -> None:
+    """The model finds a plan that says nothing likeliest, as training has it where the caption was dropped."""
+    clutch = copy.deepcopy(step_clutch)
+    none = clutch.vocabulary.layout.first_plan
+    with torch.no_grad():
+        clutch.model.told_head.bias[none - clutch.vocabulary.layout.first_told] = 100.0
+    told = [motion["plan"] for motion in clutch.generate("clap", 1.0, samples=5, explain=True)[0]]
+    assert [[claim.split(":")[0] for claim in plan] for plan in told] == [["hands"]] * 5
+    given = clutch.generate("clap", 1.0, seed=3)[0][0]
+    (made,) = clutch.complete(given["features"], text="wave", seconds=2.0, explain=True)
+    assert [claim.split(":")[0] for claim in made["plan"]] == ["hands"]
+    (free,) = clutch.complete(given["features"], seconds=2.0, explain=True)
+    assert free["plan"] == []
+
+
 def drawn(clutch: Clutch, texts: list[str], **how):
     answers = clutch._answers
     builder = PromptBuilder(clutch.vocabulary)
