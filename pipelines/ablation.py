@@ -29,6 +29,7 @@ from hiw_data import HiwStore
 from kedro.pipeline import Pipeline, node
 from shift_tokenizer import ShiftConfig, ShiftTokenizer, TokenizerTraining, codebook_usage, train_tokenizer
 
+from pipelines.parameters import check_seeds
 from pipelines.processes import ALONE
 from pipelines.tokenizer import train
 from pipelines.tracking import log_summary, study_run
@@ -62,10 +63,11 @@ class AblationPlan:
         named = [*(self.only or ()), *(n for c in self.equal_time for n in (c["reference"], *c["arms"]))]
         unknown = sorted(set(named) - set(self.arms))
         unknown += sorted({arm["recipe"] for arm in self.arms.values()} - set(self.recipes))
-        if unknown or not self.seeds:
+        check_seeds(self.seeds, "ablation")
+        if unknown:
             raise ValueError(
-                f"Expected seeds, arms among {', '.join(self.arms)} and recipes among {', '.join(self.recipes)}; got "
-                f"{', '.join(unknown) or 'no seed'}. Correct `ablation` in conf."
+                f"Expected arms among {', '.join(self.arms)} and recipes among {', '.join(self.recipes)}; got "
+                f"{', '.join(unknown)}. Correct `ablation` in conf."
             )
 
     @property

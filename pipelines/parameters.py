@@ -14,7 +14,7 @@ import inspect
 import json
 import sys
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pydantic
@@ -26,6 +26,16 @@ _STRICT = pydantic.ConfigDict(extra="forbid", strict=True)
 
 class ParameterError(ValueError):
     """A parameter has a wrong name or value, or does not agree with another."""
+
+
+def check_seeds(seeds: Sequence[int], section: str) -> None:
+    """Refuse seeds of trainings that are none, negative or the same twice; ``section`` of the configuration has them.
+
+    Raises:
+        ValueError: naming them and where they stand.
+    """
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise ValueError(f"Expected different seeds of at least 0, got {seeds}. Correct `{section}.seeds` in conf.")
 
 
 def expected_types(pipelines: Iterable[Pipeline]) -> dict[str, Any]:

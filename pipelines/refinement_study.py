@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import clutch_llm
 import numpy as np
@@ -34,6 +34,7 @@ from kedro.pipeline import Pipeline, node
 
 from pipelines.evaluation import same_variety
 from pipelines.llm import StageConfig, Tokens, run_stage
+from pipelines.parameters import check_seeds
 from pipelines.processes import ALONE
 from pipelines.protocol import Clips, Motions, Protocol, generate, texts_of
 from pipelines.tokenizer import TokenizedClips
@@ -58,17 +59,15 @@ class StudyPlan:
             `clutch_llm.evaluation.comparison.MARGINS`; measures that are not named keep theirs.
     """
 
+    section: ClassVar[str] = "refinement_study"
     seeds: list[int]
     margins: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(
-                f"Expected different seeds of at least 0, got {self.seeds}. Correct `refinement_study.seeds` in conf."
-            )
+        check_seeds(self.seeds, self.section)
         if any(not margin >= 0 for margin in self.margins.values()):
             raise ValueError(
-                f"Expected margins of at least 0, got {self.margins}. Correct `refinement_study.margins` in conf."
+                f"Expected margins of at least 0, got {self.margins}. Correct `{self.section}.margins` in conf."
             )
 
 

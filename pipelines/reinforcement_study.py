@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from clutch_llm import Clutch, RefineConfig, ReinforceConfig
 from clutch_llm.evaluation import Evaluator, Judge, claim_reader, compare_arms, measure_claims, measure_motions
@@ -26,7 +26,7 @@ from kedro.pipeline import Pipeline, node
 from pipelines.llm import StageConfig, Tokens
 from pipelines.processes import ALONE
 from pipelines.protocol import Clips, Motions, Protocol, texts_of
-from pipelines.refinement_study import Runs, paces_of
+from pipelines.refinement_study import Runs, StudyPlan, paces_of
 from pipelines.tracking import log_summary, study_run
 
 CONTROL, REFINED, REINFORCED, BEST = "control", "refined", "reinforced", "best_of_n"
@@ -46,32 +46,27 @@ UNREWARDED = {
 """Figures that it does not count."""
 
 
-@dataclass(frozen=True)
-class ReinforcementPlan:
+@dataclass(frozen=True, kw_only=True)
+class ReinforcementPlan(StudyPlan):
     """What is compared.
 
     Attributes:
-        seeds: every arm is trained once with each.
+        seeds, margins: as of `StudyPlan`.
         steps: optimizer steps of every arm where steps are equal, and of refinement where time is.
         best_of: motions of which one is kept.
-        margins: as of `refinement_study.StudyPlan`.
     """
 
-    seeds: list[int]
+    section: ClassVar[str] = "reinforcement_study"
     steps: int
     best_of: int = 6
-    margins: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        where = "Correct `reinforcement_study` in conf."
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"Expected different seeds of at least 0, got {self.seeds}. {where}")
+        super().__post_init__()
         if self.steps < 1 or self.best_of < 2:
             raise ValueError(
-                f"Expected steps of at least 1 and best_of of at least 2, got {self.steps} and {self.best_of}. {where}"
+                f"Expected steps of at least 1 and best_of of at least 2, got {self.steps} and {self.best_of}. "
+                f"Correct `{self.section}` in conf."
             )
-        if any(not margin >= 0 for margin in self.margins.values()):
-            raise ValueError(f"Expected margins of at least 0, got {self.margins}. {where}")
 
 
 def arms_of(refine: RefineConfig, reinforce: ReinforceConfig, steps: int) -> dict[str, StageConfig]:

@@ -175,7 +175,13 @@ def test_the_configured_arms_hold_what_the_comparison_asks_for() -> None:
     assert weights == pytest.approx((6 / 99, 3 / 99, 90 / 99), abs=1e-3)
 
 
-@pytest.mark.parametrize("wrong", [{"only": ["fast"]}, {"seeds": []}, {"equal_time": [{"reference": "x", "arms": []}]}])
+@pytest.mark.parametrize("seeds", [[], [1, 1], [-1, 0]])
+def test_seeds_that_make_no_comparison_are_refused(plan: AblationPlan, seeds: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"different seeds of at least 0.*Correct `ablation.seeds` in conf"):
+        replace(plan, seeds=seeds)
+
+
+@pytest.mark.parametrize("wrong", [{"only": ["fast"]}, {"equal_time": [{"reference": "x", "arms": []}]}])
 def test_a_plan_that_names_what_is_not_there_is_refused(plan: AblationPlan, wrong: dict) -> None:
     with pytest.raises(ValueError, match="Correct `ablation` in conf"):
         replace(plan, **wrong)

@@ -19,6 +19,7 @@ from pipelines.baselines.masked import MaskedResidual
 from pipelines.baselines.network import NetworkSettings
 from pipelines.baselines.retrieval import Retrieval
 from pipelines.baselines.tokens import Tokenizers
+from pipelines.parameters import check_seeds
 from pipelines.protocol import Protocol
 
 TITLES = {
@@ -80,10 +81,7 @@ class BaselinesPlan:
                 f"Expected baselines among {', '.join(TITLES)} and tokenizers {', '.join(KINDS)}; got "
                 f"{', '.join(unknown) or self.only} and {', '.join(self.tokenizers)}. Correct `baselines` in conf."
             )
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(
-                f"Expected different seeds of at least 0, got {self.seeds}. Correct `baselines.seeds` in conf."
-            )
+        check_seeds(self.seeds, "baselines")
         for name in ("minutes", "learning_rate", "diffusion_guidance"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(
