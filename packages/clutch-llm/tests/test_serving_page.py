@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -21,23 +22,31 @@ KEY = "a-long-secret"
 WAIT = 120_000
 
 
+@contextmanager
+def served(*folder):
+    code = "import sys; from clutch_llm.cli import main; main(sys.argv[1:])"
+    words = [sys.executable, "-c", code, "serve", *map(str, folder), "--port", "0", "--device", "cpu"]
+    environment = {**os.environ, "CLUTCH_API_KEY": KEY}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True) as process:
+        process.url = process.stdout.readline().strip()
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+
+
 @pytest.fixture(scope="module")
 def process(clutch, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "clutch"
     clutch.save_pretrained(folder)
-    code = "import sys; from clutch_llm.cli import main; main(sys.argv[1:])"
-    words = [sys.executable, "-c", code, "serve", str(folder), "--port", "0", "--device", "cpu"]
-    environment = {**os.environ, "CLUTCH_API_KEY": KEY}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True) as process:
-        process.url = process.stdout.readline().strip()
+    with served(folder) as process:
         yield process
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
 
 
-@pytest.fixture
-def page(process):
+@contextmanager
+def browsed(process):
     """The page; an error on it, or a request to elsewhere, fails the test."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright to drive a browser")
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -53,9 +62,17 @@ def page(process):
                 if not request.url.startswith((process.url, "data:", "blob:")) else None)  # fmt: skip
         page.goto(process.url)
         page.evaluate("clutch.ready")
-        yield page
-        browser.close()
+        try:
+            yield page
+        finally:
+            browser.close()
         assert errors == []
+
+
+@pytest.fixture
+def page(process):
+    with browsed(process) as page:
+        yield page
 
 
 def until(page, expression, *given):
@@ -124,6 +141,35 @@ def test_a_sentence_becomes_hands_that_move_and_files_and_a_timeline(page, proce
     page.wait_for_selector("#timeline li:nth-child(2).now")
     if "CLUTCH_SCREENSHOT" in os.environ:
         page.screenshot(path=os.environ["CLUTCH_SCREENSHOT"])
+
+
+def test_one_hand_is_made_anew_and_the_other_stays_as_it_is(tmp_path, monkeypatch):
+    """With the package's model, which has learnt to complete motions."""
+    monkeypatch.chdir(tmp_path)  # where no other model is
+    with served() as process, browsed(process) as page:
+        page.fill("#key", KEY)
+        ask(page, "the right hand waves three times", "3")
+        page.wait_for_selector("#handbox", state="visible")
+
+        def joints():
+            found = []
+            for time in (0.5, 1.0, 2.0):
+                page.evaluate("time => clutch.scene.seek(time)", time)
+                found.append(page.evaluate("clutch.scene.joints()"))
+            return {
+                side: np.array([[at[name] for name in sorted(at) if side in name.lower()] for at in found])
+                for side in ("left", "right")
+            }
+
+        before = joints()
+        page.fill("#text", "the left hand makes a fist three times")
+        page.click("[data-hand=left]")
+        until(page, "!clutch.busy && clutch.motion && clutch.motion.text === 'the left hand makes a fist three times'")
+        after = joints()
+        assert before["right"].shape == (3, 21, 3)
+        moved = {side: np.abs(after[side] - before[side]).max() for side in before}
+        assert moved["right"] < 0.002  # metres: as the motion's file holds it
+        assert moved["left"] > 0.03
 
 
 def test_what_is_wrong_is_said_and_the_page_goes_on(page):

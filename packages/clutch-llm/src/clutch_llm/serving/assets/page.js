@@ -119,8 +119,8 @@
   async function changeHand(hand) {
     const keep = hand === 'left' ? 'right' : 'left';
     const seed = state.motion.seed + ++timelineNumber;
-    const answer = await call('v1/complete', { motion: state.motion.id, keep, seed });
-    const text = state.motion.text;
+    const text = $('text').value.trim() || state.motion.text;
+    const answer = await call('v1/complete', { motion: state.motion.id, keep, seed, text });
     await open({ ...(await answer.json()).motions[0], text });
   }
 
