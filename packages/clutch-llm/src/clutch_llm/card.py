@@ -20,7 +20,7 @@ tags: [hand-motion, text-to-motion, motion-to-text, mano]
 # CLUTCH: text to two-hand motion and back
 
 One language model over text tokens and tokens of hand motion: {parameters / 1e6:.2f} M parameters, from {base}.
-Motions have {layout["fps"]:g} frames a second and last up to {seconds:g} s.
+Motions have {layout["fps"]:g} frames a second and last up to {round(seconds, 1):g} s.
 
 ```python
 from clutch_llm import Clutch
