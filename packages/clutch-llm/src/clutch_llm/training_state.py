@@ -28,6 +28,11 @@ from clutch_llm.stages import StageConfig
 logger = logging.getLogger(__name__)
 
 History = list[dict[str, float]]
+Weights = dict[str, torch.Tensor]
+
+
+#: In a state, the weights of the best validation.
+BEST = "best.safetensors"
 
 
 def fingerprint(
@@ -70,14 +75,23 @@ class TrainingState:
     Args:
         folder: where the states go; None keeps none.
         mark: the run's fingerprint: a state with another one is not used, and removed at the next save.
+        keep: how many of the last states stay.
     """
 
-    def __init__(self, folder: Path | str | None, mark: str) -> None:
+    def __init__(self, folder: Path | str | None, mark: str, *, keep: int = 1) -> None:
         self.folder = None if folder is None else Path(folder)
         self.mark = mark
+        self.keep = keep
 
-    def save(self, engine: Any, step: int, history: History) -> None:
-        """Write the state after ``step`` steps; the one before is removed once this one is complete."""
+    def save(self, engine: Any, step: int, history: History, best: Weights | None = None) -> None:
+        """Write the state after ``step`` steps; those that do not stay are removed once this one is complete.
+
+        Args:
+            engine: whose state it is.
+            step: steps done.
+            history: up to here.
+            best: weights of the best validation so far, to be kept beside.
+        """
         if self.folder is None:
             return
         parts, final = self.folder / ".parts", self.folder / f"step-{step:08d}"
@@ -94,23 +108,31 @@ class TrainingState:
                     save_file(_plain_state(engine), staged / "state.safetensors")
                 else:
                     parts.rename(staged / "deepspeed")
+                if best is not None:
+                    save_file(best, staged / BEST)
                 files = {str(p.relative_to(staged)): _sha256(p) for p in sorted(staged.rglob("*")) if p.is_file()}
                 world = torch.distributed.get_world_size()
                 meta = {"fingerprint": self.mark, "step": step, "history": history, "files": files, "world": world}
                 (staged / "state.json").write_text(json.dumps(meta))
-            for other in self.folder.glob("step-*"):
-                if other != final:
-                    shutil.rmtree(other)
+            before = sorted(p for p in self.folder.glob("step-*") if p.name < final.name and self._is_own(p))
+            stay = {final, *before[max(0, len(before) - self.keep + 1) :]}
+            for other in set(self.folder.glob("step-*")) - stay:
+                shutil.rmtree(other)
         torch.distributed.barrier()
 
-    def restore(self, engine: Any) -> tuple[int, History]:
-        """Load the newest state of this very run: (steps done, history), or (0, []) when there is none to use."""
+    def restore(self, engine: Any) -> tuple[int, History, Weights | None]:
+        """Load the newest state of this very run.
+
+        Returns:
+            Steps done, the history, and the weights of the best validation where they were kept; (0, [], None) when
+            there is no state to use.
+        """
         steps = torch.zeros(1, dtype=torch.int64, device=engine.device)
         if torch.distributed.get_rank() == 0:
             steps += self._newest(engine)
         torch.distributed.broadcast(steps, 0)
         if self.folder is None or not steps:
-            return 0, []
+            return 0, [], None
         path = self.folder / f"step-{int(steps):08d}"
         if _is_plain(engine):
             _load_plain_state(engine, load_file(path / "state.safetensors"))
@@ -118,7 +140,7 @@ class TrainingState:
             engine.load_checkpoint(str(path / "deepspeed"), tag="state")
         logger.info("going on from step %d of %s", int(steps), path)
         history: History = json.loads((path / "state.json").read_text())["history"]
-        return int(steps), history
+        return int(steps), history, load_file(path / BEST) if (path / BEST).exists() else None
 
     def clear(self) -> None:
         """Remove the states: the run is complete."""
@@ -133,6 +155,13 @@ class TrainingState:
                 return int(path.name.removeprefix("step-"))
             logger.warning("%s is not used, training does not go on from it: %s", path, fault)
         return 0
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether a state is of this run."""
+        try:
+            return bool(json.loads((path / "state.json").read_text())["fingerprint"] == self.mark)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def _fault(self, path: Path, *, plain: bool) -> str | None:
         """Why a state cannot be used; None where it can."""
