@@ -1,7 +1,8 @@
-"""Steps of the language model's training side by side, in one process: medians, and their ratios.
+"""Steps of the language model's training side by side, in one process: medians and their ratios,
+and between what bounds half of the rounds' own ratios lie.
 
     python benchmarks/training.py                     both forms of a motion, on scripted clips
-    python benchmarks/training.py --rounds 40
+    python benchmarks/training.py --rounds 40 --only deepspeed
 
 - padding: a batch as it is drawn here against every sample of it padded to 160 tokens, prompt and answer each, as the
   released code does. Model, samples and optimizer are the same.
@@ -19,7 +20,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Sequence
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from clutch_llm.optimizers import BETAS, MOMENTUM, Muon, parameter_groups
 from clutch_llm.step_batches import StepBatches
 from clutch_llm.training import _Run
 from hand_geometry import features_to_joints
+from hiw_data.clips import pad_clip
 from hiw_data.sources.procedural import ProceduralSource
 from shift_tokenizer import ShiftConfig, ShiftTokenizer
 
@@ -40,6 +42,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "interleaved": {},
 }
 SHARED: dict[str, Any] = {"steps": 1000, "batch_size": 16, "target_truncation": 0.0}
+T2M: dict[str, Any] = {"tasks": {"t2m": 1.0}}
 
 
 def widened(parts: Sequence[TokenBatch], pad: int) -> TokenBatch:
@@ -72,22 +75,24 @@ class Plain:
         self.optimizer.step()
 
 
-def timed(ways: dict[str, Callable[[int], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each way, which take turns; the first two rounds are not counted."""
+def timed(ways: dict[str, Callable[[int], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each way in each round, in which they take turns; the first two rounds are not counted."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 2):
         for name, way in ways.items():
             began = time.perf_counter()
             way(number)
             taken[name].append(time.perf_counter() - began)
-    return {name: median(times[2:]) for name, times in taken.items()}
+    return {name: times[2:] for name, times in taken.items()}
 
 
-def line(title: str, seconds: dict[str, float]) -> None:
-    """Milliseconds of each, and the first as a multiple of the second."""
-    (one, first), (other, second) = seconds.items()
+def line(title: str, seconds: dict[str, list[float]]) -> None:
+    """Median milliseconds of each, the first as a multiple of the second, and quartiles of the rounds' ratios."""
+    (one, first), (other, second) = ((name, median(times)) for name, times in seconds.items())
+    low, _, high = quantiles([a / b for a, b in zip(*seconds.values(), strict=True)], n=4)
     print(
-        f"{title:26} {one} {1e3 * first:7.1f} ms   {other} {1e3 * second:7.1f} ms   {first / second:.2f} times",
+        f"{title:26} {one} {1e3 * first:7.1f} ms   {other} {1e3 * second:7.1f} ms   {first / second:.2f} times "
+        f"({low:.2f} to {high:.2f})",
         flush=True,
     )
 
@@ -97,8 +102,8 @@ def fresh_run(clutch: Clutch, examples: Sequence[Any], config: Any) -> _Run:
     return _Run(start_engine(copy.deepcopy(clutch.model), config), clutch, examples, config, features_to_joints)
 
 
-def compare(clutch: Clutch, examples: Sequence[Any], rounds: int) -> None:
-    """Print the lines of one model."""
+def compare_padding(clutch: Clutch, examples: Sequence[Any], rounds: int) -> None:
+    """Print how much padding costs, of each direction."""
     vocabulary = clutch.vocabulary
     for task in ("t2m", "m2t"):
         stage = PretrainConfig(tasks={task: 1.0}, **SHARED)
@@ -107,14 +112,21 @@ def compare(clutch: Clutch, examples: Sequence[Any], rounds: int) -> None:
         wide = [[widened(parts, vocabulary.layout.pad)] for parts in ours]
         one, other = Plain(clutch.model, stage), Plain(clutch.model, stage)
         line(f"padding, {task}", timed({"padded": stepping(one, wide), "ours": stepping(other, ours)}, rounds))
-    tasks: dict[str, Any] = {"tasks": {"t2m": 1.0}}
+
+
+def compare_refinement(clutch: Clutch, examples: Sequence[Any], rounds: int) -> None:
+    """Print how much the loss in motion space costs."""
     refined, control = (
-        fresh_run(clutch, examples, RefineConfig(control=alone, **tasks, **SHARED)) for alone in (False, True)
+        fresh_run(clutch, examples, RefineConfig(control=alone, **T2M, **SHARED)) for alone in (False, True)
     )
     line("refinement, t2m", timed({"refined": refined.teach, "plain": control.teach}, rounds))
-    stage = PretrainConfig(zero_stage=1, **tasks, **SHARED)
+
+
+def compare_deepspeed(clutch: Clutch, examples: Sequence[Any], rounds: int) -> None:
+    """Print how much the engine costs."""
+    stage = PretrainConfig(zero_stage=1, **T2M, **SHARED)
     spread, plain = fresh_run(clutch, examples, stage), Plain(clutch.model, stage)
-    drawn = StepBatches(examples, stage, clutch.tokenizer, vocabulary)
+    drawn = StepBatches(examples, stage, clutch.tokenizer, clutch.vocabulary)
 
     def torch_step(step: int) -> None:
         plain.step(drawn.draw(step).micro_batches[0].parts)
@@ -137,6 +149,9 @@ def muon_steps(model: ClutchModel) -> dict[str, Callable[[int], None]]:
     return {"torch": lambda _: theirs.step(), "ours": lambda _: ours.step()}
 
 
+COMPARISONS = {"padding": compare_padding, "refinement": compare_refinement, "deepspeed": compare_deepspeed}
+
+
 def stepping(plain: Plain, batches: Sequence[Sequence[TokenBatch]]) -> Callable[[int], None]:
     """Steps on batches that are made already."""
     return lambda number: plain.step(batches[number])
@@ -146,10 +161,11 @@ def main() -> None:
     """Make models and batches, and print a line for each comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--only", choices=list(COMPARISONS), nargs="+", default=list(COMPARISONS))
     args = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
-    clips = [clip for clip in ProceduralSource(96, seed=3).stream(15.0) if isinstance(clip, dict)]
+    clips = [pad_clip(clip) for clip in ProceduralSource(96, seed=3).stream(15.0) if isinstance(clip, dict)]
     tokenizer = ShiftTokenizer(ShiftConfig(width=80, codebook_size=512, dilations=(3, 1))).eval()
     examples = build_corpus(clips, tokenizer)
     captions = [caption for example in examples for caption in example["captions"]]
@@ -157,7 +173,8 @@ def main() -> None:
         config = ClutchConfig(text_vocabulary=2000, dropout=0.0, max_steps=32, **sizes)
         clutch = Clutch.create(config, tokenizer=tokenizer, captions=captions)
         print(f"{form}: {clutch.n_parameters / 1e6:.1f} M parameters, batches of 16, one thread")
-        compare(clutch, examples, args.rounds)
+        for name in args.only:
+            COMPARISONS[name](clutch, examples, args.rounds)
 
 
 if __name__ == "__main__":

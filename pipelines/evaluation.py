@@ -218,7 +218,10 @@ def measure_m2t(
     clips = protocol.clips(store)
     features, valid = [clip["features"] for clip in clips], [clip["valid"] for clip in clips]
     captions = clutch.caption(features, valid, fps=store.fps, detailed=True)
-    return evaluate_m2t(evaluator, clips, captions, split_by=protocol.split_by, seed=protocol.seed), captions
+    measured = evaluate_m2t(
+        evaluator, clips, captions, split_by=protocol.split_by, seed=protocol.seed, bert_model=protocol.bert_model
+    )
+    return measured, captions
 
 
 def measure_refinement(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 PATHS = frozenset(
-    {"checkpoints", "store", "folder", "groups", "cuts", "work", "mano", "model", "results", "deepspeed_config"}
+    {"checkpoints", "store", "folder", "groups", "cuts", "work", "mano", "model", "results"}
+    | {"deepspeed_config", "bert_model"}
 )
 """Names of parameters that hold the path of a file or folder."""
 

@@ -33,6 +33,7 @@ class Protocol:
         split_by: boolean attributes of clips, such as whether training has seen their combination of attributes: the
             clips that have it and those that do not are reported apart as well.
         group_by: attributes of clips, such as one that says slow or fast: speeds are reported by their values.
+        bert_model: folder of a model for BERTScore of captions, such as a RoBERTa; None leaves it out.
         held_out_phrasings: also ask for each clip in a phrasing that training never saw, where its source has such: for
             all that its caption tells, and tersely (see `TERSE`).
     """
@@ -47,6 +48,7 @@ class Protocol:
     split_by: list[str] = field(default_factory=list)
     group_by: list[str] = field(default_factory=list)
     held_out_phrasings: bool = True
+    bert_model: str | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("samples", 1), ("max_clips", 0), ("shown", 1), ("seed", 0)):

@@ -181,6 +181,9 @@ def test_motion_to_text_is_measured_on_each_clips_own_motion_and_hands(monkeypat
     assert [c["clip_id"] for c in given[1]] == ["test/3", "test/4", "test/5"]
     assert given[2] == said
     assert named["seed"] == 7
+    assert named["bert_model"] is None
+    asked = replace(PROTOCOL, bert_model="a folder")
+    assert evaluation.measure_m2t(Measured(), Model("final"), "evaluator", asked)[0][1]["bert_model"] == "a folder"
 
 
 def test_the_tokenizer_is_measured_on_what_it_makes_of_the_test_clips_with_train_for_the_baselines(monkeypatch):

@@ -92,7 +92,9 @@ M2T_COLUMNS = (
     Column("bleu_1", "BLEU-1", "up"),
     Column("bleu_4", "BLEU-4", "up"),
     Column("rouge_l", "ROUGE-L", "up"),
+    Column("meteor", "METEOR", "up"),
     Column("cider", "CIDEr", "up", 2),
+    Column("bert_score", "BERTScore", "up"),
 )
 REFINEMENT_COLUMNS = (
     Column("mpjpe_abs_mm", "MPJPE abs., mm", "down", 1),

@@ -223,7 +223,7 @@ def test_info_tells_what_is_there(folder: Path, capsys) -> None:
     main(["info", "--model", str(folder)])
     shown = capsys.readouterr().out
     assert "none: 1 layers of width 32" in shown
-    assert "15 frames/s, 4 frames a step, 4 tokens a step, up to 2.13333 s" in shown
+    assert "15 frames/s, 4 frames a step, 4 tokens a step, up to 2.1 s" in shown
     assert "temperature 1, top k off, guidance 1" in shown
     assert "not trained" in shown
 

@@ -14,7 +14,7 @@ def test_the_model_card_tells_stages_and_limits(clutch, examples, tmp_path: Path
     trained.save_pretrained(tmp_path / "m")
     card = (tmp_path / "m" / "README.md").read_text()
     assert "PretrainConfig: 3 steps, seed 11" in card
-    assert "Motions have 15 frames a second and last up to 2.13333 s." in card
+    assert "Motions have 15 frames a second and last up to 2.1 s." in card
     assert "## Limits" in card
     assert Clutch.from_pretrained(tmp_path / "m").stages == trained.stages
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from clutch_llm.errors import ConfigError
 from clutch_llm.evaluation import metrics
 from clutch_llm.evaluation.arms import Arm, RowOptions, arm_row
 from clutch_llm.evaluation.intervals import bootstrap_interval, interval_over_clips_and_seeds
-from clutch_llm.evaluation.text_metrics import bleu, caption_overlap, cider, rouge_l
+from clutch_llm.evaluation.text_metrics import bert_score, bleu, caption_overlap, cider, meteor, rouge_l
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import BertConfig, BertModel, BertTokenizer
 
 
 def _points(seed: int, n: int = 40, d: int = 6) -> np.ndarray:
@@ -320,6 +325,61 @@ def test_cider_by_hand() -> None:
     assert cider(["hand fist now", "x"], references) == pytest.approx(half)
     assert cider(["hand fist"], [["hand fist"]]) is None
     assert cider(["", "x"], references) == 0.0
+
+
+def test_meteor_by_hand() -> None:
+    # three matches, one of them of stems, in one chunk: P = R = 1, and 0.5 * (1 / 3) ** 3 is lost
+    assert meteor(["The hand waves."], [["the hand waved"]]) == pytest.approx(1 - 0.5 / 27)
+    # P = 1, R = 3 / 5: 10 * 0.6 / 9.6 = 0.625; three matches in three chunks lose a half
+    assert meteor(["the left hand"], [["the hand of it left"]]) == pytest.approx(0.3125)
+    # the better of two references; a synonym is none
+    assert meteor(["big fist", "fist"], [["large fist", "big fist"], ["wave"]]) == pytest.approx((1 - 0.5 / 8) / 2)
+    assert meteor(["big"], [["large"]]) == 0.0
+    assert meteor([], []) is None
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random BERT of five words."""
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "left", "right", "hand", "waves"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder
+
+
+def test_bert_score_by_hand(encoder: Path) -> None:
+    """Each token finds the likest of the other text; the marks around a text are none."""
+
+    def states(text: str) -> np.ndarray:
+        tokens = BertTokenizer.from_pretrained(encoder)(text, return_tensors="pt")
+        with torch.no_grad():
+            found = BertModel.from_pretrained(encoder).eval()(**tokens).last_hidden_state[0, 1:-1].numpy()
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+    def f1(said: str, true: str) -> float:
+        cosines = states(said) @ states(true).T
+        precision, recall = cosines.max(1).mean(), cosines.max(0).mean()
+        return float(2 * precision * recall / (precision + recall))
+
+    said, true, other = "the left hand", "the right hand waves", "waves"
+    assert bert_score([said], [[true]], encoder) == pytest.approx(f1(said, true), rel=1e-4)
+    best = max(f1(said, true), f1(said, other))
+    found = bert_score([said, true], [[other, true], [true]], encoder)
+    assert found == pytest.approx((best + 1) / 2, rel=1e-4)
+    assert bert_score([], [], encoder) is None
+    assert caption_overlap([said], [[true]], bert_model=encoder)["bert_score"] == pytest.approx(
+        f1(said, true), rel=1e-4
+    )
+    assert "bert_score" not in caption_overlap([said], [[true]])
+
+
+def test_no_model_for_bert_score_is_fetched(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Expected the folder of a model for BERTScore, got roberta-large"):
+        bert_score(["a"], [["a"]], "roberta-large")
 
 
 def test_fid_and_kid_take_as_many_drawn_motions_as_true_ones() -> None:

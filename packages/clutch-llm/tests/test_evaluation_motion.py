@@ -168,6 +168,25 @@ def test_another_clips_motion_is_measured_where_its_own_hands_are_seen() -> None
     assert speeds["random_caption"]["all"] == pytest.approx(0.075, rel=1e-3)
 
 
+def test_contacts_of_another_clips_motion_are_of_hands_that_both_clips_see() -> None:
+    """Both clips show the same two hands, which touch; of clip 0 both are seen, of clip 1 the right one alone.
+
+    So the motion of 1 has no contacts across hands to show for caption 0, and that of 0 none that caption 1 asks for.
+    """
+    seen = ALL.copy()
+    seen[:, 0] = False
+    joined = relaxed_features(16)
+    joined[:, 96:99] = joined[:, 195:198] + np.array([0.0, 0.06, 0.0])  # where a joint of each meets one of the other
+    about = {"source": "made", "fps": 15.0, "attributes": {}, "features": joined}
+    clips: list[dict[str, Any]] = [
+        {**about, "clip_id": str(k), "valid": valid, "captions": [str(k)]} for k, valid in enumerate((ALL, seen))
+    ]
+    rows = measure_motions(clips, [[joined], [joined]])["made"]["rows"]
+    assert rows["generated"]["contact_across_recall"] == rows["generated"]["contact_across_precision"] == 1.0
+    assert rows["random_caption"]["contact_across_recall"] == 0.0  # of caption 0; caption 1 has none
+    assert rows["random_caption"]["contact_across_precision"] is None  # neither has any that both would see
+
+
 def random_motions(seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Features of five motions that touch, bend too far and interlock, and which hands count."""
     rng = np.random.default_rng(seed)

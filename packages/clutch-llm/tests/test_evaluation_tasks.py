@@ -85,6 +85,27 @@ def test_frames_that_are_not_valid_do_not_count(clips: Clips) -> None:
     assert nothing.interval("mpjpe_abs_mm") is None
 
 
+def test_hands_of_a_motion_that_are_not_seen_do_not_count(clips: Clips) -> None:
+    clip = clips[0]
+    seen = clip["valid"].copy()
+    seen[:, 1] = False
+    moved = _moved(clip, 0.01)
+    moved[:, 99:] = 7.0
+    assert clip_errors([moved], [clip], seen=[seen]).mean("mpjpe_abs_mm") == pytest.approx(10.0, abs=1e-3)
+
+
+def test_a_random_captions_motion_is_measured_where_its_own_hands_are_seen(evaluator: Evaluator) -> None:
+    """Clip 0 rests; of clip 1 the left hand alone is seen: what stands for its right hand has no error."""
+    clips = [evaluation_clips.make_clip(k, frames=12) for k in range(2)]
+    for k, clip in enumerate(clips):
+        clip["features"] = evaluation_clips.relaxed_features(12)
+        clip["captions"] = [f"the {k}"]
+    clips[1]["features"] = _moved(clips[1], 0.01)
+    clips[1]["valid"][:, 1] = False
+    row = evaluate_t2m(evaluator, clips, [[c["features"]] for c in clips])["procedural"]["rows"]["random_caption"]
+    assert row["mpjpe_abs_mm"] == pytest.approx(10.0, abs=1e-2)
+
+
 def test_joints_of_the_truth_that_are_known_are_taken_as_they_are(clips: Clips) -> None:
     own, moved = clips[:3], [_moved(c, 0.01) for c in clips[:3]]
     found = clip_errors(moved, own, truth=joint_tensors([c["features"] for c in own]))

@@ -353,13 +353,13 @@ def test_sentences_become_one_motion(make_client, clutch):
 
 
 def test_the_models_own_chain_is_used_and_too_long_ones_are_refused(make_client, clutch):
-    client = make_client(Completing(clutch), max_lines=2, max_frames=30)
+    client = make_client(Completing(clutch), max_lines=2, max_frames=28)
     lines = [{"text": "a", "seconds": 1.0}, {"text": "b", "seconds": 0.5}]
     answer = client.post("/v1/chain", json={"lines": lines}).json()
     assert [(t["start"], t["stop"]) for t in answer["lines"]] == [(0, 1), (1, pytest.approx(22 / 15))]
     assert "at most 2 lines" in client.post("/v1/chain", json={"lines": lines * 2}).json()["detail"]
     long = [{"text": "a", "seconds": 1.5}] * 2
-    assert "at most 2 seconds" in client.post("/v1/chain", json={"lines": long}).json()["detail"]
+    assert "at most 1.8 seconds" in client.post("/v1/chain", json={"lines": long}).json()["detail"]
 
 
 # the pages

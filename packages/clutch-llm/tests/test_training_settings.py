@@ -226,6 +226,30 @@ def _checkpoint_every(p: Probe, stage: type) -> None:
         assert found == expected
 
 
+def _keep_checkpoints(p: Probe, stage: type) -> None:
+    for number, expected in ((1, ["step-00000003"]), (2, ["step-00000002", "step-00000003"])):
+        folder, found = p.tmp_path / str(number), []
+        train_stage(
+            p.clutch,
+            p.examples,
+            p.config(stage, checkpoint_every=1, keep_checkpoints=number),
+            checkpoint_dir=folder,
+            on_log=lambda step, _, f=folder, g=found: g.extend(sorted(x.name for x in f.glob("step-*") if step == 4)),
+        )
+        assert found == expected
+
+
+def _keep(p: Probe, stage: type) -> None:
+    """A rate that throws the model off after its first step: the best is that of the first validation."""
+    config = p.config(stage, keep="best", learning_rate=0.5, warmup=1, min_lr_ratio=1.0)
+    best, history = train_stage(p.clutch, p.examples, config, val_examples=p.examples)
+    losses = [(row["val/t2m"] + row["val/m2t"]) / 2 for row in history]
+    assert best.stages[-1]["best_step"] == 1 + losses.index(min(losses)) < 4
+    last, _ = train_stage(p.clutch, p.examples, dataclasses.replace(config, keep="last"), val_examples=p.examples)
+    assert "best_step" not in last.stages[-1]
+    assert not torch.equal(best.model.slot_embedding.weight, last.model.slot_embedding.weight)
+
+
 def _log_every(p: Probe, stage: type) -> None:
     assert [row["step"] for row in p.train(stage, log_every=2)[1]] == [2, 4]
 
@@ -321,6 +345,8 @@ SHARED: dict[str, Callable[[Probe, type], None]] = {
     "target_truncation": _target_truncation,
     "truncated_steps": _truncated_steps,
     "checkpoint_every": _checkpoint_every,
+    "keep_checkpoints": _keep_checkpoints,
+    "keep": _keep,
     "log_every": _log_every,
 }
 REFINED: dict[str, Callable[[Probe, type], None]] = {

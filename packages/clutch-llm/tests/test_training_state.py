@@ -4,7 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from clutch_llm import InstructConfig, PretrainConfig, RefineConfig, train_stage
+from clutch_llm import InstructConfig, PretrainConfig, RefineConfig, ReinforceConfig, train_stage
+from clutch_llm.engine import gathered_weights
+from clutch_llm.errors import CheckpointError, ConfigError
 from clutch_llm.training_state import fingerprint
 
 SHORT = {"batch_size": 8, "log_every": 5, "warmup": 2, "learning_rate": 3e-3, "checkpoint_every": 5}
@@ -105,15 +107,81 @@ def test_a_damaged_state_is_said_and_training_starts_anew(
     assert not (tmp_path / "s").exists()
 
 
-def test_a_state_with_parts_of_another_number_of_processes_is_not_used(clutch, examples, tmp_path, caplog) -> None:
-    config = PretrainConfig(steps=10, zero_stage=1, **SHORT)
+@pytest.mark.filterwarnings("ignore:.torch.distributed.*is deprecated:FutureWarning")  # in DeepSpeed
+def test_parts_of_zero_3_of_another_number_of_processes_are_refused_and_stay(clutch, examples, tmp_path) -> None:
+    config = PretrainConfig(steps=10, zero_stage=3, **SHORT)
     killed_at(clutch, examples, config, tmp_path / "s", 10)
     meta = tmp_path / "s" / "step-00000005" / "state.json"
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "world": 4}))
-    seen: list[int] = []
-    train_stage(clutch, examples, config, checkpoint_dir=tmp_path / "s", on_log=lambda step, _: seen.append(step))
-    assert "its parts are those of 4 processes" in caplog.text
-    assert seen == [5, 10]
+    with pytest.raises(
+        CheckpointError, match=r"Expected 4 processes, as those that wrote .*step-00000005.* Got 1\. Start 4"
+    ):
+        train_stage(clutch, examples, config, checkpoint_dir=tmp_path / "s")
+    assert meta.exists()
+
+
+def test_where_the_last_state_is_damaged_the_one_before_is_taken(clutch, examples, tmp_path, caplog) -> None:
+    caplog.set_level("INFO")
+    config = PretrainConfig(steps=20, keep_checkpoints=2, **SHORT)
+    whole, history = train_stage(clutch, examples, config)
+    killed_at(clutch, examples, config, tmp_path / "s", 20)
+    foreign = tmp_path / "s" / "step-00000012"
+    foreign.mkdir()
+    (foreign / "state.json").write_text(json.dumps({"fingerprint": "of another run"}))
+    states = sorted((tmp_path / "s").iterdir())
+    assert [path.name for path in states] == ["step-00000010", "step-00000012", "step-00000015"]
+    (states[-1] / "state.safetensors").write_bytes(b"half")
+    killed_at(clutch, examples, config, tmp_path / "s", 20)
+    assert "step-00000015 is not used" in caplog.text
+    assert "going on from step 10" in caplog.text
+    assert [path.name for path in sorted((tmp_path / "s").iterdir())] == ["step-00000010", "step-00000015"]
+    again, resumed = train_stage(clutch, examples, config, checkpoint_dir=tmp_path / "s")
+    assert "going on from step 15" in caplog.text
+    assert resumed == history
+    assert same(weights_of(whole), weights_of(again))
+
+
+@pytest.mark.parametrize("changes", [{}, {"zero_stage": 2, "precision": "bf16"}], ids=["plain", "bf16"])
+def test_the_best_on_validation_is_given_also_after_a_kill(clutch, examples, tmp_path, monkeypatch, changes) -> None:
+    """Validations of 3, 1, 2 and 4: the weights of the second are given, to the bit, not those of the last."""
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+    planted = {5: 3.0, 10: 1.0, 15: 2.0, 20: 4.0}
+    weights = iter(planted)
+
+    def validate(run, _) -> dict[str, float]:
+        done = next(weights)
+        seen[done] = gathered_weights(run.engine)
+        return {"val/t2m": planted[done] - 0.5, "val/m2t": planted[done] + 0.5}
+
+    monkeypatch.setattr("clutch_llm.training._Run.validate", validate)
+    config = PretrainConfig(steps=20, keep="best", **changes, **SHORT)
+
+    def kill(step: int, row: dict[str, float]) -> None:
+        if step == 20:
+            raise KilledError
+
+    settings = {"val_examples": examples, "checkpoint_dir": tmp_path / "s"}
+    with pytest.raises(KilledError):
+        train_stage(clutch, examples, config, on_log=kill, **settings)
+    weights = iter([20])
+    trained, history = train_stage(clutch, examples, config, **settings)
+    assert [row["val/t2m"] for row in history] == [2.5, 0.5, 1.5, 3.5]
+    assert trained.stages[-1]["best_step"] == 10
+    trained.save_pretrained(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "PretrainConfig: 20 steps, of which the best on validation is kept: step 10, seed 0" in card
+    found = weights_of(trained)
+    assert not same(seen[10], seen[15])
+    assert same(seen[10], found)
+
+
+def test_the_best_needs_examples_to_validate_on(clutch, examples) -> None:
+    with pytest.raises(ConfigError, match=r"Expected val_examples for PretrainConfig.keep 'best', got none"):
+        train_stage(clutch, examples, PretrainConfig(keep="best"))
+    with pytest.raises(ConfigError, match=r"ReinforceConfig.keep 'last', as validation measures no reward, got 'best'"):
+        ReinforceConfig(keep="best")
+    with pytest.raises(ConfigError, match=r"keep_checkpoints of at least 1, got 0"):
+        PretrainConfig(keep_checkpoints=0)
 
 
 def changed(examples: list[dict[str, Any]], key: str, value: Any) -> list[dict[str, Any]]:

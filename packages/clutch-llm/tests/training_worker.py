@@ -1,6 +1,7 @@
-"""One process of several: `python training_worker.py RANK WORLD FOLDER`; what it trained, as tensors in FOLDER.
+"""One process of several: `python training_worker.py RANK WORLD FOLDER [kill|go-on]`; what it trained, in FOLDER.
 
-With a world of one no process group is made, so that it is the single process that the others are compared with.
+With "kill" a few stages are left near their end, with "go-on" they are taken up where they were left. With a world of
+one no process group is made, so that it is the single process that the others are compared with.
 """
 
 import json
@@ -47,11 +48,12 @@ class KilledError(Exception):
 
 def main() -> None:
     rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    logging.basicConfig(level=logging.WARNING)
+    part = sys.argv[4] if len(sys.argv) > 4 else "whole"
+    logging.basicConfig(level=logging.INFO if part == "go-on" else logging.WARNING)
     if world > 1:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
         os.environ["LOCAL_RANK"] = str(rank)
-        store = torch.distributed.FileStore(str(folder / "store"), world)
+        store = torch.distributed.FileStore(str(folder / f"store-{part}"), world)
         torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=world)
     tokenizer = ShiftTokenizer(ShiftConfig(width=16, codebook_size=24, code_dim=8), seed=1).eval()
     examples = build_corpus(clips(), tokenizer)
@@ -62,9 +64,12 @@ def main() -> None:
         "refine": RefineConfig(**SHARED),
         "zero1": RefineConfig(zero_stage=1, micro_batch_size=2, **SHARED),
         "zero3": RefineConfig(zero_stage=3, **SHARED),
+        "zero2": RefineConfig(zero_stage=2, micro_batch_size=2, keep="best", **SHARED),
         "instruct": InstructConfig(**SHARED),
         "muon": PretrainConfig(optimizer="muon", micro_batch_size=2, **SHARED),
     }
+    if part != "whole":
+        stages = {name: stages[name] for name in ("pretrain", "zero1", "zero2")}
     results, rows = {}, {}
     for name, stage in stages.items():
         keywords: dict[str, Any] = {"val_examples": examples[:5], "joints_fn": features_to_joints}
@@ -73,15 +78,23 @@ def main() -> None:
             if step == 6:
                 raise KilledError
 
-        if name in ("pretrain", "zero1"):  # these are killed near their end and go on from their state
+        if part == "go-on":
+            keywords["checkpoint_dir"] = folder / f"state-{name}"
+        elif part == "kill" or name in (
+            "pretrain",
+            "zero1",
+        ):  # these are killed near their end and go on from their state
             try:
                 train_stage(clutch, examples, stage, checkpoint_dir=folder / f"state-{name}", on_log=kill, **keywords)
             except KilledError:
                 keywords["checkpoint_dir"] = folder / f"state-{name}"
+            if part == "kill":
+                continue
         trained, rows[name] = train_stage(clutch, examples, stage, **keywords)
         results |= {f"{name}.{key}": p.detach().contiguous() for key, p in trained.model.named_parameters()}
-    save_file(results, folder / f"{rank}.safetensors")
-    (folder / f"{rank}.json").write_text(json.dumps(rows))
+    if part != "kill":
+        save_file(results, folder / f"{rank}.safetensors")
+        (folder / f"{rank}.json").write_text(json.dumps(rows))
     if world > 1:
         torch.distributed.destroy_process_group()
 

@@ -10,7 +10,7 @@ def model_card(*, parameters: int, config: dict[str, Any], layout: dict[str, Any
     kind = config.get("architecture", "encoder-decoder")
     small = f"random weights ({kind}, {config['layers']} layers of width {config['d_model']})"
     base = config["base_model"] or small
-    made = "\n".join(f"{k}. {s['stage']}: {s['steps']} steps, seed {s['seed']}" for k, s in enumerate(stages, 1))
+    made = "\n".join(f"{k}. {_told(stage)}" for k, stage in enumerate(stages, 1))
     seconds = config["max_steps"] * layout["frames_per_latent"] / layout["fps"]
     return f"""---
 library_name: clutch-llm
@@ -20,7 +20,7 @@ tags: [hand-motion, text-to-motion, motion-to-text, mano]
 # CLUTCH: text to two-hand motion and back
 
 One language model over text tokens and tokens of hand motion: {parameters / 1e6:.2f} M parameters, from {base}.
-Motions have {layout["fps"]:g} frames a second and last up to {seconds:g} s.
+Motions have {layout["fps"]:g} frames a second and last up to {round(seconds, 1):g} s.
 
 ```python
 from clutch_llm import Clutch
@@ -47,3 +47,9 @@ texts = clutch.caption(motions[0][0]["features"])
 The model knows the actions and words of its training captions and little else. Hands are two MANO hands with mean
 shape; objects, forearms and contacts are not modelled. Check motions before you build on them.
 """
+
+
+def _told(stage: dict[str, Any]) -> str:
+    """A line about a training stage."""
+    best = f", of which the best on validation is kept: step {stage['best_step']}" if "best_step" in stage else ""
+    return f"{stage['stage']}: {stage['steps']} steps{best}, seed {stage['seed']}"

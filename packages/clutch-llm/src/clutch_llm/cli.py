@@ -180,7 +180,7 @@ def _info(args: argparse.Namespace) -> None:
         "tokens": f"{layout.text_size} text, {layout.n_motion} motion, 3 marks"
         + (f", {layout.lengths} lengths, {layout.plan_size} of plans" if layout.stepwise else ""),
         "motion": f"{clutch.fps:g} frames/s, {frames} frames a step, {layout.n_slots} tokens a step, "
-        f"up to {clutch.max_seconds:g} s",
+        f"up to {round(clutch.max_seconds, 1):g} s",
         "generation": "greedy"
         if drawn.greedy
         else f"temperature {drawn.temperature:g}, top k {drawn.top_k or 'off'}, guidance {drawn.guidance:g}",

@@ -8,6 +8,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
+from argparse import Namespace
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +197,32 @@ def set_learning_rate(engine: Any, learning_rate: float) -> None:
     """Set the rate of every parameter group for the next step."""
     for group in engine.optimizer.param_groups:
         group["lr"] = learning_rate
+
+
+def load_of_other_processes(engine: Any, parts: Path, beside: Path) -> None:
+    """Load a checkpoint that another number of processes wrote, by DeepSpeed's universal checkpoints.
+
+    Args:
+        engine: with ZeRO up to stage 2.
+        parts: folder with the checkpoint under the tag "state".
+        beside: a folder that all processes see, for the time in which it is loaded; of the size of the checkpoint.
+    """
+    from deepspeed.checkpoint.ds_to_universal import main as convert
+
+    if torch.distributed.get_rank() == 0:
+        shutil.rmtree(beside, ignore_errors=True)
+        folders = {"input_folder": str(parts / "state"), "output_folder": str(beside / "state")}
+        workers = {"num_extract_workers": 1, "num_merge_workers": 1}
+        how = {"keep_temp_folder": False, "strict": True, "inject_missing_state": True}
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it tells its steps
+            convert(Namespace(**folders, **workers, **how))
+    torch.distributed.barrier()
+    engine._config.load_universal_checkpoint = True  # which DeepSpeed reads of its JSON, before it is known
+    engine.load_checkpoint(str(beside), tag="state")
+    engine._config.load_universal_checkpoint = False
+    torch.distributed.barrier()
+    if torch.distributed.get_rank() == 0:
+        shutil.rmtree(beside)
 
 
 def gathered_weights(engine: Any) -> dict[str, torch.Tensor]:

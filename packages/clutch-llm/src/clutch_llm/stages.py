@@ -19,6 +19,9 @@ ADAPT_METHODS = ("full", "lora", "last_n")
 #: Tasks that answer with a whole motion, which can be compared in motion space.
 MOTION_TASKS = ("t2m", "masked", "complete")
 
+#: Which model a stage gives, see `StageConfig.keep`.
+KEPT = ("last", "best")
+
 #: How refinement makes the choice of codes differentiable, see `RefineConfig.relaxation`.
 RELAXATIONS = ("gumbel", "soft", "expected")
 
@@ -109,6 +112,10 @@ class StageConfig:
             time.
         truncated_steps: latent steps of a truncated motion.
         checkpoint_every: steps between checkpoints.
+        keep_checkpoints: how many of the last checkpoints stay until the stage is complete; where the last one is
+            damaged, training goes on from the one before.
+        keep: "last": the model after the last step is given; "best": that of the validation with the least
+            cross-entropy, the mean of both directions (`val_loss`). It needs examples to validate on.
         log_every: steps between lines of the history.
     """
 
@@ -141,6 +148,8 @@ class StageConfig:
     target_truncation: float = 0.7
     truncated_steps: int = 4
     checkpoint_every: int = 200
+    keep_checkpoints: int = 1
+    keep: str = "last"
     log_every: int = 20
 
     def __post_init__(self) -> None:
@@ -149,7 +158,7 @@ class StageConfig:
             object.__setattr__(self, "adapt", from_mapping(AdaptConfig, self.adapt))
         least = self.least_steps
         require(self.steps >= least, f"{name}.steps", f"of at least {least}", self.steps)
-        for key in ("batch_size", "truncated_steps", "checkpoint_every", "log_every"):
+        for key in ("batch_size", "truncated_steps", "checkpoint_every", "keep_checkpoints", "log_every"):
             require(getattr(self, key) >= 1, f"{name}.{key}", "of at least 1", getattr(self, key))
         micro = self.micro_batch_size
         require(micro is None or 1 <= micro <= self.batch_size, f"{name}.micro_batch_size", "in 1..batch_size", micro)
@@ -161,6 +170,7 @@ class StageConfig:
         require(1.0 <= temperature < math.inf, f"{name}.source_temperature", "of at least 1", temperature)
         require(self.zero_stage in (0, 1, 2, 3), f"{name}.zero_stage", "0, 1, 2 or 3", self.zero_stage)
         require(self.precision in PRECISIONS, f"{name}.precision", f"one of {PRECISIONS}", self.precision)
+        require(self.keep in KEPT, f"{name}.keep", f"one of {KEPT}", self.keep)
         require(self.optimizer in OPTIMIZERS, f"{name}.optimizer", f"one of {OPTIMIZERS}", self.optimizer)
         whole = self.optimizer == "adamw" or (self.zero_stage, self.precision) == (0, "fp32")
         require(whole, f"{name}.optimizer", "'adamw' with ZeRO or bf16, which take matrices apart", self.optimizer)
@@ -287,6 +297,7 @@ class ReinforceConfig(StageConfig):
         least_spread: rewards of a caption are divided by their standard deviation, or by this where it is smaller, so
             that chance differences between motions that are alike are not blown up.
         zero_stage: 0 to 2: motions are drawn from whole weights.
+        keep: "last": the cross-entropy that validation measures is not what is trained.
     """
 
     least_steps: ClassVar[int] = 0
@@ -308,6 +319,7 @@ class ReinforceConfig(StageConfig):
         super().__post_init__()
         require(self.samples >= 2, "ReinforceConfig.samples", "of at least 2", self.samples)
         require(self.zero_stage <= 2, "ReinforceConfig.zero_stage", "0, 1 or 2", self.zero_stage)
+        require(self.keep == "last", "ReinforceConfig.keep", "'last', as validation measures no reward", self.keep)
         for key in ("temperature", "least_spread"):
             require(0 < getattr(self, key) < math.inf, f"ReinforceConfig.{key}", "above 0", getattr(self, key))
         require(0 <= self.kl < math.inf, "ReinforceConfig.kl", "of at least 0", self.kl)

@@ -11,7 +11,7 @@ import copy
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from clutch_llm.refinement import JointsFn, TrueMotion, code_distances, gumbel_n
 from clutch_llm.reinforcement import Reinforcement
 from clutch_llm.stages import LossWeights, MotionLossConfig, ReinforceConfig, StageConfig
 from clutch_llm.step_batches import MicroBatch, StepBatches, planned
-from clutch_llm.training_state import History, TrainingState, fingerprint
+from clutch_llm.training_state import History, TrainingState, Weights, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +93,9 @@ def train_stage(
     engine = start_engine(model, config)
     try:
         run = _Run(engine, clutch, checked, config, joints_fn, claim_reader)
-        state = TrainingState(checkpoint_dir, mark)
-        history = run.train(state, held_out, on_log)
-        weights = gathered_weights(engine)
+        state = TrainingState(checkpoint_dir, mark, keep=config.keep_checkpoints)
+        history, best = run.train(state, held_out, on_log)
+        weights = gathered_weights(engine) if best is None else best
     finally:
         engine.destroy()
     state.clear()
@@ -107,10 +107,10 @@ def train_stage(
             if parameter.requires_grad:
                 parameter.copy_(weights[name])
     merge(trained.model, config.adapt)
-    trained.stages = [
-        *clutch.stages,
-        {"stage": type(config).__name__, "steps": config.steps, "seed": config.seed, "tasks": dict(config.tasks)},
-    ]
+    about = {"stage": type(config).__name__, "steps": config.steps, "seed": config.seed, "tasks": dict(config.tasks)}
+    if best is not None:
+        about["best_step"] = int(min(validated(history), key=val_loss)["step"])
+    trained.stages = [*clutch.stages, about]
     return trained, history
 
 
@@ -129,6 +129,10 @@ def _check(
                 f"Expected one {name} in the vocabulary and the motion tokenizer, got {ours} and {theirs}. "
                 "Use the tokenizer that the model was made with."
             )
+    if config.keep == "best" and not len(val_examples):
+        raise ConfigError(
+            f"Expected val_examples for {type(config).__name__}.keep 'best', got none. Pass some, or keep the last."
+        )
     checked = check_examples(examples, shift)
     held_out = check_examples(val_examples, shift) if len(val_examples) else []
     if layout.plan_size == 0 and config.tasks.get("plan", 0) > 0:
@@ -149,6 +153,16 @@ def _check(
             f"ShiftConfig.frames_per_latent = {shift.frames_per_latent}. Raise max_steps or cut the clips."
         )
     return checked, held_out
+
+
+def validated(history: History) -> History:
+    """The lines of a history that have a validation."""
+    return [row for row in history if "val/t2m" in row]
+
+
+def val_loss(row: Mapping[str, float]) -> float:
+    """What the best model has least of: the mean of both directions' cross-entropy a token on held-out examples."""
+    return (row["val/t2m"] + row["val/m2t"]) / 2
 
 
 def learning_rate_at(step: int, config: StageConfig) -> float:
@@ -184,9 +198,12 @@ class _Run:
                 examples, config, clutch.tokenizer, clutch.vocabulary, rank=self.rank, world=self.world
             )
 
-    def train(self, state: TrainingState, val_examples: Sequence[Example], on_log: LogFn | None) -> History:
+    def train(
+        self, state: TrainingState, val_examples: Sequence[Example], on_log: LogFn | None
+    ) -> tuple[History, Weights | None]:
+        """The history, and the weights of the best validation where these are to be kept."""
         config = self.config
-        start, history = state.restore(self.engine)
+        start, history, best = state.restore(self.engine)
         if on_log:
             for row in history:
                 on_log(int(row["step"]), row)
@@ -203,15 +220,19 @@ class _Run:
                 if done % config.log_every == 0 or done == config.steps:
                     row = {"step": float(done), **{k: float(np.mean(v)) for k, v in sums.items()}}
                     sums.clear()
-                    if val_examples and (done // val_every > (done - config.log_every) // val_every):
+                    due = done == config.steps or done // val_every > (done - config.log_every) // val_every
+                    if val_examples and due:
                         row |= self.validate(val_examples)
+                        least = min(map(val_loss, validated(history)), default=math.inf)
+                        if config.keep == "best" and val_loss(row) < least:
+                            best = gathered_weights(self.engine)
                     history.append(row)
                     bar.set_postfix(loss=f"{row['loss']:.3f}")
                     if on_log:
                         on_log(done, row)
                     if done % config.checkpoint_every < config.log_every and done < config.steps:
-                        state.save(self.engine, done, history)
-        return history
+                        state.save(self.engine, done, history, best)
+        return history, best
 
     def step(self, step: int) -> dict[str, float]:
         """One optimizer step; gives what is logged of it."""
@@ -288,4 +309,7 @@ class _Run:
                 losses.append(float(self.engine(batch).loss))
                 labels.append(int((batch.target != IGNORE).sum()))
             row[f"val/{task}"] = float(np.average(losses, weights=labels))
-        return row
+        mean = (
+            sum_over_ranks(torch.tensor([*row.values()], dtype=torch.float64, device=self.engine.device)) / self.world
+        )
+        return dict(zip(row, mean.tolist(), strict=True))  # alike on all processes, which decide by it

@@ -1,8 +1,9 @@
 """What a training stage needs to go on after it was killed: written beside, then renamed.
 
-One process without ZeRO writes plain safetensors and JSON. With ZeRO or bf16 the optimizer's parts belong to DeepSpeed,
-and its own checkpoint format is used. A state that is damaged or of another run is said to be and not used: training
-starts anew. So that nothing is loaded by half, each file's SHA-256 is checked first.
+Without ZeRO and bf16 it is plain safetensors and JSON, which any number of processes takes up. With them the
+optimizer's parts belong to DeepSpeed, and its own checkpoint format is used; another number of processes takes it up as
+a universal checkpoint (Lian et al. 2024), but not the parts of ZeRO-3. A state that is damaged or of another run is
+said to be and not used: training starts anew. So that nothing is loaded by half, each file's SHA-256 is checked first.
 """
 
 from __future__ import annotations
@@ -22,12 +23,18 @@ from safetensors.torch import load_file, save_file
 
 from clutch_llm.atomic import write_folder_beside
 from clutch_llm.clips import Example
-from clutch_llm.engine import read_deepspeed
+from clutch_llm.engine import load_of_other_processes, read_deepspeed
+from clutch_llm.errors import CheckpointError
 from clutch_llm.stages import StageConfig
 
 logger = logging.getLogger(__name__)
 
 History = list[dict[str, float]]
+Weights = dict[str, torch.Tensor]
+
+
+#: In a state, the weights of the best validation.
+BEST = "best.safetensors"
 
 
 def fingerprint(
@@ -70,14 +77,23 @@ class TrainingState:
     Args:
         folder: where the states go; None keeps none.
         mark: the run's fingerprint: a state with another one is not used, and removed at the next save.
+        keep: how many of the last states stay.
     """
 
-    def __init__(self, folder: Path | str | None, mark: str) -> None:
+    def __init__(self, folder: Path | str | None, mark: str, *, keep: int = 1) -> None:
         self.folder = None if folder is None else Path(folder)
         self.mark = mark
+        self.keep = keep
 
-    def save(self, engine: Any, step: int, history: History) -> None:
-        """Write the state after ``step`` steps; the one before is removed once this one is complete."""
+    def save(self, engine: Any, step: int, history: History, best: Weights | None = None) -> None:
+        """Write the state after ``step`` steps; those that do not stay are removed once this one is complete.
+
+        Args:
+            engine: whose state it is.
+            step: steps done.
+            history: up to here.
+            best: weights of the best validation so far, to be kept beside.
+        """
         if self.folder is None:
             return
         parts, final = self.folder / ".parts", self.folder / f"step-{step:08d}"
@@ -94,61 +110,85 @@ class TrainingState:
                     save_file(_plain_state(engine), staged / "state.safetensors")
                 else:
                     parts.rename(staged / "deepspeed")
+                if best is not None:
+                    save_file(best, staged / BEST)
                 files = {str(p.relative_to(staged)): _sha256(p) for p in sorted(staged.rglob("*")) if p.is_file()}
                 world = torch.distributed.get_world_size()
                 meta = {"fingerprint": self.mark, "step": step, "history": history, "files": files, "world": world}
                 (staged / "state.json").write_text(json.dumps(meta))
-            for other in self.folder.glob("step-*"):
-                if other != final:
-                    shutil.rmtree(other)
+            before = sorted(p for p in self.folder.glob("step-*") if p.name < final.name and self._is_own(p))
+            stay = {final, *before[max(0, len(before) - self.keep + 1) :]}
+            for other in set(self.folder.glob("step-*")) - stay:
+                shutil.rmtree(other)
         torch.distributed.barrier()
 
-    def restore(self, engine: Any) -> tuple[int, History]:
-        """Load the newest state of this very run: (steps done, history), or (0, []) when there is none to use."""
-        steps = torch.zeros(1, dtype=torch.int64, device=engine.device)
+    def restore(self, engine: Any) -> tuple[int, History, Weights | None]:
+        """Load the newest state of this very run.
+
+        Returns:
+            Steps done, the history, and the weights of the best validation where they were kept; (0, [], None) when
+            there is no state to use.
+
+        Raises:
+            CheckpointError: when the state has ZeRO-3's parts of another number of processes.
+        """
+        found = torch.zeros(2, dtype=torch.int64, device=engine.device)
         if torch.distributed.get_rank() == 0:
-            steps += self._newest(engine)
-        torch.distributed.broadcast(steps, 0)
+            found += torch.tensor(self._newest(), device=engine.device)
+        torch.distributed.broadcast(found, 0)
+        steps, world = found.tolist()
         if self.folder is None or not steps:
-            return 0, []
-        path = self.folder / f"step-{int(steps):08d}"
+            return 0, [], None
+        path = self.folder / f"step-{steps:08d}"
         if _is_plain(engine):
             _load_plain_state(engine, load_file(path / "state.safetensors"))
-        else:
+        elif world == torch.distributed.get_world_size():
             engine.load_checkpoint(str(path / "deepspeed"), tag="state")
-        logger.info("going on from step %d of %s", int(steps), path)
+        elif engine.zero_optimization_partition_weights():
+            raise CheckpointError(
+                f"Expected {world} processes, as those that wrote {path}: training with ZeRO-3 goes on with as many. "
+                f"Got {torch.distributed.get_world_size()}. Start {world}, or remove the folder to train anew."
+            )
+        else:
+            load_of_other_processes(engine, path / "deepspeed", self.folder / ".universal")
+        logger.info("going on from step %d of %s", steps, path)
         history: History = json.loads((path / "state.json").read_text())["history"]
-        return int(steps), history
+        return steps, history, load_file(path / BEST) if (path / BEST).exists() else None
 
     def clear(self) -> None:
         """Remove the states: the run is complete."""
         if self.folder is not None and torch.distributed.get_rank() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _newest(self, engine: Any) -> int:
-        """Steps of the newest state that can be used; 0 where there is none."""
+    def _newest(self) -> tuple[int, int]:
+        """Steps of the newest state that can be used, and how many processes wrote it; (0, 0) where there is none."""
         for path in sorted(self.folder.glob("step-*"), reverse=True) if self.folder else ():
-            fault = self._fault(path, plain=_is_plain(engine))
+            fault, world = self._fault(path)
             if fault is None:
-                return int(path.name.removeprefix("step-"))
+                return int(path.name.removeprefix("step-")), world
             logger.warning("%s is not used, training does not go on from it: %s", path, fault)
-        return 0
+        return 0, 0
 
-    def _fault(self, path: Path, *, plain: bool) -> str | None:
-        """Why a state cannot be used; None where it can."""
+    def _is_own(self, path: Path) -> bool:
+        """Whether a state is of this run."""
+        try:
+            return bool(json.loads((path / "state.json").read_text())["fingerprint"] == self.mark)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def _fault(self, path: Path) -> tuple[str | None, int]:
+        """Why a state cannot be used, None where it can; and how many processes wrote it."""
         try:
             meta: dict[str, Any] = json.loads((path / "state.json").read_text())
             mark, files, world, step = (meta[key] for key in ("fingerprint", "files", "world", "step"))
             if mark != self.mark:
-                return "it belongs to another run (settings, data or starting weights differ)"
-            if not plain and world != torch.distributed.get_world_size():
-                return f"its parts are those of {world} processes"
+                return "it belongs to another run (settings, data or starting weights differ)", 0
             broken = [name for name, sha in files.items() if _sha256(path / name) != sha]
             if broken or not files or path.name != f"step-{step:08d}" or not isinstance(meta["history"], list):
-                return f"it is damaged ({', '.join(broken) or 'state.json'})"
+                return f"it is damaged ({', '.join(broken) or 'state.json'})", 0
+            return None, int(world)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            return f"it is damaged ({error!r})"
-        return None
+            return f"it is damaged ({error!r})", 0
 
 
 def _sha256(path: Path) -> str:

@@ -91,6 +91,7 @@ def embed_arm(
     *,
     name: str = "motions",
     truth: Sequence[Tensor] | None = None,
+    seen: Sequence[NDArray[np.bool_]] | None = None,
 ) -> Arm:
     """Embed an arm's motions.
 
@@ -101,6 +102,7 @@ def embed_arm(
         clips: N true clips for the joint errors; None leaves these out.
         name: of the arm, for messages.
         truth: joints of the clips, see ``clip_errors``; None works them out.
+        seen: which hands of the motions are seen, see ``clip_errors``; None: all.
 
     Raises:
         ValueError: if a caption has no motion.
@@ -115,7 +117,7 @@ def embed_arm(
     if clips is not None:
         truth = joint_tensors([c["features"] for c in clips]) if truth is None else truth
         by_sample = [[s[k] for s in samples] for k in range(count)]
-        errors = stack_samples([clip_errors(motions, clips, ERRORS, truth=truth) for motions in by_sample])
+        errors = stack_samples([clip_errors(motions, clips, ERRORS, truth=truth, seen=seen) for motions in by_sample])
     return Arm(evaluator.embed_texts(list(texts)), flat.reshape(len(samples), count, -1), errors)
 
 

@@ -95,6 +95,7 @@ def clip_errors(
     measures: Sequence[str] = MEASURES,
     *,
     truth: Sequence[Tensor] | None = None,
+    seen: Sequence[NDArray[np.bool_]] | None = None,
 ) -> ClipErrors:
     """Compare ``motions[i]`` (T_i, 198) with ``clips[i]``; metres become millimetres here.
 
@@ -103,6 +104,8 @@ def clip_errors(
         clips: the truth, with ``features``, ``valid`` and ``fps``.
         measures: which of ``MEASURES`` to take.
         truth: the joints of the clips, where they are known already (``joint_tensors`` of their features).
+        seen: (T_i, 2) in which frames each motion's hands are seen, which count where the clip's are seen too; None: in
+            all of them.
 
     Returns:
         Errors per clip: root-aligned, absolute and Procrustes-aligned MPJPE in mm, acceleration error in
@@ -117,7 +120,8 @@ def clip_errors(
     wanted = joint_tensors([c["features"] for c in clips]) if truth is None else truth
     for i, (predicted, true, clip) in enumerate(zip(joint_tensors(motions), wanted, clips, strict=True)):
         n = min(len(predicted), len(true))
-        valid = torch.as_tensor(np.asarray(clip["valid"], dtype=bool))[:n]
+        known = np.asarray(clip["valid"], dtype=bool)[:n]
+        valid = torch.as_tensor(known if seen is None else known & np.asarray(seen[i], dtype=bool)[:n])
         for name in measures:
             weights[name][i] = _windows(valid, _WINDOW[name])
             if weights[name][i]:

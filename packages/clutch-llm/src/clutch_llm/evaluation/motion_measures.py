@@ -229,8 +229,9 @@ def _measure(
         clips: N.
         samples: of each clip its motions.
         wanted: of each clip which pairs touch in its true motion; None leaves contacts out.
-        valid: (T, 2) of each clip: which hands count in contacts.
-        seen: (T, 2) of each clip: which count in all else, those of a motion of another clip.
+        valid: (T, 2) of each clip.
+        seen: (T, 2) of the motion that is shown for each clip: which hands count. In contacts, which are held against
+            the true motion's, those count that are seen in both.
     """
     owner = [i for i, many in enumerate(samples) for _ in many]
     flat = [motion for many in samples for motion in many]
@@ -245,7 +246,8 @@ def _measure(
     figures = dict(zip(PLAUSIBLE, np.concatenate(possible).T, strict=True))
     if wanted is not None:
         names = [f"contact_{where}_{name}" for where in WHERES for name in CONTACT_NAMES]
-        told = touching_pairs(joints, [seen_like(valid[i], len(motion)) for i, motion in zip(owner, flat, strict=True)])
+        both = [mask & seen_like(valid[i], len(mask)) for i, mask in zip(owner, masks, strict=True)]
+        told = touching_pairs(joints, both)
         contacts = [
             np.concatenate([contact_figures(made[where], wanted[i][where]) for where in WHERES])
             for i, made in zip(owner, told, strict=True)

@@ -6,6 +6,7 @@ Does a generated caption pick its motion out of 32, and does it use the words pe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from clutch_llm.evaluation.evaluator import Evaluator
@@ -22,7 +23,9 @@ _FIGURES = (
     "bleu_1",
     "bleu_4",
     "rouge_l",
+    "meteor",
     "cider",
+    "bert_score",
 )
 
 
@@ -44,6 +47,7 @@ def evaluate_m2t(
     group_size: int = GROUP_SIZE,
     groupings: int = 20,
     seed: int = 0,
+    bert_model: Path | str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """All motion-to-text figures, per source.
 
@@ -55,14 +59,15 @@ def evaluate_m2t(
         group_size: motions that each caption chooses from.
         groupings: shuffles.
         seed: of the shuffles and the random captions.
+        bert_model: folder of a model for BERTScore (`text_metrics.bert_score`), which is left out without one.
 
     Returns:
         ``{source: {"clips", "seconds", "synthetic", "group_size", "groups", "overlap", "distinct_captions":
         {row: share}, "top1_over_chance": {row: ratio}, "rows": {row: {figure: value or None}}, "parts": {attribute:
         {"true" | "false": {"clips", "rows"}}}}}``. Rows:
         ``truth_high_level`` and ``truth_fine`` (the clip's first and last caption), the generated ones,
-        ``random_caption`` (another clip's caption) and ``chance``. BLEU and ROUGE-L are fractions, CIDEr is
-        from 0 to 10, against all captions of the clip.
+        ``random_caption`` (another clip's caption) and ``chance``. BLEU, ROUGE-L, METEOR and BERTScore
+        are fractions, CIDEr is from 0 to 10, against all captions of the clip.
     """
     arms = dict(captions) if isinstance(captions, Mapping) else {"generated": captions}
     for name, texts in arms.items():
@@ -89,7 +94,7 @@ def evaluate_m2t(
                 chosen = [texts[i] for i in within]
                 found[name] = _retrieval(evaluator, chosen, motions[list(within)], **options)
                 if name in said:
-                    found[name] |= caption_overlap(chosen, [references[i] for i in within])
+                    found[name] |= caption_overlap(chosen, [references[i] for i in within], bert_model=bert_model)
             chance = {f"retrieval_{key}": value for key, value in chance_r_precision(group_size).items()}
             return found | {"chance": dict.fromkeys(_FIGURES) | chance}
 

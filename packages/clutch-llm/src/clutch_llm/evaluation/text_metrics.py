@@ -1,6 +1,7 @@
 """Word-overlap metrics of captions.
 
-BLEU-1, BLEU-4 (sacrebleu) and ROUGE-L (rouge-score), as fractions in [0, 1]; CIDEr, from 0 to 10.
+BLEU-1, BLEU-4 (sacrebleu), ROUGE-L (rouge-score) and METEOR (nltk), as fractions in [0, 1]; CIDEr, from 0 to 10. With
+a language model of yours, BERTScore (torchmetrics).
 """
 
 from __future__ import annotations
@@ -8,8 +9,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import zip_longest
+from pathlib import Path
+from typing import Any
 
+import torch
+
+from clutch_llm.errors import ConfigError
 from clutch_llm.evaluation.vocabulary import split_words
 
 
@@ -64,6 +71,79 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> f
     return float(sum(best) / len(best))
 
 
+class _NoSynonyms:
+    """In place of WordNet, which nltk would have to fetch."""
+
+    def synsets(self, word: str) -> list[Any]:
+        return []
+
+
+def meteor(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float | None:
+    """METEOR (Banerjee and Lavie 2005; nltk's): mean over captions of the best score among the caption's references.
+
+    Words match as they are or by their Porter stem, not as synonyms. Precision P and recall R of the words make
+    ``10 P R / (R + 9 P)``, of which scattered matches lose up to a half: ``0.5 * (chunks / matches) ** 3``.
+
+    Returns:
+        In [0, 1]; None for no captions.
+    """
+    from nltk.translate.meteor_score import meteor_score
+
+    _check(hypotheses, references)
+    if not hypotheses:
+        return None
+    scores = [
+        meteor_score([split_words(text) for text in texts], split_words(said), wordnet=_NoSynonyms())
+        for said, texts in zip(hypotheses, references, strict=True)
+    ]
+    return float(sum(scores) / len(scores))
+
+
+def bert_score(hypotheses: Sequence[str], references: Sequence[Sequence[str]], model: Path | str) -> float | None:
+    """BERTScore (Zhang et al. 2020; torchmetrics'): mean over captions of the best F1 among the caption's references.
+
+    Tokens are matched by the cosine of the model's last hidden states, all alike in weight (no idf), without
+    rescaling: figures of two models do not compare.
+
+    Args:
+        hypotheses: N captions.
+        references: N lists of true captions; lengths may differ.
+        model: folder of an encoder such as BERT or RoBERTa, as transformers saves it. Nothing is downloaded.
+
+    Returns:
+        At most 1; None for no captions.
+
+    Raises:
+        ConfigError: when there is no such folder.
+    """
+    from torchmetrics.functional.text import bert_score as score
+
+    _check(hypotheses, references)
+    if not hypotheses:
+        return None
+    tokenizer, encoder = _encoder(str(model))
+    said = [text for text, texts in zip(hypotheses, references, strict=True) for _ in texts]
+    true = [text for texts in references for text in texts]
+    found = torch.as_tensor(score(said, true, model=encoder, user_tokenizer=tokenizer, truncation=True)["f1"]).reshape(
+        -1
+    )
+    best = [pairs.max() for pairs in found.split([len(texts) for texts in references])]
+    return float(torch.stack(best).mean())
+
+
+@lru_cache(maxsize=1)
+def _encoder(folder: str) -> tuple[Any, Any]:
+    """Tokenizer and model of a folder."""
+    from transformers import AutoModel, AutoTokenizer
+
+    if not Path(folder).is_dir():
+        raise ConfigError(
+            f"Expected the folder of a model for BERTScore, got {folder}. Nothing is downloaded: fetch it."
+        )
+    options = {"local_files_only": True}
+    return AutoTokenizer.from_pretrained(folder, **options), AutoModel.from_pretrained(folder, **options)
+
+
 def cider(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float | None:
     """CIDEr: cosine of TF-IDF n-gram vectors, n = 1 to 4, mean over references and n, times 10.
 
@@ -111,11 +191,15 @@ def _cosine(a: Mapping[Gram, float], b: Mapping[Gram, float]) -> float:
     return sum(value * b.get(gram, 0.0) for gram, value in a.items()) / length if length else 0.0
 
 
-def caption_overlap(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float | None]:
-    """``bleu_1``, ``bleu_4``, ``rouge_l`` and ``cider`` of the captions."""
-    return {
+def caption_overlap(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, bert_model: Path | str | None = None
+) -> dict[str, float | None]:
+    """``bleu_1``, ``bleu_4``, ``rouge_l``, ``meteor``, ``cider``, and with a model ``bert_score`` of the captions."""
+    found = {
         "bleu_1": bleu(hypotheses, references, order=1),
         "bleu_4": bleu(hypotheses, references, order=4),
         "rouge_l": rouge_l(hypotheses, references),
+        "meteor": meteor(hypotheses, references),
         "cider": cider(hypotheses, references),
     }
+    return found if bert_model is None else found | {"bert_score": bert_score(hypotheses, references, bert_model)}

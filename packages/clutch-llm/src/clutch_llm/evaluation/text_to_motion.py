@@ -76,7 +76,8 @@ def evaluate_t2m(
         own = [clips[i] for i in members]
         said = [asked[""][i] for i in members]
         pool = [c for c in pool_clips or [] if c["source"] == source]
-        true_motions = filled(own, evaluator.mean.cpu().numpy())
+        mean = evaluator.mean.cpu().numpy()
+        true_motions = filled(own, mean)
         true_joints = joint_tensors([c["features"] for c in own])
         compared = [int(i) for i in np.random.default_rng(seed).permutation(len(own))[: len(pool) or None]]
         true_arm = embed_arm(evaluator, said, [[m] for m in true_motions], own, truth=true_joints)
@@ -89,8 +90,15 @@ def evaluate_t2m(
         for name, many in here.items():
             own_texts = [asked[name][i] for i in members]
             made[name] = embed_arm(evaluator, own_texts, many, own, name=name, truth=true_joints)
-        others = random_motions(evaluator, own, pool, compared, seed)
-        made["random_caption"] = embed_arm(evaluator, said, [[m] for m in others], own, truth=true_joints)
+        others = random_clips(own, pool, compared, seed)
+        made["random_caption"] = embed_arm(
+            evaluator,
+            said,
+            [[m] for m in filled(others, mean)],
+            own,
+            truth=true_joints,
+            seen=[c["valid"] for c in others],
+        )
 
         def rows(
             within: Sequence[int],
@@ -130,22 +138,18 @@ def _without_error(arm: Arm) -> Arm:
     return Arm(arm.said, arm.made, arm.errors.only("jitter_mm_frame3"))
 
 
-def random_motions(
-    evaluator: Evaluator, clips: Sequence[Clip], pool: Sequence[Clip], first: Sequence[int], seed: int
-) -> list[Motion]:
-    """For each clip one true motion that another caption describes.
+def random_clips(clips: Sequence[Clip], pool: Sequence[Clip], first: Sequence[int], seed: int) -> list[Clip]:
+    """For each clip another one, whose true motion another caption describes.
 
     Args:
-        evaluator: its mean stands for hands that are never seen.
         clips: of one source.
         pool: clips of another split and the same source; none: another of ``clips``, whose captions differ.
         first: the clips that get motions of the pool before any is used twice.
         seed: of the choice.
     """
-    mean = evaluator.mean.cpu().numpy()
     if not pool:
-        return filled([clips[j] for j in other_indices(clips, seed=seed)], mean)
+        return [clips[j] for j in other_indices(clips, seed=seed)]
     order = np.random.default_rng(seed).permutation(len(pool))
     turn = [*first, *sorted(set(range(len(clips))) - set(first))]
     picks = dict(zip(turn, np.resize(order, len(clips)), strict=True))
-    return filled([pool[int(picks[i])] for i in range(len(clips))], mean)
+    return [pool[int(picks[i])] for i in range(len(clips))]

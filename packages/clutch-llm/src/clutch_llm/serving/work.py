@@ -150,7 +150,8 @@ class Model:
         for text, _ in script:
             self._check_text(text)
         if sum(seconds for _, seconds in script) * self.clutch.fps > self.config.max_frames:
-            raise Refused(422, f"Expected at most {self.config.max_frames / self.clutch.fps:g} seconds in all.")
+            most = self.config.max_frames * 10 // self.clutch.fps / 10
+            raise Refused(422, f"Expected at most {most:g} seconds in all.")
 
         def run(items: list[Any]) -> list[tuple[np.ndarray, list[int]]]:
             if self._chain is not None:
