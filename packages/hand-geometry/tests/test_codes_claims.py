@@ -124,7 +124,9 @@ def test_the_hand_that_begins_is_the_one_that_moves_first(right: int, left: int,
     joints = two_hands(moved(paths[0]), np.repeat(hand(side="left"), 64, 0) + paths[1][:, None])
     codes = motion_codes(joints, None, FPS)
     assert isinstance(codes, MotionCodes)
-    told = {value: holds(parse_claim(f"order:both={value}"), codes) for value in ("left-first", "right-first", "together")}
+    told = {
+        value: holds(parse_claim(f"order:both={value}"), codes) for value in ("left-first", "right-first", "together")
+    }
     assert [value for value, status in told.items() if status == "fulfilled"] == [f"{first}-first"]
     assert list(told.values()).count("contradicted") == 2
 
