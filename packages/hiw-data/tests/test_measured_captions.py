@@ -186,6 +186,18 @@ def test_fingers_that_come_back_do_the_opposite(bent: float, one_way: bool, said
     assert fact.phrases[0] == said
 
 
+def test_a_touch_is_told_of_the_hand_that_holds_it() -> None:
+    """The right hand's thumb and index finger touch for a second, the left one's for a tenth of one."""
+    touches = [("right", 1.0, 2.0), ("left", 1.5, 1.6)]
+    events = [
+        SimpleNamespace(kind="contact", subject="thumb+index", hand=hand, start=start, end=end)
+        for hand, start, end in touches
+    ]
+    codes = SimpleNamespace(events=events, thresholds=SimpleNamespace(state_s=0.3))
+    assert [str(f.claim) for f in facts._contacts(codes, "right")] == ["contact:right/thumb+index=touch"]  # type: ignore[arg-type]
+    assert facts._contacts(codes, "left") == []  # type: ignore[arg-type]
+
+
 def test_two_hands_have_two_palms() -> None:
     for hand, said in (("both", "the palms facing up"), ("left", "the palm facing up")):
         fact = facts.Fact(Claim("palm", hand, "up"), ("the palm facing up",))
