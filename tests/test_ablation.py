@@ -112,6 +112,23 @@ def test_what_stands_where_a_hand_is_not_seen_changes_no_figure(
     assert zeros == nines
 
 
+def test_the_mean_pose_is_that_of_the_clips_that_were_learnt_from(
+    plan: AblationPlan, trained: list, tmp_path: Path
+) -> None:
+    """Both hands of the train split are a metre aside of those that are measured."""
+
+    class Aside(Store):
+        def clips(self, split: str) -> list[dict]:
+            clips = super().clips(split)
+            for clip in clips if split == "train" else ():
+                clip["features"][:, [96, 195]] += 1.0
+            return clips
+
+    baselines = ablate_tokenizer(Aside(), MODEL, TRAINING, plan, str(tmp_path))["baselines"]["made"]
+    assert baselines["mean_pose"]["mpjpe_abs_mm"] == pytest.approx(1000, abs=30)
+    assert baselines["static_pose"]["mpjpe_abs_mm"] < 150
+
+
 def test_a_study_that_was_stopped_goes_on_where_it_was(
     plan: AblationPlan, trained: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

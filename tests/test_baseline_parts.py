@@ -209,6 +209,26 @@ def test_diffusion_ends_at_the_motion_that_the_network_sees_in_the_noise(monkeyp
     assert seen[0][1] == pytest.approx(1.0, abs=0.05)
 
 
+def test_diffusion_keeps_the_noise_that_it_began_with(monkeypatch):
+    """What is left of a noisy motion without the clean one is the same noise in every round, in a smaller share."""
+    diffusion = Diffusion(PLAN.network, guidance=1.0, rounds=4)
+    diffusion.corpus = Corpus(CLIPS)
+    diffusion.mean, diffusion.std = torch.zeros(198), torch.ones(198)
+    noises = []
+
+    def denoise(noisy, time, lengths, ids):
+        angle = float(time[0]) * math.pi / 2
+        noises.append((noisy - math.cos(angle) * 3.0) / math.sin(angle))
+        return torch.full_like(noisy, 3.0)
+
+    diffusion.denoiser = denoise
+    (made,) = diffusion.generate(["a"], [5], seed=0)
+    np.testing.assert_allclose(made, 3.0, atol=1e-5)
+    assert len(noises) == 4
+    for noise in noises[1:]:
+        torch.testing.assert_close(noise, noises[0], atol=1e-4, rtol=1e-4)
+
+
 def test_signal_and_noise_add_up_and_unseen_hands_weigh_less():
     signal, noise = _schedule(torch.tensor([0.0, 0.5, 1.0]))
     assert signal.flatten().tolist() == pytest.approx([1, math.sqrt(0.5), 0], abs=1e-6)

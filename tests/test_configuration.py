@@ -194,6 +194,10 @@ def test_a_configuration_inside_another_is_checked_too(value, words):
             {"data": {"sources": [{"type": "npz", "folder": "clips", "max_frames": 140}]}},
             "= 128 frames, got 140: the language model could not hold the longest clips. Raise llm.max_steps to 35",
         ),
+        (
+            {"data": {"sources": [{"type": "npz", "folder": "clips", "max_frames": 130}]}},  # 132 with their padding
+            "= 128 frames, got 132: the language model could not hold the longest clips. Raise llm.max_steps to 33",
+        ),
     ],
 )
 def test_settings_that_do_not_agree_stop_the_run_at_its_start(change, words):

@@ -86,8 +86,8 @@ def test_claims_count_alike_and_the_interval_is_over_clips() -> None:
     same = measure_claims(lambda _: [(MOVES, False, None)], clips, [[bobbing(0.0)]] * 4)["bob"]["rows"]["generated"]
     assert (same["claims"], same["claims_ci95_low"], same["claims_ci95_high"]) == (0.0, 0.0, 0.0)
 
-    def more(text: str) -> list[tuple[Claim, bool, Norm | None]]:  # clip 2 has three claims, of which 2 are met
-        return reader(text) if text == "bob 2" else [(MOVES, False, None)]
+    def more(text: str) -> list[tuple[Claim, bool, Norm | None]]:  # clip 0 has three claims, all of which are met
+        return reader(text) if text == "bob 0" else [(MOVES, False, None)]
 
     assert measure_claims(more, clips, made)["bob"]["rows"]["generated"]["claims"] == pytest.approx(4 / 6)
 

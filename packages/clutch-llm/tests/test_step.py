@@ -160,6 +160,18 @@ def test_a_target_tells_length_and_plan_then_the_steps_with_how_much_is_left(ste
     assert sample.target_positions.tolist() == [*[[0, 0]] * 12, [1, 2], [2, 1]]
 
 
+def test_a_prefix_in_the_step_form_is_what_is_told_and_so_many_steps(step_clutch, examples) -> None:
+    """A length, ten answers and <som> stand before the steps; the length that is told is the whole motion's."""
+    layout, example = step_clutch.vocabulary.layout, max(examples, key=lambda e: len(e["tokens"]))
+    length = len(example["tokens"])
+    prefix = SampleMaker(step_clutch.vocabulary).make("t2m", example, np.random.default_rng(0), steps=2)
+    assert length > 2
+    assert prefix.target[0, 0] == layout.length_id(length)
+    assert prefix.target[11, 0] == layout.som
+    np.testing.assert_array_equal(prefix.target[12:], example["tokens"][:2] + layout.slot_offsets)
+    assert prefix.target_positions[12:].tolist() == [[1, length], [2, length - 1]]
+
+
 def test_what_is_dropped_is_caption_and_plan(step_clutch, examples) -> None:
     maker = SampleMaker(step_clutch.vocabulary, condition_dropout=1.0)
     sample = maker.make("t2m", {**examples[3], "plan": PLAN}, np.random.default_rng(0))

@@ -117,6 +117,33 @@ def test_a_claim_of_a_hand_that_was_not_seen_cannot_be_told() -> None:
     assert holds(parse_claim("hands:right=moves"), codes) == "fulfilled"
 
 
+@pytest.mark.parametrize(("right", "left", "first"), [(8, 34, "right"), (34, 8, "left")])
+def test_the_hand_that_begins_is_the_one_that_moves_first(right: int, left: int, first: str) -> None:
+    """One hand is lifted and comes back from frame 8 to 30, the other one from 34 to 56."""
+    paths = [along((0, -1, 0), 0.1 * bumps(1, start=start, stop=start + 22)) for start in (right, left)]
+    joints = two_hands(moved(paths[0]), np.repeat(hand(side="left"), 64, 0) + paths[1][:, None])
+    codes = motion_codes(joints, None, FPS)
+    assert isinstance(codes, MotionCodes)
+    told = {
+        value: holds(parse_claim(f"order:both={value}"), codes) for value in ("left-first", "right-first", "together")
+    }
+    assert [value for value, status in told.items() if status == "fulfilled"] == [f"{first}-first"]
+    assert list(told.values()).count("contradicted") == 2
+
+
+def test_a_movement_ends_where_the_hand_is_lost() -> None:
+    """It is lifted twice, comes back, and is lost for two frames, after which it is seen 30 cm aside."""
+    path = along((0, -1, 0), 0.1 * bumps(2, stop=30))
+    path[33:] += [0.3, 0.0, 0.0]
+    valid = np.ones((64, 2), bool)
+    valid[31:33, 1] = False
+    codes = motion_codes(two_hands(moved(path)), valid, FPS)
+    assert isinstance(codes, MotionCodes)
+    lifts = codes.movements[0]
+    assert (lifts.count, lifts.one_way) == (2, False)
+    np.testing.assert_allclose(lifts.net, 0.0, atol=0.01)
+
+
 def test_fingers_are_spread_if_those_are_that_are_extended() -> None:
     """Index and middle finger are 25 degrees apart, ring and little finger in a fist: spread, and not together."""
     joints = hand("fist")

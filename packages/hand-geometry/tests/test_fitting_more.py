@@ -19,6 +19,7 @@ from hand_geometry.assets import load_asset
 from hand_geometry.errors import InputError, ShapeError
 from hand_geometry.fitting.chain import CARRIER, HandChain, HandState, pose
 from hand_geometry.fitting.limits import angle_priors
+from hand_geometry.fitting.observed import hands_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -98,6 +99,14 @@ def test_a_frame_with_one_visible_keypoint_is_marked_not_fitted(known):
     only[:, 0] = 0.1
     with pytest.raises(InputError, match="at least one frame to fit"):
         fit_keypoints(only, side="right")
+
+
+def test_six_visible_keypoints_hold_a_hand_and_five_do_not(known):
+    target = known[1][:, 1].copy()
+    target[3, 6:] = target[5, 5:] = np.nan
+    fit = fit_keypoints(target, side="right")
+    assert fit.valid.tolist() == [t != 5 for t in range(16)]
+    assert hands_in("keypoints", target).tolist() == [t != 5 for t in range(16)]
 
 
 def test_a_batch_is_its_clips_and_a_clip_without_a_hand_is_marked(known):

@@ -303,8 +303,9 @@ def write_holoassist(folder: Path, mano: Path) -> Written:
             if not valid[t, s]:
                 poses[:] = np.nan
             flags = np.full(26, float(valid[t, s]))
+            tracked = 1 - flags  # what the device infers is valid and not tracked
             stamp = 637_600_000_000_000_000 + round(t * 1e7 / 30)
-            numbers = [float(t), float(stamp), 1.0, *poses.ravel(), *flags, *flags]
+            numbers = [float(t), float(stamp), 1.0, *poses.ravel(), *flags, *tracked]
             lines.append("\t".join(f"{x:.0f}" if x > 1e15 else repr(float(x)) for x in numbers))
         dump(base / f"{side}_sync.txt", "\n".join(lines))
     told = [

@@ -68,6 +68,20 @@ def test_exact_views_agree_with_their_triangulation_and_give_its_unit():
         assert row["wrist_deg"] < 6
 
 
+@pytest.mark.parametrize(("fps", "expected"), [(15.0, (0.1, 0.2, 0.02)), (60.0, (0.025, 0.05, 0.005))])
+def test_a_view_is_fitted_as_smoothly_a_second_at_any_rate(fps, expected, monkeypatch):
+    given = []
+
+    def fitted(*_, smoothness, **__):
+        given.append(smoothness)
+        raise ClipError("seen enough")
+
+    monkeypatch.setattr("hiw_data.calibration.stereo.fit_keypoints", fitted)
+    with pytest.raises(ClipError, match="seen enough"):
+        compare_views(views(mediapipe_table()), rig(), fps=fps)
+    assert given == [pytest.approx(expected)]
+
+
 def test_a_view_with_false_depths_is_told_from_the_other():
     seen = views(mediapipe_table())
     good = {(r["hand"], r["view"]): r for r in (v.figures() for v in compare_views(seen, rig(), fps=30.0))}

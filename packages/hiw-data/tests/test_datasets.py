@@ -17,6 +17,7 @@ from hiw_data.sources.datasets import DATASETS, dataset, dataset_source
 from hiw_data.sources.hand_recording import Context, HandRecording, KeypointRecording
 from hiw_data.sources.handx import joint_order
 from hiw_data.sources.recordings import MOTION_MAKER, clip_joints
+from hiw_data.sources.time_grid import bridge_dropped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -389,6 +390,34 @@ def test_a_dropped_sample_is_bridged_and_a_long_gap_is_not(tmp_path: Path) -> No
     assert read.seen[:, 1, 1:].all(1).tolist() == [not 8 <= t < 16 for t in range(24)]
     assert np.allclose(read.keypoints[3], (read.keypoints[2] + read.keypoints[4]) / 2)
     assert np.abs(np.diff(read.keypoints[2:5, :, 1:], axis=0)).max() > 0
+
+
+def test_a_dropped_sample_shows_what_is_seen_before_and_after_it() -> None:
+    """Joint 0 is seen on both sides of it, joint 1 before it alone, joint 2 after it alone, joint 3 on neither."""
+    keypoints, seen = np.zeros((3, 2, 21, 3)), np.zeros((3, 2, 21), bool)
+    keypoints[2] = 3.0
+    seen[0, 1, :2] = seen[2, 1, [0, 2]] = True
+    bridge_dropped(keypoints, seen, np.array([0, 2]), 100.0)
+    assert np.flatnonzero(seen[1, 1]).tolist() == [0]
+    assert not seen[1, 0].any()
+    assert (keypoints[1] == 1.5).all()
+
+
+def test_of_two_left_hands_leap_motions_the_one_that_is_seen_longer_is_read(tmp_path: Path) -> None:
+    """Somebody else's left hand is told beside it in three frames, in the first of them before it."""
+    joints = open_joints(24, 5)
+    frames = leap_frames(joints, np.ones((24, 2), bool), 100)
+    others = leap_frames(joints + 0.5, np.array([[True, False]] * 24), 100)
+    for t in (0, 1, 2):
+        (hand,), points = others[t]["hands"], [{**point, "handId": 7} for point in others[t]["pointables"]]
+        hands = [{**hand, "id": 7}, *frames[t]["hands"]] if t == 0 else [*frames[t]["hands"], {**hand, "id": 7}]
+        frames[t] |= {"hands": hands, "pointables": [*frames[t]["pointables"], *points]}
+    (tmp_path / "wave.json").write_text(json.dumps({"frames": frames}))
+    source = dataset_source("leap", tmp_path)
+    (read,) = dataset("leap").read(source.files[0], source.context)
+    assert isinstance(read, KeypointRecording)
+    assert read.seen[:, :, 1:].all()
+    np.testing.assert_allclose(read.keypoints[:, :, 1:], joints[:, :, 1:], atol=1e-9)
 
 
 def test_mano_order_of_joints_is_told_from_openposes() -> None:

@@ -7,13 +7,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hand_geometry import MotionCodes, features_to_joints, mirror_features, motion_codes
+from hand_geometry import (
+    MotionCodes,
+    features_to_joints,
+    mirror_features,
+    motion_codes,
+    params_to_features,
+    relaxed_hand,
+)
 from hand_geometry.codes import Claim
 from hiw_data import ProceduralSource, build, check_caption
 from hiw_data.captioning import facts, words
 from hiw_data.clips import Clip, check_clip
+from hiw_data.motion import MotionPiece
 from hiw_data.sources.families import FAMILIES
-from hiw_data.sources.measured import add_measured
+from hiw_data.sources.measured import add_measured, measured_words
 from hiw_data.sources.phrasing import paraphrase
 
 CLIPS = 2 * len(FAMILIES)
@@ -117,6 +125,45 @@ def test_words_that_motion_cannot_show_stay_before_what_is_measured_without_dire
     assert "letter L: " in clip["mirrored_captions"][1]
 
 
+def lift(valid: np.ndarray) -> MotionPiece:
+    """The right hand goes up by 10 cm and back, twice; the left one rests. 64 frames at 15 a second."""
+    rest = [{name: value.numpy() for name, value in relaxed_hand(side).items()} for side in ("left", "right")]
+    names = ("global_orient", "hand_pose", "transl")
+    params = {name: np.repeat(np.stack([hand[name] for hand in rest])[None], 64, 0) for name in names}
+    phase = 2 * np.clip((np.arange(64) - 8) / 48, 0, 1)
+    params["transl"][:, 1, 1] -= 0.1 * (0.5 - 0.5 * np.cos(2 * np.pi * phase))
+    return MotionPiece(np.asarray(params_to_features(params)), valid, np.full((64, 2), np.nan, np.float32))
+
+
+@pytest.mark.parametrize(("wearers_axes", "said"), [
+    (True, [
+        "the person's right hand is travelling up and returning",
+        "the wearer's right hand is going up and returning two times, while the wearer's left hand does not move",
+        "the right hand is travelling up and returning twice, the palm facing down, the fingers pointing forward, "
+        "in a c shape; the left hand keeps still",
+    ]),
+    (False, [
+        "the person's right hand is making a movement",
+        "the wearer's right hand is making a movement two times, while the wearer's left hand does not move",
+        "the right hand makes a movement twice, in a c shape while the person's left hand stays still",
+    ]),
+])  # fmt: skip
+def test_without_the_wearers_axes_all_is_told_but_directions(wearers_axes: bool, said: list[str]) -> None:
+    assert measured_words(lift(np.ones((64, 2), bool)), 15.0, wearers_axes) == said
+
+
+@pytest.mark.parametrize(("hands", "said"), [
+    ([True, True], "both hands are seen"),
+    ([True, False], "the left hand is seen"),
+    ([False, True], "the right hand is seen"),
+])  # fmt: skip
+def test_of_hands_that_are_hardly_seen_it_is_said_which_are(hands: list[bool], said: str) -> None:
+    valid = np.zeros((64, 2), bool)
+    valid[:20] = hands
+    for wearers_axes in (True, False):
+        assert measured_words(lift(valid), 15.0, wearers_axes) == [said]
+
+
 def test_a_store_keeps_who_made_each_caption_and_the_splits_they_had(tmp_path: Path) -> None:
     plain = build([ProceduralSource(60, 1)], tmp_path / "plain.zarr")
     store = build([ProceduralSource(60, 1, measured_captions=True)], tmp_path / "measured.zarr")
@@ -137,6 +184,18 @@ def test_fingers_that_come_back_do_the_opposite(bent: float, one_way: bool, said
     movement = SimpleNamespace(hand="left", fluttering=False, one_way=one_way, flex=(0.0, bent, bent, bent, bent))
     (fact,) = facts._flex(movement)  # type: ignore[arg-type]
     assert fact.phrases[0] == said
+
+
+def test_a_touch_is_told_of_the_hand_that_holds_it() -> None:
+    """The right hand's thumb and index finger touch for a second, the left one's for a tenth of one."""
+    touches = [("right", 1.0, 2.0), ("left", 1.5, 1.6)]
+    events = [
+        SimpleNamespace(kind="contact", subject="thumb+index", hand=hand, start=start, end=end)
+        for hand, start, end in touches
+    ]
+    codes = SimpleNamespace(events=events, thresholds=SimpleNamespace(state_s=0.3))
+    assert [str(f.claim) for f in facts._contacts(codes, "right")] == ["contact:right/thumb+index=touch"]  # type: ignore[arg-type]
+    assert facts._contacts(codes, "left") == []  # type: ignore[arg-type]
 
 
 def test_two_hands_have_two_palms() -> None:

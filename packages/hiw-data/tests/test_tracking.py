@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hiw_data.errors import OptionError, SourceError
-from hiw_data.tracking import CameraModel, Detections, Frame, even_hands, second_look, two_hands
+from hand_geometry.errors import HandGeometryError
+from hiw_data.errors import ClipError, OptionError, SourceError
+from hiw_data.tracking import CameraModel, Detections, Frame, even_hands, fit, second_look, two_hands
 from hiw_data.tracking.fragments import without_fragments
 
 _SPEC = importlib.util.spec_from_file_location("hands_in_view", Path(__file__).parent / "hands_in_view.py")
@@ -46,6 +47,15 @@ def test_two_hands_that_both_vote_left_get_different_sides_the_surer_one_first()
     hands = two_hands(seen(frames))
     assert hands.seen.all()
     assert (place(hands, 0) > 200).all()
+
+
+def test_a_hand_that_is_reported_several_times_has_the_side_that_most_of_them_say():
+    """The surest of three reports says right, the two others together are surer that it is a left hand."""
+    reports = [hand(0, 100, label=1, score=0.6), hand(0, 103, 102, score=0.5), hand(0, 101, 99, score=0.4)]
+    hands = two_hands(seen([reports] * 20))
+    assert hands.counts["doubles"] == 40
+    assert hands.counts["relabelled"] == 20
+    assert (hands.seen == [True, False]).all()
 
 
 def test_hands_that_cross_keep_their_sides():
@@ -119,6 +129,25 @@ def test_uneven_times_are_honoured():
     np.testing.assert_allclose(even.landmarks[:, 1, 0, 0], 140 + 10 * np.arange(11))
     assert even.valid[:, 1].all()
     assert not even.filled.any()  # no picture without the hand
+
+
+@pytest.mark.parametrize(
+    ("fps", "expected"), [(15, (0.1, 0.2, 0.02)), (30, (0.05, 0.1, 0.01)), (60, (0.025, 0.05, 0.005))]
+)
+def test_a_hand_may_move_as_much_in_a_second_at_any_rate(fps, expected, monkeypatch):
+    """From frame to frame: radians of the wrist, radians of the fingers, metres."""
+    given = []
+
+    def fitted(*_, smoothness, **__):
+        given.append(smoothness)
+        raise HandGeometryError("seen enough")
+
+    monkeypatch.setattr(fit, "fit_keypoints", fitted)
+    even = even_hands(two_hands(seen([[hand(1, 100)]] * 20, fps=fps)))
+    with pytest.raises(ClipError, match="seen enough"):
+        fit.fit_hands(even, np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]]))
+    assert even.fps == fps
+    assert given == [pytest.approx(expected)]
 
 
 def test_senseless_gap_options_are_refused():

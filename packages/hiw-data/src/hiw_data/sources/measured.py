@@ -25,25 +25,16 @@ def measured_words(piece: MotionPiece, fps: float, wearers_axes: bool) -> list[s
     Args:
         piece: the motion.
         fps: its rate.
-        wearers_axes: whether its axes are x right, y down, z forward. Where they are others, sentences that tell a
-            direction are left out.
+        wearers_axes: whether its axes are x right, y down, z forward. Where they are others, no direction is told.
 
     Returns:
-        At least one sentence: where nothing else holds, which hands are seen.
+        The three; which hands are seen, where no hand is for half of the time.
     """
     from hand_geometry import MotionCodes, motion_codes
 
-    from hiw_data.captioning import describe_motion
-    from hiw_data.captioning.measured import is_frame_free
-
     codes = motion_codes(np.asarray(features_to_joints(piece.features)), piece.valid, fps)
     assert isinstance(codes, MotionCodes)
-    told = describe_motion(codes, variants=1 if wearers_axes else 5)
-    words = []
-    for length in (told.short, told.medium, told.long):
-        fit = [c.text for c in length if wearers_axes or all(is_frame_free(k.kind, k.value) for k in c.claims)]
-        words += fit[:1]
-    return words or [_seen(piece)]
+    return _told(codes, wearers_axes) or [_seen(piece)]
 
 
 def add_measured(
@@ -62,11 +53,7 @@ def add_measured(
         wearers_axes: as for `measured_words`; where they are others, no direction is told.
         after_words: each measured caption begins with the clip's first one, which says what motion cannot show.
     """
-    from hiw_data.captioning.measured import is_frame_free
-    from hiw_data.captioning.words import describe_whole
-
-    tells = None if wearers_axes else lambda claim: is_frame_free(claim.kind, claim.value)
-    words = [caption.text for caption in describe_whole(codes, zlib.crc32(clip["clip_id"].encode()), tells)]
+    words = _told(codes, wearers_axes, zlib.crc32(clip["clip_id"].encode()))
     by_source = {"maker": maker, "version": version}
     by_codes = {"maker": MOTION_MAKER, "version": f"hand-geometry {hand_geometry.__version__}"}
     own, images = clip["captions"], clip["mirrored_captions"]
@@ -74,6 +61,14 @@ def add_measured(
     clip["mirrored_captions"] = _among(images, [mirror_text(text) for text in words], after_words)
     makers = [by_source, *(by_codes for _ in words), *(by_source for _ in own[1:])]
     clip["caption_provenance"] = [dict(one) for one in makers]
+
+
+def _told(codes: MotionCodes, wearers_axes: bool, seed: int = 0) -> list[str]:
+    from hiw_data.captioning.measured import is_frame_free
+    from hiw_data.captioning.words import describe_whole
+
+    tells = None if wearers_axes else lambda claim: is_frame_free(claim.kind, claim.value)
+    return [caption.text for caption in describe_whole(codes, seed, tells)]
 
 
 def _among(captions: list[str], words: list[str], after_words: bool) -> list[str]:
