@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import inspect
 import io
 import re
-import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,184 +13,21 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from clutch_llm.evaluation.arms import empty_row
 
 from pipelines.report import RenderOptions, create_pipeline, make_page, nodes, write_report
 from pipelines.report.media import motion_uris
 from pipelines.report.sections import longest
-
-CLIPS = Path(__file__).parents[1] / "packages/clutch-llm/tests/evaluation_clips.py"
-_spec = importlib.util.spec_from_file_location("evaluation_clips", CLIPS)
-assert _spec is not None
-evaluation_clips = importlib.util.module_from_spec(_spec)
-sys.modules["evaluation_clips"] = evaluation_clips
-_spec.loader.exec_module(evaluation_clips)  # type: ignore[union-attr]
-
-EVIL = """<script>alert("x")</script><img src=https://evil.example/a.png onerror='go()'> "quoted" & {{ 7 * 7 }}"""
-SMALL = RenderOptions(size=(48, 36), max_frames=8, max_codes=2)
-VOID = {"meta", "br", "img", "link", "input", "hr", "source"}
-
-
-class Page(HTMLParser):
-    """Tags with attributes, visible text, and whether every tag is closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] not in ("style", "script"):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-
-def _t2m_row(value: float) -> dict[str, float | None]:
-    return empty_row() | {"r_precision_top3": value, "kid_mean": -0.0123, "kid_std": 0.004, "mpjpe_abs_mm": 51.26}
-
-
-def _change(change: float, low: float, high: float, margin: float, no_worse: bool) -> dict[str, Any]:
-    return {"change": change, "ci95_low": low, "ci95_high": high, "margin": margin, "no_worse": no_worse}
-
-
-def _metrics() -> dict[str, Any]:
-    head = {"synthetic": False, "clips": 40, "seconds": 61.0, "group_size": 32, "groups": 1, "overlap": True}
-    errors = {"mpjpe_root_mm": 11.11, "mpjpe_abs_mm": 22.22, "pa_mpjpe_mm": 4.44, "acceleration_error_m_s2": 0.5}
-    m2t = {"retrieval_top1": 0.321, "retrieval_top1_std": 0.01, "mm_dist": 0.9, "bleu_1": 0.432, "rouge_l": 0.5}
-    unseen = {"true": {"clips": 7, "rows": {"generated": _t2m_row(0.123)}}}
-    return {
-        "tokenizer": {
-            "waves": {"synthetic": True, "clips": 245, "seconds": 1045.0, "mpjpe_root_share_of_mean_pose": 0.24}
-            | {"rows": {"reconstruction": errors, "mean_pose": errors, "static_pose": errors}}
-        },
-        "text_to_motion": {
-            "letters": head
-            | {"rows": {"truth": _t2m_row(0.98), "reconstruction": _t2m_row(0.9), "generated": _t2m_row(0.777)}}
-            | {"parts": {"unseen_combination": unseen | {"false": unseen["true"] | {"clips": 33}}}}
-        },
-        "judge": {
-            "waves": head
-            | {
-                "attributes": {"action": {"values": 27, "learnt": True}, "luck": {"values": 2, "learnt": False}},
-                "rows": {
-                    "truth": {"action": 0.987, "luck": 0.5},
-                    "generated": {"action": 0.615, "action_ci95_low": 0.55, "action_ci95_high": 0.68, "luck": 0.51},
-                },
-                "by_second": {
-                    "action": {"generated": {"second_1": 0.802, "second_1_ci95_low": 0.7, "second_2": 0.613}}
-                },
-                "parts": {},
-            }
-        },
-        "believed": {
-            "waves": {
-                "generated": {
-                    "r_precision_top3": 0.9,
-                    "judge_action": 0.63,
-                    "believed": 0.63,
-                    "believed_by": "judge_action",
-                }
-            }
-            | {"generated_own_length": {"believed": None, "believed_by": None}}
-        },
-        "claims": {
-            "waves": head
-            | {
-                "stated": 12,
-                "claims": 11,
-                "kinds": {"hands": 6, "count": 5},
-                "in_second": {"second_1": 4, "second_2": 3},
-                "rows": {
-                    "truth": {"claims": 1.0, "hands": 1.0, "count": 1.0},
-                    "generated": {"claims": 0.643, "claims_ci95_low": 0.6, "claims_ci95_high": 0.69, "hands": 0.851},
-                },
-                "by_second": {"generated": {"second_1": 0.911, "second_2": 0.477}},
-                "parts": {"unseen_combination": {"true": {"clips": 5, "rows": {"generated": {"claims": 0.219}}}}},
-            }
-        },
-        "motion": {
-            "waves": head
-            | {
-                "rows": {"generated": {"contact_across_f1": 0.739, "beyond_limits_share": 0.0123}},
-                "speeds": {
-                    "truth": {"all": 0.1, "all_of_truth": 1.0, "quarter_4": 0.02},
-                    "generated": {"all": 0.2, "all_of_truth": 1.98, "quarter_4_of_truth": 3.75},
-                },
-                "speeds_by": {
-                    "speed": {"truth": {"slow": 0.1, "slow_ci95_low": 0.1}, "generated": {"slow_of_truth": 1.47}}
-                },
-            }
-        },
-        "motion_to_text": {"letters": head | {"rows": {"generated": m2t, "chance": m2t}}},
-        "refinement": {
-            "waves": head
-            | {
-                "seeds": 3,
-                "control": "control",
-                "arms": {"control": _t2m_row(0.5), "refined": _t2m_row(0.6) | {"judge_action": 0.444}},
-                "changes": {
-                    "refined": {
-                        "mpjpe_abs": _change(-0.0512, -0.07, -0.03, 0.01, True),
-                        "kid": _change(0.0223, 0.001, 0.05, 0.015, False),
-                        "judge_action": _change(-0.02, -0.06, 0.02, 0.03, False),
-                    }
-                },
-            }
-        },
-        "well_formed_share": {"unconstrained": 0.5312},
-        "goals": [
-            {"name": "Share", "source": "waves", "value": 0.24, "bound": 0.28, "at_most": True, "met": True}
-            | {"kind": "ratio"},
-            {"name": "Top 3", "source": "letters", "value": None, "bound": 0.85, "at_most": False, "met": None}
-            | {"kind": "ratio"},
-            {"name": "Jitter", "source": "waves", "value": -0.05, "bound": -0.08, "at_most": True, "met": False}
-            | {"kind": "change"},
-        ],
-    }
-
-
-def _sample(caption: str, i: int = 0) -> dict[str, Any]:
-    clip = evaluation_clips.make_clip(i, frames=8)
-    f = clip["features"]
-    return {
-        "caption": caption,
-        "source": "waves",
-        "clip_id": "a",
-        "synthetic": True,
-        "truth": f,
-        "reconstruction": f,
-        "generations": [f[:4], f],
-        "valid": clip["valid"],
-        "fps": 15,
-    }
-
-
-def _codes() -> list[dict[str, Any]]:
-    """One code of one codebook and three of another, of which the options show two."""
-    motions = [evaluation_clips.make_clip(i, frames=8)["features"] for i in range(4)]
-    names = ["trajectory", EVIL, EVIL, EVIL]
-    return [
-        {"codebook": name, "code": 40 + i, "share": 0.251 - 0.01 * i, "features": motion, "hands": [False, True]}
-        for i, (name, motion) in enumerate(zip(names, motions, strict=True))
-    ]
+from tests.made_up_report import (
+    EVIL,
+    SMALL,
+    Page,
+    evaluation_clips,
+    made_codes,
+    made_history,
+    made_metrics,
+    made_sample,
+    made_t2m_row,
+)
 
 
 def test_codes_are_shown_by_codebook_as_many_as_asked_for(page: tuple[Page, str]) -> None:
@@ -203,21 +37,21 @@ def test_codes_are_shown_by_codebook_as_many_as_asked_for(page: tuple[Page, str]
     assert "43 22.1%" not in parsed.text
 
 
-def _history(n: int = 30) -> list[dict[str, float]]:
-    return [{"step": 10 * i, "loss": 5.0 / (i + 1), "joint_error_mm": 40.0 - i} for i in range(n)]
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, str]:
-    motion = _sample("x", 3)
+    motion = made_sample("x", 3)
     text = {"motion": motion["truth"], "captions": [EVIL, "fine <b>caption</b>"], "generated": EVIL, "synthetic": None}
     path = write_report(
         tmp_path_factory.mktemp("report") / "deep" / "index.html",
-        metrics=_metrics(),
-        curves={"tokenizer": _history(), "refine": {"refined": _history(), "control": _history(20)}, "empty": []},
-        samples=[_sample(EVIL), _sample("the left hand waves", 1)],
+        metrics=made_metrics(),
+        curves={
+            "tokenizer": made_history(),
+            "refine": {"refined": made_history(), "control": made_history(20)},
+            "empty": [],
+        },
+        samples=[made_sample(EVIL), made_sample("the left hand waves", 1)],
         captioned=[text],
-        codes=_codes(),
+        codes=made_codes(),
         summary={
             "data_hash": "abc",
             "sources": {
@@ -399,7 +233,7 @@ def test_changes_say_by_how_much_and_whether_they_are_no_worse(page: tuple[Page,
 def test_figures_that_are_not_numbers_are_a_dash(tmp_path: Path) -> None:
     nan = float("nan")
     summary = {"sources": {"few": {"clips": 1, "valid_share": {"left": nan, "right": 1.0}}}}
-    rows = {"generated": _t2m_row(nan) | {"kid_std": nan}}
+    rows = {"generated": made_t2m_row(nan) | {"kid_std": nan}}
     metrics = {"text_to_motion": {"few": {"synthetic": False, "clips": 1, "seconds": 1.0, "rows": rows}}}
     text = Page(write_report(tmp_path / "p.html", metrics=metrics, summary=summary).read_text(encoding="utf-8")).text
     assert "nan" not in text.lower().replace("finance", "")
@@ -439,7 +273,7 @@ def test_an_empty_run_is_still_a_page(tmp_path: Path) -> None:
 
 def test_a_motion_of_the_wrong_shape_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\(T, 198\)"):
-        write_report(tmp_path / "index.html", metrics={}, samples=[_sample("x") | {"truth": np.zeros((8, 3))}])
+        write_report(tmp_path / "index.html", metrics={}, samples=[made_sample("x") | {"truth": np.zeros((8, 3))}])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -462,7 +296,7 @@ def _decoded(uri: str) -> np.ndarray:
 
 
 def test_the_longest_motion_stands_at_the_top() -> None:
-    short, long = _sample("short"), _sample("long")
+    short, long = made_sample("short"), made_sample("long")
     long["generations"] = [np.repeat(long["truth"], 2, 0)]
     assert longest([short, short, long, long]) == 2
     assert longest([{}, short]) == 1
