@@ -58,3 +58,11 @@ def test_it_fulfils_as_many_claims_as_its_card_says(packaged: Path) -> None:
     assert rows["written"]["claims"] == pytest.approx(card, abs=MARGIN)
     assert rows["free"]["claims"] > card - 2 * MARGIN
     assert rows["random_caption"]["claims"] < card - MARGIN
+
+
+def test_a_word_is_enough(packaged: Path) -> None:
+    """Sentences that leave hand and direction open: what they take two hands for is done by two."""
+    clutch = Clutch.from_pretrained(packaged)
+    for text in ("clap", "knead the dough", "wring out a towel"):
+        plans = [motion["plan"] for motion in clutch.generate(text, samples=6, seed=0, explain=True)[0]]
+        assert all("hands:both=moves" in plan for plan in plans), text
