@@ -423,7 +423,9 @@ def test_a_model_without_plans_says_so(clutch, examples) -> None:
 def test_free_writing_is_a_whole_motion_once_its_head_is_right(step_clutch, monkeypatch) -> None:
     layout = step_clutch.vocabulary.layout
     assert not any(step_clutch.well_formed(ids) for ids in step_clutch.generate_free(["clap", "wave"], temperature=5.0))
-    wanted = iter([layout.length_id(3), *[layout.first_plan] * 10, layout.som])
+    hands, none = layout.first_plan + 1, layout.first_plan
+    told = [layout.length_id(3), hands, *[none] * 9, layout.som]
+    wanted = iter([*told, told[0], none, *told[2:]])
     head = StepModel.head
 
     def say(self, states):
@@ -433,6 +435,8 @@ def test_free_writing_is_a_whole_motion_once_its_head_is_right(step_clutch, monk
     (ids,) = step_clutch.generate_free(["clap"], greedy=True)
     assert step_clutch.well_formed(ids)
     assert len(ids) == 2 + 3 * 4
+    (ids,) = step_clutch.generate_free(["clap"], greedy=True)  # a plan that says nothing of the hands
+    assert not step_clutch.well_formed(ids)
 
 
 def test_training_refinement_and_a_round_trip_through_a_folder(step_clutch, examples, tmp_path) -> None:
