@@ -239,12 +239,12 @@ TELLING: dict[str, Any] = {
 }  # fmt: skip
 SILENT: dict[str, Any] = {
     "tasks": {"m2t": 1.0}, "condition_dropout": 1.0, "decoder_input_dropout": 1.0, "target_truncation": 1.0,
-    "truncated_steps": 1, "checkpoint_every": 1,
+    "truncated_steps": 1, "checkpoint_every": 1, "keep_checkpoints": 2,
 }  # fmt: skip
 #: What these do is the engine's, the loop's and the batch plan's, and is tried with the other stages.
 ELSEWHERE = {
     "source_temperature", "micro_batch_size", "zero_stage", "precision", "deepspeed_config", "log_every", "adapt",
-    "gradient_checkpointing",
+    "gradient_checkpointing", "keep",
 }  # fmt: skip
 
 
