@@ -45,3 +45,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> HiwStore:
     """A store of 60 procedural clips, built once."""
     folder: Path = tmp_path_factory.mktemp("store")
     return build([ProceduralSource(clips=60, seed=1)], folder / "hiw.zarr", BuildConfig())
+
+
+@pytest.fixture(scope="session")
+def mano(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with files of a hand model in MANO's layout."""
+    from .mano_files import write_mano
+
+    return write_mano(tmp_path_factory.mktemp("mano"))

@@ -22,7 +22,7 @@ from hiw_data.tracking import Detections, ResultTracker, even_hands, fit_hands, 
 from hiw_data.tracking.result_files import _detections, frame_numbers
 
 from .dataset_files import hands_of, smplx_joints
-from .mano_files import random_motion, write_mano
+from .mano_files import random_motion
 
 _SPEC = importlib.util.spec_from_file_location("hands_in_view", Path(__file__).parent / "hands_in_view.py")
 view = importlib.util.module_from_spec(_SPEC)
@@ -32,11 +32,6 @@ FRAMES, SIZE, FOCAL = 60, (320, 240), 300.0
 MIRROR = np.array([1.0, -1.0, -1.0])
 HIDDEN = {1: [*range(20, 24), *range(40, 55)]}  # of the right hand: a short gap and a long one
 KINDS = ("hawor", "hamer", "wilor", "wilor-mini")
-
-
-@pytest.fixture(scope="module")
-def mano(tmp_path_factory):
-    return write_mano(tmp_path_factory.mktemp("mano"))
 
 
 @pytest.fixture(scope="module")
