@@ -132,24 +132,28 @@ def compare_deepspeed(clutch: Clutch, examples: Sequence[Any], rounds: int) -> N
         plain.step(drawn.draw(step).micro_batches[0].parts)
 
     line("DeepSpeed, t2m", timed({"ZeRO-1": spread.teach, "torch": torch_step}, rounds))
-    line("Muon, matrices", timed(muon_steps(clutch.model), rounds))
 
 
-def muon_steps(model: ClutchModel) -> dict[str, Callable[[int], None]]:
-    """torch's step and ours, on copies of the model's matrices and random gradients."""
+def compare_muon(clutch: Clutch, examples: Sequence[Any], rounds: int) -> None:
+    """Print what torch's step costs beside ours, on copies of the model's matrices and random gradients."""
 
     def matrices() -> list[torch.nn.Parameter]:
-        copied = parameter_groups(copy.deepcopy(model))[0]
+        copied = parameter_groups(copy.deepcopy(clutch.model))[0]
         for parameter in copied:
             parameter.grad = torch.randn_like(parameter)
         return copied
 
     theirs = torch.optim.Muon(matrices(), lr=1e-3, momentum=MOMENTUM, adjust_lr_fn="match_rms_adamw")
     ours = Muon(matrices(), lr=1e-3)
-    return {"torch": lambda _: theirs.step(), "ours": lambda _: ours.step()}
+    line("Muon, matrices", timed({"torch": lambda _: theirs.step(), "ours": lambda _: ours.step()}, rounds))
 
 
-COMPARISONS = {"padding": compare_padding, "refinement": compare_refinement, "deepspeed": compare_deepspeed}
+COMPARISONS = {
+    "padding": compare_padding,
+    "refinement": compare_refinement,
+    "deepspeed": compare_deepspeed,
+    "muon": compare_muon,
+}
 
 
 def stepping(plain: Plain, batches: Sequence[Sequence[TokenBatch]]) -> Callable[[int], None]:

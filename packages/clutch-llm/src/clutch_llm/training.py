@@ -309,7 +309,6 @@ class _Run:
                 losses.append(float(self.engine(batch).loss))
                 labels.append(int((batch.target != IGNORE).sum()))
             row[f"val/{task}"] = float(np.average(losses, weights=labels))
-        mean = (
-            sum_over_ranks(torch.tensor([*row.values()], dtype=torch.float64, device=self.engine.device)) / self.world
-        )
+        own = torch.tensor([*row.values()], dtype=torch.float64, device=self.engine.device)
+        mean = sum_over_ranks(own) / self.world
         return dict(zip(row, mean.tolist(), strict=True))  # alike on all processes, which decide by it

@@ -124,10 +124,8 @@ def bert_score(hypotheses: Sequence[str], references: Sequence[Sequence[str]], m
     tokenizer, encoder = _encoder(str(model))
     said = [text for text, texts in zip(hypotheses, references, strict=True) for _ in texts]
     true = [text for texts in references for text in texts]
-    found = torch.as_tensor(score(said, true, model=encoder, user_tokenizer=tokenizer, truncation=True)["f1"]).reshape(
-        -1
-    )
-    best = [pairs.max() for pairs in found.split([len(texts) for texts in references])]
+    found = score(said, true, model=encoder, user_tokenizer=tokenizer, truncation=True)["f1"]
+    best = [pairs.max() for pairs in torch.as_tensor(found).flatten().split([len(texts) for texts in references])]
     return float(torch.stack(best).mean())
 
 

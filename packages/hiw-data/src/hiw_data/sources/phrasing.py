@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -57,9 +58,10 @@ def held_out(family: str, phrase: int, form: int) -> bool:
     return zlib.crc32(f"{family}/{phrase}/{form}".encode()) % HELD_OUT_SHARE == 0
 
 
+@cache
 def phrasings(
     family: str, *, unseen: bool, direction: bool = True, hands: bool = True, adverbs: bool = True
-) -> list[tuple[int, int]]:
+) -> tuple[tuple[int, int], ...]:
     """The pairs of a family that training may see, or those that are held out, as `held_out` numbers them.
 
     Args:
@@ -72,7 +74,7 @@ def phrasings(
     all_forms = range(len(FORMS)) if hands else range(len(FORMS), len(_ALL_FORMS))
     forms = [k for k in all_forms if adverbs or not _ALL_FORMS[k].startswith("{a} {v}")]
     phrases = [k for k, phrase in enumerate(PHRASES[family]) if direction or _OPTIONAL.search(phrase)]
-    return [(k, form) for k in phrases for form in forms if held_out(family, k, form) == unseen]
+    return tuple((k, form) for k in phrases for form in forms if held_out(family, k, form) == unseen)
 
 
 def paraphrase(
